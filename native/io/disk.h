@@ -1,0 +1,48 @@
+// Disk: the seam between varve and whatever stores bytes.
+//
+// Implementations: file and block device (file_disk.cc), memory
+// (memory_disk.cc), recording (recording_disk.cc: keeps every write and sync so that
+// tests can build the states a power cut may leave) and fault injection around any of
+// them (fault_disk.cc). One contract suite runs on all (native/test/disk_contract_test.cc).
+//
+// Contract:
+//   - Each operation completes exactly once, on `loop`'s thread, not inside the call.
+//   - Offsets and lengths are bytes, inside [0, size_bytes()); any alignment.
+//   - A completed write is visible to every later read from any loop.
+//   - After a Sync completes ok, every write completed before it was submitted survives power
+//     loss. A Sync that failed is never followed by one that succeeds: from
+//     then on Sync and Write fail with EIO until the disk is opened again
+//     (the kernel may have dropped the pages; retrying would report success).
+//   - Discard: contents undefined until rewritten, space given back when it can be.
+//     WriteZeroes: reads as zero afterwards.
+//   - Operations on overlapping ranges in flight together have no order.
+// Thread: any loop's; an implementation locks what it shares.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "io/completion.h"
+#include "io/event_loop.h"
+
+namespace varve {
+
+class Disk {
+ public:
+  virtual ~Disk() = default;
+
+  // iov: lent until `done` runs; the sum of its lengths is the transfer's length.
+  virtual void Read(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) = 0;
+  virtual void Write(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) = 0;
+  virtual void Sync(EventLoop& loop, Completion* done) = 0;
+  virtual void Discard(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) = 0;
+  virtual void WriteZeroes(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) = 0;
+
+  virtual uint64_t size_bytes() const = 0;
+};
+
+}  // namespace varve

@@ -1,0 +1,103 @@
+/**
+ * Errors: the caller's and the world's (StorageError, one coded list) and ours (InvariantError).
+ *
+ * Branch on `code`, never on message text. The list is the documentation: cause, then remedy.
+ * `status` is REST's, `exit` the command's (cli.md section 1).
+ */
+
+export const errorCodes = {
+  /** A parameter is malformed or out of range. Correct it. */
+  'request/invalid': { status: 400, exit: 2, retry: false },
+  /** The caller sent no confirmation for something that loses data. Repeat with `--yes`. */
+  'request/confirmation': { status: 400, exit: 2, retry: false },
+  /** If-Match does not name the present version. Read again, then repeat. */
+  'request/precondition': { status: 412, exit: 4, retry: true },
+  /** No such pool. `varve pool list` names them. */
+  'pool/not-found': { status: 404, exit: 3, retry: false },
+  /** A pool of that name exists with other parameters. Choose another name. */
+  'pool/exists': { status: 409, exit: 4, retry: false },
+  /** Volumes or exports are still in the pool. Remove them first. */
+  'pool/not-empty': { status: 409, exit: 4, retry: false },
+  /** No free cluster. Add a disk, trim, or delete volumes, then retry. */
+  'pool/full': { status: 507, exit: 6, retry: true },
+  /** Another process or host holds the pool. Stop it, or wait for its lease to end; `--takeover` if it is dead. */
+  'pool/held': { status: 409, exit: 4, retry: true },
+  /** A disk of the pool was not given. Name all of its disks. */
+  'pool/disk-missing': { status: 409, exit: 4, retry: false },
+  /** What is on the disks is damaged. `varve pool check` lists it. */
+  'pool/damaged': { status: 500, exit: 7, retry: false },
+  /** The disks carry a newer format or a feature this version does not know. Use the version that made them. */
+  'pool/format': { status: 409, exit: 1, retry: false },
+  /** The pool stopped after a disk error; nothing unconfirmed was said to be safe. Mend the disk, restart. */
+  'pool/failed': { status: 503, exit: 1, retry: true },
+  /** No such disk. `varve disk list` names them. */
+  'disk/not-found': { status: 404, exit: 3, retry: false },
+  /** The backing path cannot be used (directory, missing, read-only, not permitted). */
+  'disk/unusable': { status: 400, exit: 1, retry: false },
+  /** The disk carries a filesystem, partition table or another pool. `--force` overwrites it. */
+  'disk/in-use': { status: 409, exit: 4, retry: false },
+  /** The disk is smaller than the smallest that works, or than its label says. */
+  'disk/too-small': { status: 400, exit: 1, retry: false },
+  /** The operating system reported an error for the disk. */
+  'disk/io': { status: 500, exit: 1, retry: true },
+  /** No such volume. `varve volume list` names them. */
+  'volume/not-found': { status: 404, exit: 3, retry: false },
+  /** A volume of that name exists with other parameters. */
+  'volume/exists': { status: 409, exit: 4, retry: false },
+  /** Another operation holds the volume, or it is exported. */
+  'volume/busy': { status: 409, exit: 4, retry: true },
+  /** Volumes do not shrink: data at the end would be lost. */
+  'volume/shrink': { status: 409, exit: 4, retry: false },
+  /** No such export. `varve export list` names them. */
+  'export/not-found': { status: 404, exit: 3, retry: false },
+  /** An export of that name serves something else. */
+  'export/exists': { status: 409, exit: 4, retry: false },
+  /** Clients are connected. Detach them, or repeat with `--disconnect`. */
+  'export/busy': { status: 409, exit: 4, retry: true },
+  /** The listening address cannot be used (taken, too long, not permitted). */
+  'export/listen': { status: 409, exit: 4, retry: false },
+  /** No such operation. */
+  'op/not-found': { status: 404, exit: 3, retry: false },
+  /** The operation has ended or cannot be stopped at this point. */
+  'op/state': { status: 409, exit: 4, retry: false },
+  /** Another service holds the state folder. Stop it first. */
+  'service/state-held': { status: 409, exit: 4, retry: true },
+  /** The state folder was written by another version. */
+  'service/state-version': { status: 409, exit: 1, retry: false },
+  /** The service is stopping. */
+  'service/stopping': { status: 503, exit: 20, retry: true },
+  /** The caller may not do this. */
+  'service/not-permitted': { status: 403, exit: 5, retry: false },
+  /** A bug in varve. Please report it with the log. */
+  'service/internal': { status: 500, exit: 1, retry: false },
+} as const;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+export interface StorageErrorOptions extends ErrorOptions {
+  /** What to do about it: commands or sentences, most useful first. */
+  readonly actions?: readonly string[];
+}
+
+export class StorageError extends Error {
+  override readonly name = 'StorageError';
+  readonly actions: readonly string[];
+
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    options: StorageErrorOptions = {},
+  ) {
+    super(message, options);
+    this.actions = options.actions ?? [];
+  }
+}
+
+/** A bug in this program. No request may cause one; nothing recovers from it. */
+export class InvariantError extends Error {
+  override readonly name = 'InvariantError';
+}
+
+export function invariant(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new InvariantError(message);
+}

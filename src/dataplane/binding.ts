@@ -1,0 +1,204 @@
+/**
+ * The native addon: the only file that loads it, and the exact shape of what it exports.
+ *
+ * Verbs return at once; they validate nothing (data-plane.ts names, defaults and checks). A verb that takes a
+ * `token` ends with one `done` event carrying it. All events come in batches through the one
+ * callback given to `start`, in the order in which the data plane made them.
+ *
+ * Handles (disk, pool, volume, listener) are small positive integers, never reused within a process.
+ */
+import { createRequire } from 'node:module';
+
+export type Token = number;
+export type Handle = number;
+
+export interface StartOptions {
+  readonly loops: number;
+  readonly backend: 'auto' | 'io_uring' | 'epoll';
+  /** Upper bound of request payload memory, all connections together. */
+  readonly bufferBytes: number;
+  /** Upper bound of page-table memory, all volumes together. */
+  readonly mapBytes: number;
+}
+
+/** `file` serves regular files and block devices. The others exist for tests. */
+export interface DiskSpec {
+  readonly kind: 'file' | 'memory' | 'recording' | 'fault';
+  /** `file`: opened read-write with O_CLOEXEC and locked (flock); EWOULDBLOCK when another process holds it. */
+  readonly path?: string;
+  readonly readOnly?: boolean;
+  /** `memory`, `recording`: size of the new disk. */
+  readonly sizeBytes?: number;
+  /** `fault`: the disk wrapped (still to be closed by its own handle). */
+  readonly inner?: Handle;
+}
+
+export interface PoolSpec {
+  /** 16 bytes. */
+  readonly uuid: Uint8Array;
+  readonly epoch: number;
+  readonly clusterBytes: number;
+  readonly disks: readonly { readonly handle: Handle; readonly number: number }[];
+  readonly journal: {
+    /** Disks that carry a replica, with the ring's byte offset. */
+    readonly replicas: readonly { readonly number: number; readonly offset: number }[];
+    readonly bytes: number;
+    /** Monotonic positions; the next record goes to `head` with `sequence`. */
+    readonly head: number;
+    readonly tail: number;
+    readonly sequence: number;
+  };
+  /** docs/format.md section 7; created anew. Empty string: keep it in anonymous memory (tests). */
+  readonly pendingLogPath: string;
+  /** Rule 8: unflushed writes become durable within this. */
+  readonly flushWindowMs: number;
+}
+
+export interface VolumeSpec {
+  readonly layer: number;
+  readonly sizeBytes: number;
+  /** True when no leaf exists: no region will be asked for. */
+  readonly empty: boolean;
+}
+
+export interface ExportSpec {
+  readonly name: string;
+  readonly description: string;
+  readonly readOnly: boolean;
+}
+
+export type DataPlaneEvent =
+  /** `error` is an errno (0 = ok), `message` what failed. `value`: a handle, or a size, or what the verb documents. */
+  | { kind: 'done'; token: Token; error: number; message: string; value: number; data?: Uint8Array }
+  /** One journal record became durable; `deltas` (32 bytes each, format.md section 4) for kind 1, the batch's token for kind 2. Also `head`: the ring position behind it. */
+  | {
+      kind: 'durable';
+      pool: Handle;
+      sequence: number;
+      head: number;
+      /** Serial of the last delta in it; 0 for batches. */
+      serial: number;
+      deltas?: Uint8Array;
+      token?: Token;
+    }
+  /** Clusters released by records up to `sequence` can no longer be reached by any request. */
+  | { kind: 'safe'; pool: Handle; sequence: number }
+  | { kind: 'region-wanted'; volume: Handle; region: number }
+  | { kind: 'grant-low'; pool: Handle; clusters: number }
+  /** The journal cannot take a record until `journalTrim`: writers of new space wait. */
+  | { kind: 'journal-full'; pool: Handle }
+  | { kind: 'disk-error'; pool: Handle; disk: number; error: number; message: string }
+  /** The pool refuses writes from now on (failed sync or journal write). */
+  | { kind: 'pool-failed'; pool: Handle; error: number; message: string }
+  | { kind: 'client-connected'; client: number; export: string; address: string }
+  | { kind: 'client-disconnected'; client: number; export: string; reason: string };
+
+export interface VolumeStats {
+  readonly reads: number;
+  readonly writes: number;
+  readonly flushes: number;
+  readonly discards: number;
+  readonly readBytes: number;
+  readonly writeBytes: number;
+  readonly discardBytes: number;
+  readonly errors: number;
+  readonly mapBytes: number;
+}
+
+export interface ClientStats {
+  readonly client: number;
+  readonly export: string;
+  readonly address: string;
+  readonly connectedAtMs: number;
+  readonly reads: number;
+  readonly writes: number;
+  readonly readBytes: number;
+  readonly writeBytes: number;
+  readonly inFlight: number;
+}
+
+export interface Addon {
+  readonly abi: number;
+  /** Starts the loops. Throws with the reason when the backend cannot be had. Returns the backend's name. */
+  start(options: StartOptions, onEvents: (batch: DataPlaneEvent[]) => void): string;
+  /** Stops the loops; everything must be closed. */
+  stop(): void;
+
+  /** value: handle. `data`: u64 LE size in bytes. */
+  openDisk(token: Token, spec: DiskSpec): void;
+  closeDisk(token: Token, disk: Handle): void;
+  /** data: the bytes. */
+  diskRead(token: Token, disk: Handle, offset: number, length: number): void;
+  diskWrite(token: Token, disk: Handle, offset: number, data: Uint8Array): void;
+  diskSync(token: Token, disk: Handle): void;
+  /** runs: offset, length, offset, length, … in bytes. */
+  diskDiscard(token: Token, disk: Handle, runs: Float64Array): void;
+
+  /** value: handle. */
+  openPool(token: Token, spec: PoolSpec): void;
+  addPoolDisk(pool: Handle, disk: Handle, number: number): void;
+  /** Everything of the pool must be closed; makes what is pending durable first. */
+  closePool(token: Token, pool: Handle): void;
+  /** Appends one record (1 deltas, 2 batch) in order; done when durable, value: its sequence. A `durable` event precedes `done`. */
+  journalAppend(token: Token, pool: Handle, kind: 1 | 2, payload: Uint8Array): void;
+  /** Records before `tail` are no longer needed: call after the label that says so is durable. */
+  journalTrim(pool: Handle, tail: number): void;
+  /** disk number, first cluster, count, … ; lifts an earlier `grantExhausted`. */
+  grant(pool: Handle, runs: Float64Array): void;
+  /** There is nothing left to grant: allocations fail with ENOSPC until the next `grant`. */
+  grantExhausted(pool: Handle): void;
+  /** Makes everything written so far durable. */
+  poolFlush(token: Token, pool: Handle): void;
+
+  /** value: handle. */
+  openVolume(token: Token, pool: Handle, spec: VolumeSpec): void;
+  /** Waits for what is in flight; the volume must not be exported. Deltas of it may still come as `durable` before `done`. */
+  closeVolume(token: Token, volume: Handle): void;
+  resizeVolume(volume: Handle, sizeBytes: number): void;
+  /**
+   * Answers `region-wanted`: the states of slots [region·4096, +4096) as u64 LE pairs (lo, hi), copied before the call returns.
+   * Regions (region, emptyThrough] hold nothing at all.
+   */
+  installRegion(volume: Handle, region: number, states: Uint32Array, emptyThrough: number): void;
+  /** The map could not be read: whoever waits for the region gets EIO. */
+  regionFailed(volume: Handle, region: number): void;
+  /** Allocates every cluster of the range without writing it (WRITE_ZEROES with NO_HOLE). */
+  volumeProvision(token: Token, volume: Handle, offset: number, length: number): void;
+  /** Control-plane I/O, never the serving path. data: the bytes read. */
+  volumeRead(token: Token, volume: Handle, offset: number, length: number): void;
+  volumeWrite(token: Token, volume: Handle, offset: number, data: Uint8Array, fua: boolean): void;
+  volumeZero(token: Token, volume: Handle, offset: number, length: number, trim: boolean): void;
+  volumeFlush(token: Token, volume: Handle): void;
+  /** data: extents as u64 LE pairs (length, flags). */
+  volumeMap(token: Token, volume: Handle, offset: number, length: number): void;
+  volumeStats(volume: Handle): VolumeStats;
+
+  /** Listens on a unix socket path or on host and port; value: handle. Port 0 picks one; `data`: u64 LE the port. */
+  listen(token: Token, spec: { path?: string; host?: string; port?: number }): void;
+  closeListener(token: Token, listener: Handle): void;
+  /** Exports are reachable through every listener named in `listeners`. */
+  addExport(volume: Handle, listeners: readonly Handle[], spec: ExportSpec): void;
+  /** New clients are refused at once; connected ones finish what is in flight and are closed. value: how many there were. */
+  removeExport(token: Token, name: string): void;
+  clients(): ClientStats[];
+
+  /** Tests: what a power cut may leave of a `recording` disk (native/io/recording_disk.h). value: handle of a new memory disk. */
+  recordingCut(token: Token, disk: Handle, spec: { cut: number; seed: number }): void;
+  /** Tests: operations recorded so far. */
+  recordingCount(disk: Handle): number;
+  /** Tests: arms a fault (native/io/fault_disk.h). */
+  faultSet(disk: Handle, spec: { op: string; error: number; after: number; count: number; delayMs: number }): void;
+}
+
+/** The addon's interface version this code was written for; checked before anything else is called. */
+export const addonAbi = 1;
+
+/** Loads the addon. @throws Error when it was not built or is of another version. */
+export function loadAddon(): Addon {
+  const require = createRequire(import.meta.url);
+  const addon = require('../../build/Release/varve.node') as Addon;
+  if (addon.abi !== addonAbi) {
+    throw new Error(`native addon is version ${addon.abi}, ${addonAbi} is needed: run npm run build`);
+  }
+  return addon;
+}
