@@ -187,7 +187,10 @@ export interface Addon {
   /** Tests: operations recorded so far. */
   recordingCount(disk: Handle): number;
   /** Tests: arms a fault (native/io/fault_disk.h). */
-  faultSet(disk: Handle, spec: { op: string; error: number; after: number; count: number; delayMs: number }): void;
+  faultSet(
+    disk: Handle,
+    spec: { op: string; error: number; after: number; count: number; delayMs: number },
+  ): void;
 }
 
 /** The addon's interface version this code was written for; checked before anything else is called. */
@@ -198,7 +201,9 @@ export function loadAddon(): Addon {
   const require = createRequire(import.meta.url);
   const addon = require('../../build/Release/varve.node') as Addon;
   if (addon.abi !== addonAbi) {
-    throw new Error(`native addon is version ${addon.abi}, ${addonAbi} is needed: run npm run build`);
+    throw new Error(
+      `native addon is version ${addon.abi}, ${addonAbi} is needed: run npm run build`,
+    );
   }
   return addon;
 }

@@ -1,0 +1,420 @@
+/**
+ * The data plane behind one interface: promises for verbs, listeners for what it says by itself.
+ *
+ * Guarantees: events reach their listener in the order in which the data plane made them; a verb's promise settles
+ * after every event that came before its end has been handed out. No block data of the serving path
+ * passes here; `read`, `write` of disks and volumes are for labels, checkpoints, image work and tests.
+ */
+import { invariant, StorageError } from '../base/errors.ts';
+import {
+  type Addon,
+  type ClientStats,
+  type DataPlaneEvent,
+  type DiskSpec,
+  type ExportSpec,
+  type Handle,
+  loadAddon,
+  type PoolSpec,
+  type StartOptions,
+  type Token,
+  type VolumeSpec,
+  type VolumeStats,
+} from './binding.ts';
+
+type Done = Extract<DataPlaneEvent, { kind: 'done' }>;
+export type DurableEvent = Extract<DataPlaneEvent, { kind: 'durable' }>;
+
+/** What a pool's owner is told. Called synchronously, in order; must not throw. */
+export interface PoolListener {
+  durable(event: DurableEvent): void;
+  /** Clusters released by records up to `sequence` may be reused or discarded. */
+  safe(sequence: number): void;
+  regionWanted(volume: Handle, region: number): void;
+  grantLow(clusters: number): void;
+  journalFull(): void;
+  diskError(disk: number, error: number, message: string): void;
+  failed(error: number, message: string): void;
+}
+
+export interface ClientListener {
+  connected(client: number, exportName: string, address: string): void;
+  disconnected(client: number, exportName: string, reason: string): void;
+}
+
+/** The operating system's or the data plane's error, with its errno name as `code`. */
+export class DataPlaneError extends Error {
+  override readonly name = 'DataPlaneError';
+  constructor(
+    readonly errno: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+interface Pending {
+  resolve(done: Done): void;
+  reject(error: Error): void;
+}
+
+export const defaultStartOptions: StartOptions = {
+  loops: 2,
+  backend: 'auto',
+  bufferBytes: 256 * 1024 * 1024,
+  mapBytes: 512 * 1024 * 1024,
+};
+
+export class DataPlane {
+  readonly #addon: Addon;
+  readonly #pending = new Map<Token, Pending>();
+  readonly #pools = new Map<Handle, PoolListener>();
+  readonly #poolOfVolume = new Map<Handle, Handle>();
+  /** A pool may speak before its `open` promise has run its continuation. */
+  #openingPools = new Map<Token, PoolListener>();
+  #openingVolumes = new Map<Token, Handle>();
+  #clients: ClientListener | undefined;
+  #nextToken = 1;
+  readonly backend: string;
+
+  constructor(options: Partial<StartOptions> = {}) {
+    this.#addon = loadAddon();
+    this.backend = this.#addon.start({ ...defaultStartOptions, ...options }, (batch) => {
+      for (const event of batch) this.#dispatch(event);
+    });
+  }
+
+  /** Stops the loops. Everything opened must be closed. */
+  stop(): void {
+    invariant(this.#pools.size === 0, 'every pool is closed before the data plane stops');
+    this.#addon.stop();
+  }
+
+  onClients(listener: ClientListener): void {
+    this.#clients = listener;
+  }
+
+  async openDisk(spec: DiskSpec): Promise<DiskPlane> {
+    const done = await this.#call((token) => this.#addon.openDisk(token, spec));
+    invariant(done.data !== undefined, 'openDisk tells the size');
+    return new DiskPlane(this, done.value, readU64(done.data));
+  }
+
+  async openPool(spec: PoolSpec, listener: PoolListener): Promise<PoolPlane> {
+    const done = await this.#call((token) => {
+      this.#openingPools.set(token, listener);
+      this.#addon.openPool(token, spec);
+    });
+    return new PoolPlane(this, done.value);
+  }
+
+  /** @returns the listener; `port` is the one in use for TCP. */
+  async listen(spec: { path?: string; host?: string; port?: number }): Promise<ListenerPlane> {
+    const done = await this.#call((token) => this.#addon.listen(token, spec));
+    const port = done.data ? readU64(done.data) : 0;
+    return new ListenerPlane(this, done.value, port);
+  }
+
+  addExport(volume: VolumePlane, listeners: readonly ListenerPlane[], spec: ExportSpec): void {
+    this.#addon.addExport(
+      volume.handle,
+      listeners.map((listener) => listener.handle),
+      spec,
+    );
+  }
+
+  /** @returns how many clients were connected. */
+  async removeExport(name: string): Promise<number> {
+    return (await this.#call((token) => this.#addon.removeExport(token, name))).value;
+  }
+
+  clients(): ClientStats[] {
+    return this.#addon.clients();
+  }
+
+  /** @internal for the handle classes of this file. */
+  get addon(): Addon {
+    return this.#addon;
+  }
+
+  /** @internal */
+  call(start: (token: Token) => void): Promise<Done> {
+    return this.#call(start);
+  }
+
+  /** @internal */
+  openVolume(pool: Handle, spec: VolumeSpec): Promise<Done> {
+    return this.#call((token) => {
+      this.#openingVolumes.set(token, pool);
+      this.#addon.openVolume(token, pool, spec);
+    });
+  }
+
+  /** @internal */
+  forgetVolume(volume: Handle): void {
+    this.#poolOfVolume.delete(volume);
+  }
+
+  /** @internal */
+  forgetPool(pool: Handle): void {
+    this.#pools.delete(pool);
+  }
+
+  #call(start: (token: Token) => void): Promise<Done> {
+    const token = this.#nextToken++;
+    return new Promise<Done>((resolve, reject) => {
+      this.#pending.set(token, { resolve, reject });
+      start(token);
+    });
+  }
+
+  #dispatch(event: DataPlaneEvent): void {
+    switch (event.kind) {
+      case 'done':
+        return this.#settle(event);
+      case 'durable':
+        return this.#pools.get(event.pool)?.durable(event);
+      case 'safe':
+        return this.#pools.get(event.pool)?.safe(event.sequence);
+      case 'region-wanted': {
+        const pool = this.#poolOfVolume.get(event.volume);
+        if (pool !== undefined) this.#pools.get(pool)?.regionWanted(event.volume, event.region);
+        return;
+      }
+      case 'grant-low':
+        return this.#pools.get(event.pool)?.grantLow(event.clusters);
+      case 'journal-full':
+        return this.#pools.get(event.pool)?.journalFull();
+      case 'disk-error':
+        return this.#pools.get(event.pool)?.diskError(event.disk, event.error, event.message);
+      case 'pool-failed':
+        return this.#pools.get(event.pool)?.failed(event.error, event.message);
+      case 'client-connected':
+        return this.#clients?.connected(event.client, event.export, event.address);
+      case 'client-disconnected':
+        return this.#clients?.disconnected(event.client, event.export, event.reason);
+    }
+  }
+
+  #settle(done: Done): void {
+    const pending = this.#pending.get(done.token);
+    invariant(pending !== undefined, `token ${done.token} was waited for`);
+    this.#pending.delete(done.token);
+    const listener = this.#openingPools.get(done.token);
+    const poolOfVolume = this.#openingVolumes.get(done.token);
+    this.#openingPools.delete(done.token);
+    this.#openingVolumes.delete(done.token);
+    if (done.error !== 0) {
+      pending.reject(new DataPlaneError(done.error, done.message));
+      return;
+    }
+    if (listener) this.#pools.set(done.value, listener);
+    if (poolOfVolume !== undefined) this.#poolOfVolume.set(done.value, poolOfVolume);
+    pending.resolve(done);
+  }
+}
+
+/** An open backing disk. Offsets and lengths in bytes. */
+export class DiskPlane {
+  constructor(
+    readonly plane: DataPlane,
+    readonly handle: Handle,
+    readonly sizeBytes: number,
+  ) {}
+
+  async read(offset: number, length: number): Promise<Uint8Array> {
+    const done = await this.plane.call((token) =>
+      this.plane.addon.diskRead(token, this.handle, offset, length),
+    );
+    invariant(done.data !== undefined, 'a read brings data');
+    return done.data;
+  }
+
+  async write(offset: number, data: Uint8Array): Promise<void> {
+    await this.plane.call((token) => this.plane.addon.diskWrite(token, this.handle, offset, data));
+  }
+
+  /** Everything written before is on stable storage. A failure is final for this opening of the disk. */
+  async sync(): Promise<void> {
+    await this.plane.call((token) => this.plane.addon.diskSync(token, this.handle));
+  }
+
+  /** Gives the ranges' space back; `runs`: offset, length, … */
+  async discard(runs: readonly number[]): Promise<void> {
+    await this.plane.call((token) =>
+      this.plane.addon.diskDiscard(token, this.handle, Float64Array.from(runs)),
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.plane.call((token) => this.plane.addon.closeDisk(token, this.handle));
+  }
+}
+
+/** A pool open in the data plane: the journal, the grants and the volumes. */
+export class PoolPlane {
+  constructor(
+    readonly plane: DataPlane,
+    readonly handle: Handle,
+  ) {}
+
+  addDisk(disk: DiskPlane, number: number): void {
+    this.plane.addon.addPoolDisk(this.handle, disk.handle, number);
+  }
+
+  /** Appends one record; resolves when it is durable on every replica, after its `durable` event. @returns its sequence. */
+  async append(kind: 'deltas' | 'batch', payload: Uint8Array): Promise<number> {
+    const done = await this.plane.call((token) =>
+      this.plane.addon.journalAppend(token, this.handle, kind === 'deltas' ? 1 : 2, payload),
+    );
+    return done.value;
+  }
+
+  trim(tail: number): void {
+    this.plane.addon.journalTrim(this.handle, tail);
+  }
+
+  /** Hands free clusters over; `runs`: disk number, first cluster, count, … */
+  grant(runs: readonly number[]): void {
+    this.plane.addon.grant(this.handle, Float64Array.from(runs));
+  }
+
+  grantExhausted(): void {
+    this.plane.addon.grantExhausted(this.handle);
+  }
+
+  async flush(): Promise<void> {
+    await this.plane.call((token) => this.plane.addon.poolFlush(token, this.handle));
+  }
+
+  async openVolume(spec: VolumeSpec): Promise<VolumePlane> {
+    const done = await this.plane.openVolume(this.handle, spec);
+    return new VolumePlane(this.plane, done.value);
+  }
+
+  async close(): Promise<void> {
+    await this.plane.call((token) => this.plane.addon.closePool(token, this.handle));
+    this.plane.forgetPool(this.handle);
+  }
+}
+
+export interface MapExtent {
+  readonly length: number;
+  /** No space is held for it. */
+  readonly hole: boolean;
+  /** Reads as zero. */
+  readonly zero: boolean;
+}
+
+/** An open volume. Offsets and lengths in bytes, any alignment. */
+export class VolumePlane {
+  constructor(
+    readonly plane: DataPlane,
+    readonly handle: Handle,
+  ) {}
+
+  installRegion(region: number, states: Uint32Array, emptyThrough: number): void {
+    this.plane.addon.installRegion(this.handle, region, states, emptyThrough);
+  }
+
+  regionFailed(region: number): void {
+    this.plane.addon.regionFailed(this.handle, region);
+  }
+
+  resize(sizeBytes: number): void {
+    this.plane.addon.resizeVolume(this.handle, sizeBytes);
+  }
+
+  /** Gives every cluster of the range a place, without writing it. */
+  async provision(offset: number, length: number): Promise<void> {
+    await this.plane.call((token) =>
+      this.plane.addon.volumeProvision(token, this.handle, offset, length),
+    );
+  }
+
+  async read(offset: number, length: number): Promise<Uint8Array> {
+    const done = await this.plane.call((token) =>
+      this.plane.addon.volumeRead(token, this.handle, offset, length),
+    );
+    invariant(done.data !== undefined, 'a read brings data');
+    return done.data;
+  }
+
+  async write(offset: number, data: Uint8Array, options: { fua?: boolean } = {}): Promise<void> {
+    await this.plane.call((token) =>
+      this.plane.addon.volumeWrite(token, this.handle, offset, data, options.fua ?? false),
+    );
+  }
+
+  /** The range reads as zero and, where whole sub-blocks allow, gives its space back. */
+  async zero(offset: number, length: number): Promise<void> {
+    await this.plane.call((token) =>
+      this.plane.addon.volumeZero(token, this.handle, offset, length, false),
+    );
+  }
+
+  /** Whole sub-blocks of the range read as zero and give their space back. */
+  async trim(offset: number, length: number): Promise<void> {
+    await this.plane.call((token) =>
+      this.plane.addon.volumeZero(token, this.handle, offset, length, true),
+    );
+  }
+
+  async flush(): Promise<void> {
+    await this.plane.call((token) => this.plane.addon.volumeFlush(token, this.handle));
+  }
+
+  /** Runs in one state from `offset` on; may cover less than asked. */
+  async map(offset: number, length: number): Promise<MapExtent[]> {
+    const done = await this.plane.call((token) =>
+      this.plane.addon.volumeMap(token, this.handle, offset, length),
+    );
+    invariant(done.data !== undefined, 'a map brings extents');
+    return decodeExtents(done.data);
+  }
+
+  stats(): VolumeStats {
+    return this.plane.addon.volumeStats(this.handle);
+  }
+
+  async close(): Promise<void> {
+    await this.plane.call((token) => this.plane.addon.closeVolume(token, this.handle));
+    this.plane.forgetVolume(this.handle);
+  }
+}
+
+/** A socket that NBD clients connect to. */
+export class ListenerPlane {
+  constructor(
+    readonly plane: DataPlane,
+    readonly handle: Handle,
+    readonly port: number,
+  ) {}
+
+  async close(): Promise<void> {
+    await this.plane.call((token) => this.plane.addon.closeListener(token, this.handle));
+  }
+}
+
+/** The error of a disk operation, for people: which disk, what happened. */
+export function diskIoError(uri: string, cause: unknown): StorageError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new StorageError('disk/io', `disk ${uri}: ${reason}`, { cause });
+}
+
+function readU64(data: Uint8Array): number {
+  return Number(new DataView(data.buffer, data.byteOffset, data.byteLength).getBigUint64(0, true));
+}
+
+function decodeExtents(data: Uint8Array): MapExtent[] {
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  const extents: MapExtent[] = [];
+  for (let at = 0; at < data.byteLength; at += 16) {
+    const flags = Number(view.getBigUint64(at + 8, true));
+    extents.push({
+      length: Number(view.getBigUint64(at, true)),
+      hole: (flags & 1) !== 0,
+      zero: (flags & 2) !== 0,
+    });
+  }
+  return extents;
+}
