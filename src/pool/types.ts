@@ -1,0 +1,93 @@
+/**
+ * What the pool layer tells and takes; the words and units of cli.md.
+ */
+
+export interface DiskInfo {
+  readonly uuid: string;
+  readonly number: number;
+  readonly pool: string;
+  /** As the operator gave it, normalized. */
+  readonly uri: string;
+  readonly path: string;
+  readonly kind: 'file' | 'block';
+  readonly state: 'online' | 'failed';
+  /** Carries a replica of journal and checkpoint. */
+  readonly journal: boolean;
+  readonly sizeBytes: number;
+  /** Bytes of clusters, without labels and journal. */
+  readonly capacityBytes: number;
+  readonly usedBytes: number;
+  readonly freeBytes: number;
+}
+
+export interface PoolWarning {
+  readonly level: 'warning' | 'critical';
+  /** For instance `pool/space`. */
+  readonly code: string;
+  readonly message: string;
+  readonly actions: readonly string[];
+}
+
+export interface PoolInfo {
+  readonly uuid: string;
+  readonly name: string;
+  readonly state: 'online' | 'failed';
+  /** Level-triggered: holds as long as its cause holds. */
+  readonly warnings: readonly PoolWarning[];
+  readonly clusterBytes: number;
+  readonly capacityBytes: number;
+  /** Clusters owned by volumes, and the checkpoint's. */
+  readonly usedBytes: number;
+  readonly freeBytes: number;
+  /** Sum of the volumes' sizes. */
+  readonly promisedBytes: number;
+  /** Kept for metadata: data cannot take it. */
+  readonly reserveBytes: number;
+  readonly disks: readonly DiskInfo[];
+  readonly journalBytes: number;
+  readonly journalUsedBytes: number;
+  readonly createdAt: string;
+}
+
+export interface CreatePoolOptions {
+  readonly clusterBytes?: number;
+  /** Overwrites whatever the disks carry. */
+  readonly force?: boolean;
+  /** Only checks; nothing is written. */
+  readonly dryRun?: boolean;
+}
+
+export interface ImportPoolOptions {
+  /** Takes the pool although another owner's lease is alive. */
+  readonly takeover?: boolean;
+  readonly dryRun?: boolean;
+}
+
+/** One finding of a check; `where` names disk, layer, slot, key or position. */
+export interface CheckFinding {
+  readonly severity: 'damage' | 'warning';
+  readonly code: string;
+  readonly where: string;
+  readonly message: string;
+}
+
+export interface CheckReport {
+  readonly pool: string;
+  readonly findings: readonly CheckFinding[];
+  readonly clustersChecked: number;
+  readonly leavesChecked: number;
+  readonly recordsChecked: number;
+}
+
+/** Something that happened, for `varve events`; the service gives it an id and a time. */
+export interface EventInput {
+  readonly kind: string;
+  readonly level: 'info' | 'warning' | 'error';
+  readonly subject: string;
+  readonly message: string;
+}
+
+export type EmitEvent = (event: EventInput) => void;
+
+/** Progress of long work, in bytes. */
+export type ReportProgress = (doneBytes: number, totalBytes: number) => void;

@@ -1,0 +1,46 @@
+/**
+ * What the volume layer tells and takes.
+ */
+
+/** As stored in the pool's index under `R volume/<id>`. Ids are never reused. */
+export interface VolumeRecord {
+  readonly id: number;
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly headLayer: number;
+  readonly snapshotMode: 'row' | 'cow';
+  readonly thick: boolean;
+  readonly createdAt: string;
+  /** `deleting`: its name is free again, its clusters are being released in the background. */
+  readonly state: 'online' | 'deleting';
+}
+
+export interface VolumeInfo {
+  readonly id: number;
+  readonly name: string;
+  readonly pool: string;
+  readonly sizeBytes: number;
+  /** Freed if it were deleted. */
+  readonly exclusiveBytes: number;
+  readonly sharedBytes: number;
+  readonly snapshotMode: 'row' | 'cow';
+  readonly thick: boolean;
+  readonly createdAt: string;
+}
+
+export interface CreateVolumeOptions {
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** Defaults to the only pool. */
+  readonly pool?: string;
+  readonly snapshotMode?: 'row' | 'cow';
+  readonly thick?: boolean;
+  readonly dryRun?: boolean;
+}
+
+export interface VolumeMapExtent {
+  readonly offset: number;
+  readonly length: number;
+  readonly hole: boolean;
+  readonly zero: boolean;
+}
