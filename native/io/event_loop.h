@@ -88,6 +88,9 @@ class EventLoop {
   virtual void RunBlocking(std::function<Status()> work, Completion* done) = 0;
 
   virtual const char* backend() const = 0;  // "io_uring" or "epoll"
+
+  // Place among the process's loops, set by the runtime before Start(); lets others keep a row per loop.
+  size_t ordinal = 0;
 };
 
 enum class LoopBackend { kAuto, kUring, kEpoll };
