@@ -1,0 +1,69 @@
+/**
+ * Builds: dependencies (npm ci), the native addon (node-gyp), the service and command (tsc).
+ *
+ * Each is a step of stamp.mjs, so a second run only hashes the sources (about 0.1 s).
+ */
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { run, SetupError, say } from './report.mjs';
+import { filesBelow, whenChanged } from './stamp.mjs';
+
+// The addon and some packages' binaries belong to one Node ABI.
+const node = `${process.version} ${process.arch} ${process.versions.modules}`;
+
+export function installDependencies() {
+  const step = {
+    inputs: ['package-lock.json'],
+    extra: node,
+    outputs: ['node_modules/.package-lock.json'],
+    // Inside, so that whoever deletes the folder deletes the stamp.
+    stamp: 'node_modules/.varve-stamp',
+  };
+  whenChanged(step, () => {
+    say('installing npm packages');
+    run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
+  });
+}
+
+export function buildAddon() {
+  const sources = filesBelow(
+    ['native'],
+    (file) => /\.(cc|h)$/.test(file) && !file.startsWith('native/test/'),
+  );
+  const step = {
+    inputs: ['binding.gyp', 'package-lock.json', ...sources],
+    extra: node,
+    outputs: ['build/Release/varve.node'],
+    stamp: 'build/.addon-stamp',
+  };
+  whenChanged(step, () => {
+    say('building the native addon');
+    // Not `rebuild`: that would delete build/native, the native tests' objects, too.
+    const flags = ['configure', 'build', '--loglevel=error', '--jobs=2', `--nodedir=${headers()}`];
+    run('node_modules/.bin/node-gyp', flags);
+  });
+}
+
+/** Where this Node's own headers are; node-gyp would otherwise download them. */
+function headers() {
+  const prefixes = [dirname(dirname(process.execPath)), '/usr', '/usr/local'];
+  const found = prefixes.find((prefix) => existsSync(join(prefix, 'include/node/node_api.h')));
+  if (found !== undefined) return found;
+  throw new SetupError(
+    `no Node headers (include/node/node_api.h) in ${prefixes.join(', ')}.\n` +
+      '  try: install Node from nodejs.org or NodeSource, whose packages carry them, or Debian package libnode-dev',
+  );
+}
+
+export function buildTypeScript() {
+  const step = {
+    inputs: ['tsconfig.json', 'package-lock.json', ...filesBelow(['src'])],
+    extra: node,
+    outputs: ['dist/cli/main.js'],
+    stamp: 'dist/.stamp',
+  };
+  whenChanged(step, () => {
+    say('compiling TypeScript');
+    run('node_modules/.bin/tsc', ['-p', 'tsconfig.json']);
+  });
+}

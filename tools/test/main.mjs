@@ -1,0 +1,36 @@
+/**
+ * `npm test`: set-up, static checks, native tests (plain, asan, tsan), vitest (unit, then end to end).
+ *
+ *   npm test                        everything; about 10 minutes on two cores
+ *   npm test -- native vitest       only these pieces: checks, native, asan, tsan, vitest
+ *
+ * All pieces run even when an early one fails. The last line alone is `N passed, N failed`; the exit
+ * status is 0 only when something ran and nothing failed.
+ */
+import { orExplain, setUp } from '../setup/main.mjs';
+import { runChecks } from './checks.mjs';
+import { runNative } from './native.mjs';
+import { sum } from './tally.mjs';
+import { runVitest } from './vitest.mjs';
+
+const pieces = {
+  checks: runChecks,
+  native: () => runNative('plain'),
+  asan: () => runNative('asan'),
+  tsan: () => runNative('tsan'),
+  vitest: () => runVitest([]),
+};
+
+const given = process.argv.slice(2);
+const unknown = given.filter((name) => !(name in pieces));
+if (unknown.length > 0) {
+  process.stderr.write(`error: no such piece: ${unknown.join(', ')}\n`);
+  process.stderr.write(`  try:   ${Object.keys(pieces).join(', ')}\n`);
+  process.exit(2);
+}
+
+orExplain(() => setUp({ test: true }));
+const wanted = given.length > 0 ? given : Object.keys(pieces);
+const total = sum(wanted.map((name) => pieces[name]()));
+process.stdout.write(`\n${total.passed} passed, ${total.failed} failed\n`);
+process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;

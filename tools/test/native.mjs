@@ -1,0 +1,34 @@
+/**
+ * Native tests: googletest programs through native/Makefile, one variant (plain, asan, tsan) at a time.
+ *
+ * Counts come from googletest's own JSON reports, one file per program; a program without a report died.
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { oneFailure, succeeds, sum } from './tally.mjs';
+
+export function runNative(variant) {
+  const reports = resolve(`build/reports/native-${variant}`);
+  rmSync(reports, { recursive: true, force: true });
+  mkdirSync(reports, { recursive: true });
+  const make = ['-C', 'native', `VARIANT=${variant}`, '-j2'];
+  if (!succeeds(`native ${variant}: build`, 'make', [...make, '--silent', 'all']))
+    return oneFailure;
+  succeeds(`native ${variant}`, 'make', [...make, '--silent', 'test'], {
+    GTEST_OUTPUT: `json:${reports}/`,
+  });
+  return sum(testPrograms().map((program) => tallyOf(`${reports}/${program}.json`)));
+}
+
+function testPrograms() {
+  return readdirSync('native/test')
+    .filter((name) => name.endsWith('_test.cc'))
+    .map((name) => name.slice(0, -'.cc'.length));
+}
+
+function tallyOf(report) {
+  if (!existsSync(report)) return oneFailure;
+  const { tests, failures, errors, disabled } = JSON.parse(readFileSync(report, 'utf8'));
+  const failed = failures + errors;
+  return { passed: tests - failed - disabled, failed };
+}

@@ -1,0 +1,20 @@
+/** Vitest, all projects; counts come from its JSON report, a file that could not run is a failure. */
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { oneFailure, succeeds } from './tally.mjs';
+
+const report = 'build/reports/vitest.json';
+
+export function runVitest(args) {
+  rmSync(report, { force: true });
+  mkdirSync('build/reports', { recursive: true });
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
+  const succeeded = succeeds('vitest', 'node_modules/.bin/vitest', ['run', ...reporters, ...args]);
+  if (!existsSync(report)) return oneFailure;
+  const found = JSON.parse(readFileSync(report, 'utf8'));
+  const broken = found.testResults.filter(
+    (file) => file.status === 'failed' && file.assertionResults.length === 0,
+  ).length;
+  const failed = found.numFailedTests + broken;
+  // Vitest also fails for errors outside of any test; they must not vanish from the count.
+  return { passed: found.numPassedTests, failed: succeeded ? failed : Math.max(failed, 1) };
+}
