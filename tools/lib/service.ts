@@ -1,0 +1,153 @@
+/**
+ * The real service in a folder of its own: started, killed, restarted and spoken to as an operator would.
+ *
+ *   FOLDER/state     the service's --state (nbd.sock lies in it)
+ *   FOLDER/api.sock  REST
+ *
+ * Needs the build (`npm run build`). Nothing survives `dispose()`.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { type CommandOptions, type Outcome, outcomeOf } from './command.ts';
+import { Daemon, type Exit } from './daemon.ts';
+
+const command = resolve(import.meta.dirname, '../../dist/cli/main.js');
+
+export interface ServiceOptions {
+  /** Flags for Node itself, e.g. the inspector's. */
+  readonly nodeFlags?: readonly string[];
+}
+
+export class Service {
+  readonly folder: string;
+  readonly #nodeFlags: readonly string[];
+  #daemon: Daemon | undefined;
+
+  private constructor(options: ServiceOptions) {
+    this.folder = mkdtempSync(join(tmpdir(), 'varve-'));
+    this.#nodeFlags = options.nodeFlags ?? [];
+  }
+
+  /** Starts a service with an empty state folder and waits until it is ready. */
+  static async start(options: ServiceOptions = {}): Promise<Service> {
+    const service = new Service(options);
+    await service.restart();
+    return service;
+  }
+
+  get state(): string {
+    return join(this.folder, 'state');
+  }
+
+  get nbdSocket(): string {
+    return join(this.state, 'nbd.sock');
+  }
+
+  get #apiSocket(): string {
+    return join(this.folder, 'api.sock');
+  }
+
+  get #running(): Daemon {
+    if (this.#daemon === undefined) throw new Error('the service is not started');
+    return this.#daemon;
+  }
+
+  get pid(): number {
+    return this.#running.pid;
+  }
+
+  get log(): string {
+    return this.#running.log;
+  }
+
+  /** Starts the process and returns at once; `restart` is this and `ready`. */
+  launch(): void {
+    const serve = ['serve', '--state', this.state, '--socket', this.#apiSocket];
+    this.#daemon = new Daemon(process.execPath, [
+      ...this.#nodeFlags,
+      command,
+      ...serve,
+    ]).drainOutput();
+  }
+
+  /** Waits until the service says that it is ready. */
+  ready(): Promise<void> {
+    return this.#running.until(() => answersReady(this.#apiSocket));
+  }
+
+  async restart(): Promise<void> {
+    this.launch();
+    await this.ready();
+  }
+
+  /** Ends the process as a crash would; its memory is lost, the kernel's page cache is not. */
+  async kill9(): Promise<void> {
+    await this.#running.end('SIGKILL');
+  }
+
+  /** Asks for an orderly stop and waits for it. */
+  stop(): Promise<Exit> {
+    return this.#running.end('SIGTERM');
+  }
+
+  /** A varve command against this service, whatever its exit status. */
+  outcome(args: readonly string[], options: CommandOptions = {}): Promise<Outcome> {
+    const env = { ...process.env, VARVE_SERVER: `unix:${this.#apiSocket}`, NO_COLOR: '1' };
+    return outcomeOf(process.execPath, [command, ...args], { ...options, env });
+  }
+
+  /** A varve command that must succeed; returns its JSON document. */
+  async varve(...args: string[]): Promise<Document> {
+    const { status, stdout, stderr } = await this.outcome([...args, '-o', 'json', '--yes']);
+    if (status !== 0) throw new Error(`varve ${args.join(' ')} ended with ${status}\n${stderr}`);
+    return JSON.parse(stdout) as Document;
+  }
+
+  /** Cuts a volume from pool `main` and exports it. @returns its NBD URI on the default listener */
+  async createExportedVolume(name: string, size: string): Promise<string> {
+    await this.varve('volume', 'create', name, '--size', size, '--pool', 'main');
+    await this.varve('export', 'add', name);
+    return this.uri(name);
+  }
+
+  /** Creates pool `main` on `count` sparse files of `size` each. */
+  async createPool(size: string, count = 1): Promise<readonly string[]> {
+    const files = Array.from({ length: count }, (_, index) =>
+      join(this.folder, `disk${index}.img`),
+    );
+    await this.varve('pool', 'create', 'main', ...files.map((file) => `file:${file}?size=${size}`));
+    return files;
+  }
+
+  uri(exportName: string): string {
+    return `nbd+unix:///${encodeURIComponent(exportName)}?socket=${this.nbdSocket}`;
+  }
+
+  /** Ends the process if it runs and removes the folder. */
+  async dispose(): Promise<void> {
+    await this.#daemon?.end('SIGKILL');
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** A JSON document of cli.md section 1; tests narrow what they look at. */
+export interface Document {
+  readonly api_version: string;
+  readonly kind: string;
+  readonly items?: readonly Record<string, unknown>[];
+  readonly [field: string]: unknown;
+}
+
+function answersReady(socketPath: string): Promise<boolean> {
+  return new Promise((resolveReady) => {
+    const probe = request({ socketPath, path: '/readyz', timeout: 1000 }, (response) => {
+      response.resume();
+      resolveReady(response.statusCode === 200);
+    });
+    probe.once('timeout', () => probe.destroy());
+    probe.once('error', () => resolveReady(false));
+    probe.end();
+  });
+}
