@@ -1,0 +1,103 @@
+/**
+ * Where things lie on a backing disk of a given size.
+ *
+ *   | labels, 64 KiB | journal ring | … | firstCluster … clusterCount |
+ */
+
+import { StorageError } from '../../base/errors.ts';
+import { formatSize } from '../../base/size.ts';
+import { KiB, MiB } from '../../base/units.ts';
+
+export const labelBytes = 4096;
+/** Everything before this byte belongs to the labels. */
+export const labelAreaBytes = 64 * KiB;
+export const clusterBytesMin = 16 * KiB;
+export const clusterBytesMax = MiB;
+export const defaultClusterBytes = 64 * KiB;
+/** The first disks of a pool carry a replica of journal and checkpoint. */
+export const journalReplicasMax = 3;
+
+const journalBytesDefault = 64 * MiB;
+const journalBytesMin = 256 * KiB;
+/** Below this a pool could hold next to nothing beside its own reserve. */
+const dataClustersMin = 64;
+/** An index entry of a leaf with a single slot takes 32 bytes in a checkpoint; the rest are bitmaps and records. */
+const checkpointBytesPerCluster = 48;
+
+export interface GeometryOptions {
+  readonly diskBytes: number;
+  readonly clusterBytes: number;
+  /** Whether the disk carries a replica of the journal. */
+  readonly journal: boolean;
+  /** Instead of what fits the disk's size; a multiple of 4096. */
+  readonly journalBytes?: number;
+}
+
+export interface Geometry {
+  /** 0 without a journal. */
+  readonly journalOffset: number;
+  readonly journalBytes: number;
+  readonly firstCluster: number;
+  /** Usable clusters are `[firstCluster, clusterCount)`. */
+  readonly clusterCount: number;
+}
+
+export function isClusterBytes(value: number): boolean {
+  return value >= clusterBytesMin && value <= clusterBytesMax && Number.isInteger(Math.log2(value));
+}
+
+/** A sixty-fourth of the disk within 256 KiB and 64 MiB, rounded down to 64 KiB. */
+export function journalBytesFor(diskBytes: number): number {
+  const share = Math.floor(diskBytes / 64 / (64 * KiB)) * 64 * KiB;
+  return Math.min(Math.max(share, journalBytesMin), journalBytesDefault);
+}
+
+export function firstClusterFor(journalBytes: number, clusterBytes: number): number {
+  return Math.ceil((labelAreaBytes + journalBytes) / clusterBytes);
+}
+
+/**
+ * Clusters to keep free on each journal disk for its checkpoints: the present one and the one that replaces it,
+ * each at the largest a pool of `clusterCount` clusters can need.
+ */
+export function checkpointReserveClusters(clusterCount: number, clusterBytes: number): number {
+  return 2 * Math.ceil((clusterCount * checkpointBytesPerCluster) / clusterBytes) + 8;
+}
+
+/** Lays out a disk without asking whether it is large enough to be of use. */
+export function geometryFor(options: GeometryOptions): Geometry {
+  const { diskBytes, clusterBytes } = options;
+  const journalBytes = options.journal ? (options.journalBytes ?? journalBytesFor(diskBytes)) : 0;
+  return {
+    journalOffset: options.journal ? labelAreaBytes : 0,
+    journalBytes,
+    firstCluster: firstClusterFor(journalBytes, clusterBytes),
+    clusterCount: Math.floor(diskBytes / clusterBytes),
+  };
+}
+
+/** The smallest disk that holds labels, journal, reserve and 64 clusters of data. */
+export function minimumDiskBytes(options: Omit<GeometryOptions, 'diskBytes'>): number {
+  const journalBytes = options.journal ? (options.journalBytes ?? journalBytesMin) : 0;
+  const before = firstClusterFor(journalBytes, options.clusterBytes) + dataClustersMin;
+  const reserve = options.journal ? checkpointReserveClusters(before, options.clusterBytes) : 0;
+  return (before + reserve) * options.clusterBytes;
+}
+
+/**
+ * Lays out a disk.
+ *
+ * @throws StorageError disk/too-small with the size that would do
+ */
+export function diskGeometry(options: GeometryOptions): Geometry {
+  const geometry = geometryFor(options);
+  const reserve = options.journal
+    ? checkpointReserveClusters(geometry.clusterCount, options.clusterBytes)
+    : 0;
+  if (geometry.clusterCount - geometry.firstCluster - reserve >= dataClustersMin) return geometry;
+  const needed = formatSize(minimumDiskBytes(options));
+  throw new StorageError(
+    'disk/too-small',
+    `a disk of ${formatSize(options.diskBytes)} is too small: at least ${needed} are needed at clusters of ${formatSize(options.clusterBytes)}`,
+  );
+}
