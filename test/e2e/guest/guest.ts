@@ -1,0 +1,111 @@
+/**
+ * A real guest: Debian's cloud kernel in QEMU, with NBD disks as virtio-blk, driven by shell commands.
+ *
+ * QEMU always emulates in software: a nested /dev/kvm may be there and yet fail in the middle of a boot, and
+ * software boots in a few seconds on every machine. The kernel's messages go to a file of their own, so that command output stays clean and a panic can be read.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Daemon } from '../../../tools/lib/daemon.ts';
+import { Console, type GuestOutcome } from './console.ts';
+import { buildInitramfs, kernelImage } from './initramfs.ts';
+
+/** An NBD export on a unix socket; in the guest the disks are /dev/vda, /dev/vdb … in order. */
+export interface GuestDisk {
+  readonly socket: string;
+  readonly exportName: string;
+  /** For how long QEMU holds requests while the server is away. */
+  readonly reconnectDelaySeconds: number;
+}
+
+export interface GuestOptions {
+  /** An existing, empty folder for the guest's files. */
+  readonly folder: string;
+  readonly disks: readonly GuestDisk[];
+}
+
+const bootMs = 90_000;
+
+export class Guest {
+  readonly #qemu: Daemon;
+  readonly #console: Console;
+  readonly #kernelLog: string;
+
+  private constructor(qemu: Daemon, kernelLog: string) {
+    this.#qemu = qemu;
+    this.#kernelLog = kernelLog;
+    this.#console = new Console(qemu.stdout, qemu.stdin);
+  }
+
+  /** Boots a guest and waits until it takes commands. */
+  static async boot(options: GuestOptions): Promise<Guest> {
+    const initramfs = await buildInitramfs(options.folder);
+    const kernelLog = join(options.folder, 'kernel.log');
+    const disks = options.disks.flatMap(diskArguments);
+    const qemu = new Daemon('qemu-system-x86_64', [
+      ...['-machine', 'q35,accel=tcg', '-m', '256', '-smp', '1'],
+      ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
+      ...['-kernel', kernelImage, '-initrd', initramfs],
+      ...['-append', 'console=ttyS0 quiet panic=-1 random.trust_cpu=on'],
+      ...['-serial', `file:${kernelLog}`, '-serial', 'stdio'],
+      ...disks,
+    ]);
+    const guest = new Guest(qemu, kernelLog);
+    await guest.#withLogs(() => guest.#console.ready(bootMs));
+    return guest;
+  }
+
+  /** Runs a shell command (one line) in the guest, whatever its status. */
+  outcome(command: string, timeoutMs = 60_000): Promise<GuestOutcome> {
+    return this.#withLogs(() => this.#console.outcome(command, timeoutMs));
+  }
+
+  /** Runs a shell command (one line) that must succeed. @returns its output, both streams */
+  async run(command: string, timeoutMs = 60_000): Promise<string> {
+    const { status, output } = await this.outcome(command, timeoutMs);
+    if (status !== 0) throw new Error(`guest: ${command} ended with ${status}\n${output}`);
+    return output;
+  }
+
+  /** The guest kernel's messages about its disks that mean a request failed. */
+  async ioErrors(): Promise<string> {
+    const pattern =
+      'I/O error|EXT4-fs error|EXT4-fs warning|Buffer I/O|Aborting journal|Remounting';
+    return (await this.outcome(`dmesg | grep -E '${pattern}'`)).output;
+  }
+
+  /** Switches the guest off as an operating system does at its end, and waits for QEMU. */
+  async powerOff(): Promise<void> {
+    await this.run('sync');
+    // The answer races with the end of the machine: only the end counts.
+    this.#console.outcome('poweroff -f', bootMs).catch(() => {});
+    await this.#qemu.exited;
+  }
+
+  /** Ends QEMU at once if it runs: to the guest, a loss of power. */
+  async kill(): Promise<void> {
+    await this.#qemu.end('SIGKILL');
+  }
+
+  async #withLogs<T>(step: () => Promise<T>): Promise<T> {
+    try {
+      return await step();
+    } catch (cause) {
+      const logs = `qemu: ${this.#qemu.log}\nkernel: ${readFileSync(this.#kernelLog, 'utf8')}`;
+      throw new Error(`${(cause as Error).message}\n${logs}`, { cause });
+    }
+  }
+}
+
+function diskArguments(disk: GuestDisk, index: number): string[] {
+  const blockdev = {
+    driver: 'nbd',
+    'node-name': `disk${index}`,
+    server: { type: 'unix', path: disk.socket },
+    export: disk.exportName,
+    'reconnect-delay': disk.reconnectDelaySeconds,
+    discard: 'unmap',
+  };
+  const device = { driver: 'virtio-blk-pci', drive: `disk${index}`, id: `virtio${index}` };
+  return ['-blockdev', JSON.stringify(blockdev), '-device', JSON.stringify(device)];
+}
