@@ -1,0 +1,45 @@
+// DiskTable: the disks of one pool by number, and which hold writes not yet synced.
+//
+// Thread: any. Disks are only added, and before anything on them can be reached.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "io/disk.h"
+
+namespace varve {
+
+class DiskTable {
+ public:
+  static constexpr unsigned kDisksMax = 255;
+
+  void Add(unsigned number, std::shared_ptr<Disk> disk) { rows_[number].disk = std::move(disk); }
+  Disk* at(unsigned number) const { return rows_[number].disk.get(); }
+
+  // A write to the disk completed: the next round syncs it.
+  void MarkDirty(unsigned number) {
+    if (!rows_[number].dirty.load()) rows_[number].dirty.store(true);
+  }
+
+  // Numbers of the disks marked since the last call. A write that completes during the sync
+  // that follows marks its disk again.
+  std::vector<unsigned> TakeDirty() {
+    std::vector<unsigned> numbers;
+    for (unsigned n = 0; n < kDisksMax; n++) {
+      if (rows_[n].dirty.load(std::memory_order_relaxed) && rows_[n].dirty.exchange(false)) numbers.push_back(n);
+    }
+    return numbers;
+  }
+
+ private:
+  struct Row {
+    std::shared_ptr<Disk> disk;
+    std::atomic<bool> dirty{false};
+  };
+  std::array<Row, kDisksMax> rows_;
+};
+
+}  // namespace varve

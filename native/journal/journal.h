@@ -1,0 +1,191 @@
+// Journal: the one order of a pool's map changes, and group commit.
+//
+//   ring on each replica:   . . [tail ####### head) . .      positions only grow
+//
+//   a round:  seal deltas → sync every dirty disk → write records → sync replicas
+//             → answer flushes → hand the durable records over
+//
+// Invariants:
+//   1. A record is written only after the data its deltas point to is durable: a delta is
+//      appended when its data write completed, the sync comes after the seal.
+//   3. A flush is answered only by a round that began after the writes it covers completed.
+//   -  A failed sync or journal write ends the journal: everything after it fails with EIO. It is
+//      never retried, because the kernel may have dropped the pages it could not write.
+//   -  Records are durable in the order of their sequence; one round is under way at a time.
+// Thread: rounds run on the home loop; everything public but Open may be called on any thread.
+// Elsewhere: pending deltas (pending_log.h), bytes of a record (record.h), the fold (src/pool).
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "journal/disk_table.h"
+#include "journal/pending_log.h"
+#include "journal/record.h"
+
+namespace varve {
+
+struct JournalReplica {
+  unsigned disk;
+  uint64_t offset;
+};
+
+struct JournalSpec {
+  uint8_t pool_uuid[16];
+  uint64_t epoch;
+  std::vector<JournalReplica> replicas;
+  uint64_t ring_bytes;
+  uint64_t head;
+  uint64_t tail;
+  uint64_t sequence;  // of the next record
+  std::string pending_log_path;
+  unsigned window_ms;  // unflushed changes become durable within this
+};
+
+// One durable record, as it is handed over.
+struct DurableRecord {
+  uint64_t sequence;
+  uint64_t head;            // ring position behind it
+  uint64_t serial;          // of its last delta, 0 for a batch
+  std::vector<Delta> deltas;
+  uint64_t token;           // of a batch given to AppendRecord, else 0
+};
+
+class JournalObserver {
+ public:
+  virtual ~JournalObserver() = default;
+  // On the home loop, in order of sequence, before the flushes of that round are answered.
+  virtual void OnDurable(DurableRecord record) = 0;
+  // The ring has no room: rounds wait for Trim().
+  virtual void OnJournalFull() = 0;
+  virtual void OnJournalFailed(Status status) = 0;
+  // A round ended: room in the pending log may be free again.
+  virtual void OnRoundEnd() = 0;
+};
+
+// A flush in waiting, embedded in the request. `done` runs on `loop`.
+struct FlushWait {
+  uint64_t round = 0;
+  EventLoop* loop = nullptr;
+  Completion* done = nullptr;
+};
+
+class Journal {
+ public:
+  Journal(EventLoop* home, DiskTable* disks, JournalObserver* observer);
+
+  Status Open(const JournalSpec& spec);
+
+  // Room for deltas, see PendingLog.
+  bool Reserve(uint32_t count) { return pending_.Reserve(count); }
+  void Forfeit(uint32_t count) { pending_.Forfeit(count); }
+  // Appends one delta; the data it points to has been written. Returns its serial.
+  uint64_t Append(const Delta& delta);
+
+  // A data write completed on `disk`. Call before Stamp().
+  void NoteWrite(unsigned disk);
+  // The round that has to end for everything noted and appended so far to be durable.
+  uint64_t Stamp() const { return started_.load() + 1; }
+  bool RoundEnded(uint64_t round) const { return ended_.load() >= round; }
+
+  // Runs wait->done once that round has ended (EIO if it cannot), starting one if need be.
+  void WaitForRound(FlushWait* wait);
+
+  // Appends a record given by the control plane; it becomes durable in order. `done` gets its sequence on the home loop.
+  void AppendRecord(RecordKind kind, std::vector<uint8_t> payload, uint64_t token, std::function<void(Status, uint64_t sequence)> done);
+
+  // Makes what is pending durable soon, whoever waits for it.
+  void RequestRound();
+
+  // Records before `tail` are no longer needed.
+  void Trim(uint64_t tail);
+  // Calls `done` on the home loop once nothing is pending or under way, and ends the window timer.
+  void Close(std::function<void()> done);
+
+  bool failed() const { return failed_.load(); }
+  // Deltas up to this serial were handed to the observer.
+  uint64_t published_serial() const { return published_serial_.load(); }
+
+ private:
+  struct Batch {
+    RecordKind kind;
+    std::vector<uint8_t> payload;
+    uint64_t token;
+    uint64_t after_serial;  // its place among the deltas
+    std::function<void(Status, uint64_t)> done;
+  };
+  // A record of the step under way.
+  struct Written {
+    DurableRecord durable;
+    std::function<void(Status, uint64_t)> done;
+  };
+  struct IoCompletion : Completion {
+    explicit IoCompletion(Journal* owner) : Completion(&OnIo), owner(owner) {}
+    static void OnIo(Completion* self, Status status);
+    Journal* owner;
+  };
+  struct WindowTimer : Timer {
+    explicit WindowTimer(Journal* owner) : Timer(&OnTimer), owner(owner) {}
+    static void OnTimer(Timer* self);
+    Journal* owner;
+  };
+
+  void ArmWindow();
+  void StartRound();
+  void SyncData();
+  void NextStep();
+  bool EncodeStep();
+  void WriteStep();
+  void SyncStep();
+  void FinishStep();
+  void EndRound();
+  void Fail(Status status);
+  // Starts `count` submissions whose common end is `then`.
+  void Expect(unsigned count, void (Journal::*then)());
+  void OnIoDone(Status status);
+  void AnswerWaiters(uint64_t round, Status status);
+  size_t DeltasPerStep() const;
+  std::vector<iovec> RingSegment(uint64_t position, uint64_t bytes, std::vector<uint64_t>* offsets) const;
+
+  EventLoop* const home_;
+  DiskTable* const disks_;
+  JournalObserver* const observer_;
+  JournalSpec spec_;
+  PendingLog pending_;
+
+  std::atomic<uint64_t> started_{0};
+  std::atomic<uint64_t> ended_{0};
+  std::atomic<uint64_t> published_serial_{0};
+  std::atomic<bool> failed_{false};
+  std::atomic<bool> window_armed_{false};
+  std::atomic<bool> round_requested_{false};
+
+  std::mutex mutex_;  // waiters_, batches_
+  std::vector<FlushWait*> waiters_;
+  std::deque<Batch> batches_;
+
+  // Home loop only.
+  bool running_ = false;
+  bool waiting_for_room_ = false;
+  uint64_t sealed_serial_ = 0;
+  uint64_t committed_serial_ = 0;
+  std::deque<Batch> round_batches_;
+  std::vector<uint8_t> step_bytes_;
+  std::vector<iovec> step_iov_;
+  std::vector<Written> step_records_;
+  unsigned expected_ = 0;
+  Status step_status_;
+  void (Journal::*then_)() = nullptr;
+  IoCompletion io_{this};
+  WindowTimer window_{this};
+  std::function<void()> closed_;
+};
+
+}  // namespace varve

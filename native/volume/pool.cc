@@ -1,0 +1,67 @@
+#include "volume/pool.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+namespace varve {
+
+Pool::Pool(std::vector<EventLoop*> loops, EventLoop* home, unsigned cluster_bytes, PoolObserver* observer)
+    : home_(home),
+      observer_(observer),
+      cluster_shift_(static_cast<unsigned>(std::countr_zero(cluster_bytes))),
+      grants_([observer](uint64_t clusters) { observer->OnGrantLow(clusters); }),
+      admissions_(std::move(loops), home),
+      journal_(home, &disks_, this) {}
+
+void Pool::OnDurable(DurableRecord record) {
+  // A batch's operations are the control plane's secret: any of them may release.
+  bool releases = record.token != 0 || std::any_of(record.deltas.begin(), record.deltas.end(),
+                                                   [](const Delta& delta) { return delta.released != 0; });
+  if (releases) releasing_sequence_ = record.sequence;
+  observer_->OnDurable(std::move(record));
+  if (releases && !admissions_.busy()) StartGrace();
+}
+
+void Pool::StartGrace() {
+  grace_sequence_ = releasing_sequence_;
+  admissions_.AfterAll([this] {
+    observer_->OnSafe(grace_sequence_);
+    if (releasing_sequence_ > grace_sequence_) return StartGrace();
+    MaybeClosed();
+  });
+}
+
+void Pool::WaitForRoom(std::function<void()> retry) {
+  {
+    std::lock_guard lock(mutex_);
+    room_waiters_.push_back(std::move(retry));
+  }
+  // Room comes only from rounds; one may have ended just now.
+  journal_.RequestRound();
+}
+
+void Pool::OnRoundEnd() {
+  std::vector<std::function<void()>> waiters;
+  {
+    std::lock_guard lock(mutex_);
+    waiters = std::exchange(room_waiters_, {});
+  }
+  for (auto& retry : waiters) retry();
+}
+
+void Pool::Close(std::function<void()> done) {
+  home_->Post([this, done = std::move(done)]() mutable {
+    closed_ = std::move(done);
+    journal_.Close([this] {
+      journal_closed_ = true;
+      MaybeClosed();
+    });
+  });
+}
+
+void Pool::MaybeClosed() {
+  if (closed_ && journal_closed_ && !admissions_.busy()) std::exchange(closed_, nullptr)();
+}
+
+}  // namespace varve

@@ -1,0 +1,85 @@
+// Pool: what the volumes of one pool share in the data plane: disks, journal, grants, admissions.
+//
+// Guarantees: what the control plane is told (PoolObserver) comes in the order in which it became true; "safe" comes
+// for a record only after every request admitted before the record was handed over has ended.
+// Thread: construction and Open on any one thread; the rest is said at each function.
+// Elsewhere: policy (src/pool), the page tables (volume.h).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+#include "base/status.h"
+#include "base/units.h"
+#include "io/event_loop.h"
+#include "journal/disk_table.h"
+#include "journal/journal.h"
+#include "volume/admissions.h"
+#include "volume/grants.h"
+
+namespace varve {
+
+// Called on any loop's thread; must not block.
+class PoolObserver {
+ public:
+  virtual ~PoolObserver() = default;
+  virtual void OnDurable(DurableRecord record) = 0;
+  virtual void OnSafe(uint64_t sequence) = 0;
+  virtual void OnGrantLow(uint64_t clusters) = 0;
+  virtual void OnJournalFull() = 0;
+  virtual void OnDiskError(unsigned disk, Status status) = 0;
+  virtual void OnFailed(Status status) = 0;
+};
+
+class Pool : private JournalObserver {
+ public:
+  // home: the loop of the journal. observer outlives the pool.
+  Pool(std::vector<EventLoop*> loops, EventLoop* home, unsigned cluster_bytes, PoolObserver* observer);
+
+  Status Open(const JournalSpec& spec) { return journal_.Open(spec); }
+  // Any thread; before an address on the disk is granted or installed.
+  void AddDisk(unsigned number, std::shared_ptr<Disk> disk) { disks_.Add(number, std::move(disk)); }
+  // Every volume is closed. `done` on the home loop, when all is durable and no grace period is under way.
+  void Close(std::function<void()> done);
+
+  Journal& journal() { return journal_; }
+  Grants& grants() { return grants_; }
+  Admissions& admissions() { return admissions_; }
+  Disk& disk(unsigned number) { return *disks_.at(number); }
+  EventLoop* home() { return home_; }
+  unsigned cluster_shift() const { return cluster_shift_; }
+  bool failed() const { return journal_.failed(); }
+
+  // Runs `retry` when the pending log may have room again. Any thread.
+  void WaitForRoom(std::function<void()> retry);
+  void ReportDiskError(unsigned disk, Status status) { observer_->OnDiskError(disk, status); }
+
+ private:
+  void OnDurable(DurableRecord record) override;
+  void OnJournalFull() override { observer_->OnJournalFull(); }
+  void OnJournalFailed(Status status) override { observer_->OnFailed(status); }
+  void OnRoundEnd() override;
+  void StartGrace();
+  void MaybeClosed();
+
+  EventLoop* const home_;
+  PoolObserver* const observer_;
+  const unsigned cluster_shift_;
+  DiskTable disks_;
+  Grants grants_;
+  Admissions admissions_;
+  Journal journal_;
+
+  // Home loop only.
+  uint64_t releasing_sequence_ = 0;  // newest record that may have released clusters
+  uint64_t grace_sequence_ = 0;      // the grace period under way, or the last one, covers up to here
+  bool journal_closed_ = false;
+  std::function<void()> closed_;
+
+  std::mutex mutex_;  // room_waiters_
+  std::vector<std::function<void()>> room_waiters_;
+};
+
+}  // namespace varve

@@ -1,0 +1,64 @@
+// ZeroOp: TRIM, WRITE_ZEROES, and WRITE_ZEROES that stays provisioned (NO_HOLE).
+//
+//   offset      |first whole sub-block ........ last|      end
+//   [head edge) [        masks are cleared          ) [tail edge)
+//
+// Whole sub-blocks change only masks; a slot left with nothing valid gives its cluster up. Edges (not for TRIM) are zeroed in
+// place where they are valid, and read as zero already where they are not. Long ranges go in bounded steps, so that other
+// requests of the loop get their turn.
+#pragma once
+
+#include <vector>
+
+#include "volume/flush_op.h"
+#include "volume/page_table.h"
+#include "volume/volume_op.h"
+
+namespace varve {
+
+class ZeroOp : public VolumeOp {
+ private:
+  enum class Outcome { kDone, kYield, kParked, kNoSpace };
+  // Part of one sub-block at either end of the range.
+  struct Edge : Completion {
+    explicit Edge(ZeroOp* op) : Completion(&OnZeroed), op(op) {}
+    static void OnZeroed(Completion* self, Status status);
+    ZeroOp* op;
+    uint64_t at = 0;
+    uint64_t length = 0;
+    bool planned = false;
+    unsigned disk = 0;
+    uint64_t offset = 0;
+    iovec iov{};
+    bool writes = false;  // it is valid, so zeroes go to the disk
+  };
+  struct YieldCompletion : Completion {
+    explicit YieldCompletion(ZeroOp* op) : Completion(&OnTurnEnd), op(op) {}
+    static void OnTurnEnd(Completion* self, Status status);
+    ZeroOp* op;
+  };
+
+  void Advance() override;
+  void Recycle() override;
+  void Begin();
+  Outcome PlanAll();
+  Outcome PlanEdge(Edge* edge);
+  Outcome ClearMasks();
+  Outcome ClearSlot(Region* region, SlotIndex slot, SlotMask bits);
+  Outcome Provision(Region* region, SlotIndex slot, SlotState state, SlotMask bits);
+  bool ReserveEntry();
+  void SubmitEdges();
+  void MaybeDone();
+
+  bool begun_ = false;
+  bool parked_ = false;
+  uint64_t cursor_ = 0;  // next byte whose mask is to be cleared
+  uint64_t end_ = 0;
+  size_t in_flight_ = 0;
+  Edge head_{this};
+  Edge tail_{this};
+  YieldCompletion yield_{this};
+  DurabilityWait durability_{this, [](VolumeOp* op, Status status) { static_cast<ZeroOp*>(op)->Finish(status); }};
+};
+
+}  // namespace varve
