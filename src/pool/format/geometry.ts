@@ -21,6 +21,8 @@ const journalBytesDefault = 64 * MiB;
 const journalBytesMin = 256 * KiB;
 /** Below this a pool could hold next to nothing beside its own reserve. */
 const dataClustersMin = 64;
+/** As a disk grows by a cluster, journal and reserve may grow by more: three at most, as both round up. */
+const roundingClusters = 3;
 /** An index entry of a leaf with a single slot takes 32 bytes in a checkpoint; the rest are bitmaps and records. */
 const checkpointBytesPerCluster = 48;
 
@@ -76,12 +78,21 @@ export function geometryFor(options: GeometryOptions): Geometry {
   };
 }
 
-/** The smallest disk that holds labels, journal, reserve and 64 clusters of data. */
+function dataClusters(options: GeometryOptions): number {
+  const { firstCluster, clusterCount } = geometryFor(options);
+  const reserve = options.journal
+    ? checkpointReserveClusters(clusterCount, options.clusterBytes)
+    : 0;
+  return clusterCount - firstCluster - reserve;
+}
+
+/** The smallest disk that is accepted: every larger one holds labels, journal, reserve and 64 clusters of data. */
 export function minimumDiskBytes(options: Omit<GeometryOptions, 'diskBytes'>): number {
-  const journalBytes = options.journal ? (options.journalBytes ?? journalBytesMin) : 0;
-  const before = firstClusterFor(journalBytes, options.clusterBytes) + dataClustersMin;
-  const reserve = options.journal ? checkpointReserveClusters(before, options.clusterBytes) : 0;
-  return (before + reserve) * options.clusterBytes;
+  const { clusterBytes } = options;
+  let diskBytes = dataClustersMin * clusterBytes;
+  const enough = dataClustersMin + roundingClusters;
+  while (dataClusters({ ...options, diskBytes }) < enough) diskBytes += clusterBytes;
+  return diskBytes;
 }
 
 /**
@@ -90,14 +101,10 @@ export function minimumDiskBytes(options: Omit<GeometryOptions, 'diskBytes'>): n
  * @throws StorageError disk/too-small with the size that would do
  */
 export function diskGeometry(options: GeometryOptions): Geometry {
-  const geometry = geometryFor(options);
-  const reserve = options.journal
-    ? checkpointReserveClusters(geometry.clusterCount, options.clusterBytes)
-    : 0;
-  if (geometry.clusterCount - geometry.firstCluster - reserve >= dataClustersMin) return geometry;
-  const needed = formatSize(minimumDiskBytes(options));
+  const minimum = minimumDiskBytes(options);
+  if (options.diskBytes >= minimum) return geometryFor(options);
   throw new StorageError(
     'disk/too-small',
-    `a disk of ${formatSize(options.diskBytes)} is too small: at least ${needed} are needed at clusters of ${formatSize(options.clusterBytes)}`,
+    `a disk of ${formatSize(options.diskBytes)} is too small: at least ${formatSize(minimum)} are needed at clusters of ${formatSize(options.clusterBytes)}`,
   );
 }
