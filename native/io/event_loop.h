@@ -8,7 +8,7 @@
 //   - Everything but Post() and Stop() is called on the loop's own thread.
 //   - Each submission is completed exactly once, on the loop's thread, not
 //     from inside the submitting call.
-//   - Submissions are gathered and handed to the kernel once per turn.
+//   - What is queued for the kernel is gathered and handed over once per turn.
 // Thread: one per loop; loops share nothing.
 // Elsewhere: what a disk does with an operation (disk.h), NBD (nbd/).
 #pragma once
@@ -62,6 +62,9 @@ class EventLoop {
   // Runs `work` on the loop's thread, in the order posted. Any thread.
   virtual void Post(std::function<void()> work) = 0;
   virtual bool OnLoopThread() const = 0;
+  // Runs `done` from the loop, in this turn: how an operation that ends at once
+  // keeps the promise of never completing inside its call. Loop thread only.
+  virtual void Complete(Completion* done, Status status) = 0;
   // Runs `work` at the end of this turn, once everything that has completed in it was
   // handled and before sleeping: the place to send gathered replies. Loop thread only.
   virtual void Defer(Completion* work) = 0;

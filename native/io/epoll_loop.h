@@ -1,0 +1,78 @@
+// EpollLoop: an event loop for kernels without io_uring.
+//
+// Sockets are tried at once and watched with epoll only while they have nothing; a
+// watch fires once, so a descriptor without waiting operations needs no
+// bookkeeping and may be closed by its owner. Files are read at once when the page cache has
+// the bytes; all else that may block goes to helper threads.
+//
+// Invariant: watches_ has an entry exactly for descriptors with waiting operations.
+// Thread: the loop's.
+#pragma once
+
+#include <array>
+#include <unordered_map>
+
+#include "io/loop_base.h"
+#include "io/unique_fd.h"
+
+namespace varve {
+
+class EpollLoop final : public LoopBase {
+ public:
+  static std::unique_ptr<EpollLoop> Create(std::string* error);
+
+  void Accept(int fd, CountedCompletion* done) override;
+  void Receive(int fd, void* buffer, size_t bytes, CountedCompletion* done) override;
+  void Send(int fd, const msghdr* message, CountedCompletion* done) override;
+  void CancelSocket(int fd) override;
+  void ReadFile(int fd, const iovec* iov, int count, uint64_t offset, Completion* done) override;
+  void SyncFile(int fd, Completion* done) override;
+  void ZeroFile(int fd, uint64_t offset, uint64_t bytes, bool punch, Completion* done) override;
+  const char* backend() const override { return "epoll"; }
+
+ private:
+  enum class Kind : uint8_t { kAccept, kReceive, kSend };
+  struct SocketOperation {
+    Kind kind;
+    int fd;
+    void* buffer;
+    size_t bytes;
+    const msghdr* message;
+    CountedCompletion* done;
+  };
+  struct FileOperation {
+    enum class Kind : uint8_t { kRead, kWrite, kSync, kZero } kind;
+    FileTransfer transfer;
+    int fd;
+    uint64_t offset;
+    uint64_t bytes;
+    bool punch;
+    Completion* done;
+    Status status;
+  };
+  using Waiting = std::vector<SocketOperation>;
+
+  explicit EpollLoop(UniqueFd epoll);
+
+  void Wait(std::optional<Clock::duration> limit) override;
+  void HandleEvents() override;
+  void WriteFileLater(int fd, const iovec* iov, int count, uint64_t offset,
+                      Completion* done) override;
+
+  void Start(const SocketOperation& operation);
+  static int64_t Try(const SocketOperation& operation);
+  void Watch(int fd, const Waiting& waiting);
+  void TryWaiting(int fd);
+
+  FileOperation* TakeFile(FileOperation::Kind kind, int fd, Completion* done);
+  void RunOnHelper(FileOperation* operation);
+  static Status Perform(FileOperation* operation);
+  void EndFile(FileOperation* operation);
+
+  UniqueFd epoll_;
+  std::unordered_map<int, Waiting> watches_;
+  std::vector<int> fired_;
+  FreeList<FileOperation> file_operations_;
+};
+
+}  // namespace varve

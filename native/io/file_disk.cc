@@ -1,0 +1,144 @@
+#include "io/file_disk.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include "io/zero_writer.h"
+
+namespace varve {
+
+namespace {
+
+// A discard that the device or filesystem cannot do has succeeded: it is a hint.
+struct DiscardHint : Completion {
+  explicit DiscardHint(Completion* outer) : Completion(OnEnd), done(outer) {}
+  static void OnEnd(Completion* self, Status status) {
+    auto* hint = static_cast<DiscardHint*>(self);
+    Completion* done = hint->done;
+    delete hint;
+    done->Run(status.error() == EOPNOTSUPP ? Status::Ok() : status);
+  }
+  Completion* done;
+};
+
+// The fast way to zero a range, and by writing where there is none.
+struct ZeroInPlace : Completion {
+  ZeroInPlace(EventLoop& on, int file, uint64_t from, uint64_t length, Completion* outer)
+      : Completion(OnEnd), loop(on), fd(file), offset(from), bytes(length), done(outer) {}
+  static void OnEnd(Completion* self, Status status) {
+    auto* zero = static_cast<ZeroInPlace*>(self);
+    bool unsupported = status.error() == EOPNOTSUPP || status.error() == EINVAL;
+    if (unsupported) ZeroWriter::Run(zero->loop, zero->fd, zero->offset, zero->bytes, zero->done);
+    else zero->done->Run(status);
+    delete zero;
+  }
+  EventLoop& loop;
+  int fd;
+  uint64_t offset, bytes;
+  Completion* done;
+};
+
+// Below this, writing zeroes into the page cache costs less than fallocate, which
+// waits for the range's dirty pages and goes through the filesystem's journal.
+constexpr uint64_t kWrittenZeroesMax = 64 * 1024;
+
+}  // namespace
+
+FileDisk::FileDisk(Parts parts) : parts_(std::move(parts)), sync_(parts_.fd.get()) {}
+
+void FileDisk::Read(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) {
+  loop.ReadFile(parts_.fd.get(), iov, count, offset, done);
+}
+
+void FileDisk::Write(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) {
+  if (RefuseAfterFailure(loop, done)) return;
+  loop.WriteFile(parts_.fd.get(), iov, count, offset, done);
+}
+
+void FileDisk::Sync(EventLoop& loop, Completion* done) { sync_.Sync(loop, done); }
+
+void FileDisk::Discard(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) {
+  uint64_t sector = parts_.sector_bytes;
+  uint64_t start = (offset + sector - 1) / sector * sector;
+  uint64_t end = (offset + bytes) / sector * sector;
+  if (start >= end) return loop.Complete(done, Status::Ok());
+  loop.ZeroFile(parts_.fd.get(), start, end - start, true, new DiscardHint(done));
+}
+
+void FileDisk::WriteZeroes(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) {
+  if (RefuseAfterFailure(loop, done)) return;
+  int fd = parts_.fd.get();
+  if (bytes <= kWrittenZeroesMax || !InSectors(offset, bytes)) {
+    return ZeroWriter::Run(loop, fd, offset, bytes, done);
+  }
+  loop.ZeroFile(fd, offset, bytes, false, new ZeroInPlace(loop, fd, offset, bytes, done));
+}
+
+bool FileDisk::RefuseAfterFailure(EventLoop& loop, Completion* done) {
+  if (!sync_.failed()) return false;
+  loop.Complete(done, Status(EIO, "write after a failed sync"));
+  return true;
+}
+
+bool FileDisk::InSectors(uint64_t offset, uint64_t bytes) const {
+  return (offset | bytes) % parts_.sector_bytes == 0;
+}
+
+// ---- opening
+
+namespace {
+
+Status Failed(const char* what) { return Status(errno, what); }
+
+Status Lock(int fd, bool read_only) {
+  int mode = read_only ? LOCK_SH : LOCK_EX;
+  return flock(fd, mode | LOCK_NB) == 0 ? Status::Ok() : Failed("lock");
+}
+
+// O_EXCL without O_CREAT claims a block device for this process.
+Status Claim(const std::string& path, UniqueFd* claim) {
+  *claim = UniqueFd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_EXCL));
+  return claim->valid() ? Status::Ok() : Failed("claim the device");
+}
+
+Status MeasureDevice(FileDisk::Parts* parts) {
+  int sector = 0;
+  if (ioctl(parts->fd.get(), BLKGETSIZE64, &parts->size_bytes) < 0) return Failed("device size");
+  if (ioctl(parts->fd.get(), BLKSSZGET, &sector) < 0) return Failed("sector size");
+  parts->sector_bytes = static_cast<uint32_t>(sector);
+  return Status::Ok();
+}
+
+Status Measure(const std::string& path, bool read_only, FileDisk::Parts* parts) {
+  struct stat found;
+  if (fstat(parts->fd.get(), &found) < 0) return Failed("stat");
+  if (S_ISREG(found.st_mode)) {
+    parts->size_bytes = static_cast<uint64_t>(found.st_size);
+    parts->sector_bytes = 1;
+    return Status::Ok();
+  }
+  if (!S_ISBLK(found.st_mode)) return Status(ENOTSUP, "neither a file nor a block device");
+  if (Status status = MeasureDevice(parts); !status.ok() || read_only) return status;
+  return Claim(path, &parts->claim);
+}
+
+}  // namespace
+
+Status OpenFileDisk(const std::string& path, bool read_only, std::shared_ptr<Disk>* out) {
+  FileDisk::Parts parts;
+  // O_NONBLOCK, lest a pipe at this path holds up the opening; it means nothing for the rest.
+  int flags = (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  parts.fd = UniqueFd(open(path.c_str(), flags));
+  if (!parts.fd.valid()) return Failed("open");
+  if (Status status = Lock(parts.fd.get(), read_only); !status.ok()) return status;
+  if (Status status = Measure(path, read_only, &parts); !status.ok()) return status;
+  // io_uring would answer EAGAIN instead of waiting for the disk.
+  if (fcntl(parts.fd.get(), F_SETFL, flags & ~O_NONBLOCK) < 0) return Failed("open");
+  *out = std::make_shared<FileDisk>(std::move(parts));
+  return Status::Ok();
+}
+
+}  // namespace varve

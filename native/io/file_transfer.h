@@ -1,0 +1,52 @@
+// FileTransfer: what is left of one vectored read or write at an offset.
+//
+// The kernel may move less than it was asked to; Advance() moves on to the rest. The caller's
+// vector is never changed: a copy is made only after a short transfer.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/status.h"
+
+namespace varve {
+
+class FileTransfer {
+ public:
+  // iov: lent until the transfer ends.
+  void Begin(int fd, const iovec* iov, int count, uint64_t offset);
+  // Leaves out `moved` bytes at the front. moved <= bytes_left().
+  void Advance(uint64_t moved);
+  // Fills all that is left of a read with zeroes: the range lies behind the end of the file.
+  void ZeroFill();
+
+  bool done() const { return bytes_left_ == 0; }
+  uint64_t bytes_left() const { return bytes_left_; }
+  int fd() const { return fd_; }
+  uint64_t offset() const { return offset_; }
+  const iovec* iov() const { return iov_; }
+  int count() const;  // at most IOV_MAX, what one system call takes
+
+ private:
+  int fd_ = -1;
+  uint64_t offset_ = 0;
+  uint64_t bytes_left_ = 0;
+  const iovec* iov_ = nullptr;
+  int count_ = 0;
+  std::vector<iovec> rest_;
+};
+
+// Carry the transfer to its end, blocking. EOF inside a read is zeroes.
+Status FinishRead(FileTransfer* transfer);
+Status FinishWrite(FileTransfer* transfer);
+// Moves what is in the page cache; true when that was all.
+bool ReadCached(FileTransfer* transfer);
+// The blocking forms of EventLoop's SyncFile and ZeroFile.
+Status SyncData(int fd);
+Status ZeroRange(int fd, uint64_t offset, uint64_t bytes, bool punch);
+int ZeroMode(bool punch);  // fallocate's
+
+}  // namespace varve

@@ -1,0 +1,46 @@
+// SparseBytes: a large array of bytes, of which only what was written takes memory.
+//
+// Chunks are shared between copies and copied when one of them writes, so that a copy
+// costs a table of pointers. A chunk belongs to the array that made it: Share()
+// renames both sides, after which every chunk counts as shared.
+// Invariant: a chunk is changed only by the array whose token it carries.
+// Thread: its owner's; arrays that share chunks may live on different threads.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+
+namespace varve {
+
+class SparseBytes {
+ public:
+  SparseBytes();
+  SparseBytes(SparseBytes&&) = default;
+  SparseBytes& operator=(SparseBytes&&) = default;
+
+  // An equal array that changes independently of this one.
+  SparseBytes Share();
+
+  void Read(uint64_t offset, std::byte* out, uint64_t bytes) const;
+  void Write(uint64_t offset, const std::byte* data, uint64_t bytes);
+  void Zero(uint64_t offset, uint64_t bytes);
+
+ private:
+  static constexpr uint64_t kChunkBytes = 16 * 1024;
+  struct Chunk {
+    uint64_t token;
+    std::array<std::byte, kChunkBytes> bytes;
+  };
+
+  Chunk& Writable(uint64_t index);
+
+  uint64_t token_;
+  std::unordered_map<uint64_t, std::shared_ptr<Chunk>> chunks_;  // none = zeroes
+};
+
+}  // namespace varve
