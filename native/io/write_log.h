@@ -1,0 +1,67 @@
+// WriteLog: everything that changed a disk, in order, and what a power cut may leave of it.
+//
+//   moments  1     2     3        4       5     6          7      (process-wide: one
+//            w1    w2    w1 ends  sync    w3    sync ends  ...     order for all disks)
+//
+// A cut at moment m: changes submitted after m never were. A change is durable when a sync that
+// ended ok by m was submitted after the change had ended: w1 above, from 6
+// on. All others are loose: kept, dropped or torn at sectors, in any order.
+// Thread: any; a mutex inside.
+// Elsewhere: the disk that feeds it (recording_disk.h).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <vector>
+
+#include "io/sparse_bytes.h"
+
+namespace varve {
+
+class WriteLog {
+ public:
+  using Moment = uint64_t;
+  static Moment Now();  // the last moment taken by any log
+
+  // Data of a change, or nothing for zeroes. Returns the change's place for EndChange.
+  size_t BeginChange(uint64_t offset, uint64_t bytes, std::vector<std::byte> data);
+  void EndChange(size_t place);
+  Moment BeginSync();
+  void EndSync(Moment begun);
+
+  // The disk's bytes after a power cut at `cut`. seed 0: all loose changes are kept, in
+  // order; 1: all are dropped; any other: as its random numbers say.
+  SparseBytes Cut(Moment cut, uint64_t seed);
+
+ private:
+  struct Change {
+    Moment submitted;
+    Moment ended;  // 0 = in flight
+    uint64_t offset;
+    uint64_t bytes;
+    std::vector<std::byte> data;  // empty = zeroes
+    bool EndedBefore(Moment moment) const { return ended != 0 && ended < moment; }
+  };
+  // The state that is certain from `from` on.
+  struct Base {
+    Moment from;
+    Moment synced;      // changes that ended before it are in `content`
+    size_t first_loose; // no change before it in the log is loose
+    SparseBytes content;
+  };
+
+  Base& BaseAt(Moment cut);
+  std::vector<const Change*> LooseAt(const Base& base, Moment cut) const;
+  static void Apply(const Change& change, SparseBytes* content);
+  static void Tear(const Change& change, std::mt19937_64& random, SparseBytes* content);
+  static void ApplyRange(const Change& change, uint64_t start, uint64_t end, SparseBytes* content);
+
+  std::mutex mutex_;
+  std::vector<Change> changes_;  // by time of submission
+  std::vector<Base> bases_;      // by time; made when a sync ends
+};
+
+}  // namespace varve
