@@ -1,0 +1,173 @@
+"""Stamped writes that outlive the server, and the check of what they promise.
+
+  stamps.py write URI STATE VOLUME FIRST COUNT SEED   writes blocks until the server goes away
+  stamps.py verify URI STATE                          compares every block with the model in STATE
+
+Every 512-byte sector of a block carries volume, block, sector and serial with a checksum, so a sector
+that holds another volume's bytes, an older write's, or a torn one names itself.
+
+Model (reliability.md, a mere kill of the process): a sector holds the serial that was last acknowledged
+for its block, or that of a write still in flight when the server went away. A block has at most one
+operation in flight, so the order of its operations is known. Serial 0 stands for zeroes: never written, trimmed or zeroed.
+A trim in flight may have reached some sectors; a completed one reads as zeroes (the server's promise).
+
+Progress is one line per 50 acknowledged operations, so that the test can kill at a known amount of work.
+"""
+
+import json
+import os
+import random
+import struct
+import sys
+import zlib
+
+import nbd
+
+SECTOR = 512
+# Half a sub-block: neighbours share sub-blocks, which is where read-modify-write would lose data.
+BLOCK = 2048
+IN_FLIGHT = 16
+ZERO = bytes(SECTOR)
+
+
+def sector(volume, block, index, serial):
+    if serial == 0:
+        return ZERO
+    body = struct.pack("<8sQQIQ", b"varvestm", volume, block, index, serial)
+    body = body + struct.pack("<I", zlib.crc32(body))
+    return (body * (SECTOR // len(body) + 1))[:SECTOR]
+
+
+def content(volume, block, serial):
+    return b"".join(sector(volume, block, i, serial) for i in range(BLOCK // SECTOR))
+
+
+class Model:
+    """Which serials each block of one client may hold. `allowed[block]` ends with the newest."""
+
+    def __init__(self, path):
+        self.path = path
+        self.volume, self.first, self.count, self.serial = 0, 0, 0, 0
+        self.allowed = {}
+        if os.path.exists(path):
+            with open(path) as file:
+                saved = json.load(file)
+            self.__dict__.update(saved)
+            self.path = path
+            self.allowed = {int(block): serials for block, serials in saved["allowed"].items()}
+
+    def save(self):
+        with open(self.path, "w") as file:
+            json.dump(self.__dict__, file)
+
+    def begin(self, block, serial):
+        self.allowed.setdefault(block, [0]).append(serial)
+
+    def acknowledge(self, block):
+        self.allowed[block] = self.allowed[block][-1:]
+
+
+class Writer:
+    def __init__(self, uri, model, seed):
+        self.model = model
+        self.random = random.Random(seed)
+        self.busy = set()
+        self.acknowledged = 0
+        self.handle = nbd.NBD()
+        self.handle.connect_uri(uri)
+
+    def run(self):
+        try:
+            while True:
+                while len(self.busy) < IN_FLIGHT:
+                    self.submit()
+                self.handle.poll(-1)
+        except nbd.Error:
+            # The server is gone; what was not acknowledged stays "in flight" in the model.
+            return
+
+    def submit(self):
+        block = self.model.first + self.random.randrange(self.model.count)
+        kind = self.random.random()
+        if kind < 0.02:
+            self.handle.aio_flush(lambda error: 1)
+        if block in self.busy:
+            return
+        offset = block * BLOCK
+        done = lambda error, block=block: self.complete(block, error.value if hasattr(error, "value") else error)
+        self.busy.add(block)
+        if kind < 0.85:
+            self.model.serial += 1
+            self.model.begin(block, self.model.serial)
+            data = nbd.Buffer.from_bytearray(bytearray(content(self.model.volume, block, self.model.serial)))
+            self.handle.aio_pwrite(data, offset, done)
+        elif kind < 0.93:
+            self.model.begin(block, 0)
+            self.handle.aio_zero(BLOCK, offset, done)
+        else:
+            self.model.begin(block, 0)
+            self.handle.aio_trim(BLOCK, offset, done)
+
+    def complete(self, block, error):
+        self.busy.discard(block)
+        if error == 0:
+            self.model.acknowledge(block)
+            self.acknowledged += 1
+            if self.acknowledged % 50 == 0:
+                print(self.acknowledged, flush=True)
+        return 1
+
+
+def write(uri, path, volume, first, count, seed):
+    model = Model(path)
+    model.volume, model.first, model.count = int(volume), int(first), int(count)
+    try:
+        Writer(uri, model, int(seed)).run()
+    except nbd.Error:
+        # Refused while the server was being killed: nothing was sent.
+        pass
+    model.save()
+
+
+def verify(uri, path):
+    model = Model(path)
+    handle = nbd.NBD()
+    handle.connect_uri(uri)
+    wrong = []
+    for block in range(model.first, model.first + model.count):
+        found = bytes(handle.pread(BLOCK, block * BLOCK))
+        serials = model.allowed.get(block, [0])
+        held = [sector_serial(model, found, block, i, serials) for i in range(BLOCK // SECTOR)]
+        if None in held:
+            wrong.append({"block": block, "allowed": serials, "found": describe(found)})
+        # What survived is the past of the next round: later in-flight candidates are decided now.
+        model.allowed[block] = sorted(set(serial for serial in held if serial is not None)) or serials
+    model.save()
+    handle.shutdown()
+    print(json.dumps({"blocks": model.count, "wrong": wrong[:20], "wrong_count": len(wrong)}))
+
+
+def sector_serial(model, found, block, index, serials):
+    part = found[index * SECTOR : (index + 1) * SECTOR]
+    for serial in reversed(serials):
+        if part == sector(model.volume, block, index, serial):
+            return serial
+    return None
+
+
+def describe(found):
+    seen = []
+    for index in range(BLOCK // SECTOR):
+        part = found[index * SECTOR : (index + 1) * SECTOR]
+        if part == ZERO:
+            seen.append("zeroes")
+        elif part.startswith(b"varvestm"):
+            _, volume, block, at, serial = struct.unpack_from("<8sQQIQ", part)
+            seen.append(f"volume {volume} block {block} sector {at} serial {serial}")
+        else:
+            seen.append(part[:16].hex())
+    return seen
+
+
+if __name__ == "__main__":
+    {"write": write, "verify": verify}[sys.argv[1]](*sys.argv[2:])
