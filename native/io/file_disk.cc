@@ -6,6 +6,8 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
+#include <utility>
+
 #include "io/zero_writer.h"
 
 namespace varve {
@@ -98,10 +100,13 @@ Status Lock(int fd, bool read_only) {
   return flock(fd, mode | LOCK_NB) == 0 ? Status::Ok() : Failed("lock");
 }
 
-// O_EXCL without O_CREAT claims a block device for this process.
-Status Claim(const std::string& path, UniqueFd* claim) {
-  *claim = UniqueFd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_EXCL));
-  return claim->valid() ? Status::Ok() : Failed("claim the device");
+// O_EXCL without O_CREAT claims a block device for this open file. I/O goes through the
+// claim: discarding through another one of the same device is refused (EBUSY).
+Status Claim(const std::string& path, FileDisk::Parts* parts) {
+  UniqueFd claim(open(path.c_str(), O_RDWR | O_CLOEXEC | O_EXCL));
+  if (!claim.valid()) return Failed("claim the device");
+  parts->lock = std::exchange(parts->fd, std::move(claim));
+  return Status::Ok();
 }
 
 Status MeasureDevice(FileDisk::Parts* parts) {
@@ -122,7 +127,7 @@ Status Measure(const std::string& path, bool read_only, FileDisk::Parts* parts) 
   }
   if (!S_ISBLK(found.st_mode)) return Status(ENOTSUP, "neither a file nor a block device");
   if (Status status = MeasureDevice(parts); !status.ok() || read_only) return status;
-  return Claim(path, &parts->claim);
+  return Claim(path, parts);
 }
 
 }  // namespace
@@ -135,8 +140,8 @@ Status OpenFileDisk(const std::string& path, bool read_only, std::shared_ptr<Dis
   if (!parts.fd.valid()) return Failed("open");
   if (Status status = Lock(parts.fd.get(), read_only); !status.ok()) return status;
   if (Status status = Measure(path, read_only, &parts); !status.ok()) return status;
-  // io_uring would answer EAGAIN instead of waiting for the disk.
-  if (fcntl(parts.fd.get(), F_SETFL, flags & ~O_NONBLOCK) < 0) return Failed("open");
+  // Left set, io_uring might answer EAGAIN instead of waiting for the disk.
+  if (fcntl(parts.fd.get(), F_SETFL, 0) < 0) return Failed("open");
   *out = std::make_shared<FileDisk>(std::move(parts));
   return Status::Ok();
 }

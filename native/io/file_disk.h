@@ -25,7 +25,7 @@ class FileDisk final : public Disk {
  public:
   struct Parts {
     UniqueFd fd{};
-    UniqueFd claim{};  // of a block device
+    UniqueFd lock{};  // of a block device, beside the claiming fd
     uint64_t size_bytes = 0;
     uint32_t sector_bytes = 1;  // 1 for files: unit of discarding and of zeroing in place
   };
