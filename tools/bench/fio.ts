@@ -1,0 +1,77 @@
+/**
+ * One measurement: fio's nbd engine against a server, and the CPU time that the server spent meanwhile.
+ */
+import { run } from '../lib/command.ts';
+import { cpuSeconds } from './cpu.ts';
+import type { RunningServer } from './servers.ts';
+import type { Workload } from './workloads.ts';
+
+export interface Measurement {
+  readonly iops: number;
+  readonly bytesPerSecond: number;
+  /** Completion latency. */
+  readonly p50Us: number;
+  readonly p99Us: number;
+  /** User and system time of the server process, all its threads. */
+  readonly cpuUsPerIo: number;
+}
+
+export interface Extent {
+  /** The part of the volume that requests go to. */
+  readonly spanMiB: number;
+  readonly runtimeSeconds: number;
+}
+
+/** @throws Error fio failed or measured nothing */
+export async function measure(
+  server: RunningServer,
+  workload: Workload,
+  extent: Extent,
+): Promise<Measurement> {
+  const cpuBefore = cpuSeconds(server.pid);
+  const report = await run('fio', fioArguments(server.uri, workload, extent), {
+    timeoutMs: (extent.runtimeSeconds + 120) * 1000,
+  });
+  const cpu = cpuSeconds(server.pid) - cpuBefore;
+  const [job] = JSON.parse(report.slice(report.indexOf('{'))).jobs as [FioJob];
+  const { mixed } = job;
+  if (job.error !== 0 || mixed.total_ios === 0) throw new Error(`fio error ${job.error}`);
+  return {
+    iops: mixed.iops,
+    bytesPerSecond: mixed.bw_bytes,
+    p50Us: mixed.clat_ns.percentile['50.000000'] / 1000,
+    p99Us: mixed.clat_ns.percentile['99.000000'] / 1000,
+    cpuUsPerIo: (cpu * 1e6) / mixed.total_ios,
+  };
+}
+
+/** Writes the first `spanMiB` once, so that later workloads find data everywhere. */
+export async function fill(server: RunningServer, spanMiB: number): Promise<void> {
+  const job = ['--name=fill', '--ioengine=nbd', `--uri=${server.uri}`, `--size=${spanMiB}M`];
+  await run('fio', [...job, '--rw=write', '--bs=1m', '--iodepth=8', '--end_fsync=1'], {
+    timeoutMs: 300_000,
+  });
+}
+
+interface FioJob {
+  readonly error: number;
+  readonly mixed: {
+    readonly total_ios: number;
+    readonly iops: number;
+    readonly bw_bytes: number;
+    readonly clat_ns: { readonly percentile: { '50.000000': number; '99.000000': number } };
+  };
+}
+
+function fioArguments(uri: string, workload: Workload, extent: Extent): string[] {
+  const { pattern, blockSize, depth, connections = 1, flushEvery } = workload;
+  return [
+    ...['--name=bench', '--ioengine=nbd', `--uri=${uri}`, '--thread', '--output-format=json'],
+    ...['--group_reporting', '--unified_rw_reporting=1', '--rwmixread=70'],
+    ...[`--rw=${pattern}`, `--bs=${blockSize}`, `--iodepth=${depth}`, `--numjobs=${connections}`],
+    ...[`--size=${extent.spanMiB}M`, `--runtime=${extent.runtimeSeconds}`],
+    // Fresh space is used up, not come round to again: the run ends early when the span is full.
+    ...(workload.fresh ? [] : ['--time_based', '--norandommap']),
+    ...(flushEvery === undefined ? [] : [`--fsync=${flushEvery}`]),
+  ];
+}

@@ -1,0 +1,114 @@
+/**
+ * A benchmark session: every workload on every server, interleaved, several rounds.
+ *
+ * Within a round each workload visits all servers before the next workload begins, in an order that rotates
+ * with the round: slow drifts of the machine (heat, neighbours, page cache) then meet everybody alike.
+ * Servers of overwrite and read workloads are filled once and stay up; fresh ones start anew each time.
+ */
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { run } from '../lib/command.ts';
+import { type Extent, fill, type Measurement, measure } from './fio.ts';
+import type { RunningServer, ServerKind } from './servers.ts';
+import type { Workload } from './workloads.ts';
+
+export interface Plan extends Extent {
+  readonly rounds: number;
+  /** An existing folder on the file system to be measured. */
+  readonly folder: string;
+  readonly servers: readonly ServerKind[];
+  readonly workloads: readonly Workload[];
+}
+
+export interface Result {
+  readonly workload: Workload;
+  readonly server: ServerKind;
+  readonly round: number;
+  /** An error's message where there is no measurement. */
+  readonly outcome: Measurement | string;
+}
+
+/** Runs the plan; `onResult` hears each result as it comes. A failing server costs its results, not the session. */
+export async function runSession(
+  plan: Plan,
+  onResult: (result: Result) => void,
+): Promise<readonly Result[]> {
+  const stage = new Stage(plan);
+  const results: Result[] = [];
+  try {
+    for (let round = 0; round < plan.rounds; round++) {
+      for (const workload of plan.workloads) {
+        for (const server of rotated(plan.servers, round)) {
+          const outcome = await stage.measure(server, workload).catch(messageOf);
+          const result = { workload, server, round, outcome };
+          results.push(result);
+          onResult(result);
+        }
+      }
+    }
+    return results;
+  } finally {
+    await stage.close();
+  }
+}
+
+/** The running servers, by kind; knows which workload may share one. */
+class Stage {
+  readonly #plan: Plan;
+  readonly #filled = new Map<ServerKind, RunningServer>();
+  #started = 0;
+
+  constructor(plan: Plan) {
+    this.#plan = plan;
+  }
+
+  async measure(kind: ServerKind, workload: Workload): Promise<Measurement> {
+    if (!workload.fresh) return this.#measureOn(await this.#filledServer(kind), workload);
+    const server = await this.#start(kind);
+    try {
+      return await this.#measureOn(server, workload);
+    } finally {
+      await server.stop();
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const server of this.#filled.values()) await server.stop();
+    this.#filled.clear();
+  }
+
+  async #measureOn(server: RunningServer, workload: Workload): Promise<Measurement> {
+    // The writeback that another server's run left behind must not be this one's.
+    await run('sync', ['-f', this.#plan.folder], { timeoutMs: 300_000 });
+    return measure(server, workload, this.#plan);
+  }
+
+  async #filledServer(kind: ServerKind): Promise<RunningServer> {
+    const present = this.#filled.get(kind);
+    if (present !== undefined) return present;
+    const server = await this.#start(kind);
+    this.#filled.set(kind, server);
+    await fill(server, this.#plan.spanMiB);
+    return server;
+  }
+
+  async #start(kind: ServerKind): Promise<RunningServer> {
+    const folder = join(this.#plan.folder, `${++this.#started}`);
+    mkdirSync(folder);
+    const server = await kind.start(folder, 2 * this.#plan.spanMiB);
+    const stop = async () => {
+      await server.stop();
+      rmSync(folder, { recursive: true, force: true });
+    };
+    return { ...server, stop };
+  }
+}
+
+function rotated<T>(items: readonly T[], by: number): readonly T[] {
+  const start = by % items.length;
+  return [...items.slice(start), ...items.slice(0, start)];
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
