@@ -75,20 +75,21 @@ void EpollLoop::Start(const SocketOperation& operation) {
 
 int64_t EpollLoop::Try(const SocketOperation& operation) {
   int64_t result;
-  do {
-    switch (operation.kind) {
-      case Kind::kAccept:
-        result = accept4(operation.fd, nullptr, nullptr, SOCK_CLOEXEC);
-        break;
-      case Kind::kReceive:
-        result = recv(operation.fd, operation.buffer, operation.bytes, MSG_DONTWAIT);
-        break;
-      case Kind::kSend:
-        result = sendmsg(operation.fd, operation.message, MSG_DONTWAIT | MSG_NOSIGNAL);
-        break;
-    }
-  } while (result < 0 && errno == EINTR);
+  do result = Call(operation);
+  while (result < 0 && errno == EINTR);
   return result < 0 ? -errno : result;
+}
+
+int64_t EpollLoop::Call(const SocketOperation& operation) {
+  switch (operation.kind) {
+    case Kind::kAccept:
+      return accept4(operation.fd, nullptr, nullptr, SOCK_CLOEXEC);
+    case Kind::kReceive:
+      return recv(operation.fd, operation.buffer, operation.bytes, MSG_DONTWAIT);
+    case Kind::kSend:
+      break;
+  }
+  return sendmsg(operation.fd, operation.message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 void EpollLoop::Watch(int fd, const Waiting& waiting) {

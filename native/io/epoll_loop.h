@@ -60,7 +60,8 @@ class EpollLoop final : public LoopBase {
                       Completion* done) override;
 
   void Start(const SocketOperation& operation);
-  static int64_t Try(const SocketOperation& operation);
+  static int64_t Try(const SocketOperation& operation);   // result or negative errno
+  static int64_t Call(const SocketOperation& operation);  // result or -1 with errno
   void Watch(int fd, const Waiting& waiting);
   void TryWaiting(int fd);
 
