@@ -94,6 +94,19 @@ export function* leafEntries(value: Uint8Array): Generator<LeafEntry> {
   }
 }
 
+/** The stored form of entries in order, split slots included; null when there are none. */
+export function encodeLeafEntries(entries: readonly LeafEntry[]): Uint8Array | null {
+  if (entries.length === 0) return null;
+  const value = new Uint8Array(entries.length * entryBytes);
+  const view = viewOf(value);
+  entries.forEach(({ slot, hi, lo }, index) => {
+    value[index * entryBytes] = slot;
+    view.setUint32(index * entryBytes + 1, lo, true);
+    view.setUint32(index * entryBytes + 5, hi, true);
+  });
+  return value;
+}
+
 /**
  * Fills the dense leaf whose first word is `into[at]`; slots without an entry become 0.
  *

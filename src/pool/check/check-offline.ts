@@ -1,0 +1,173 @@
+/**
+ * The offline check: reads a pool from its disks alone and reports everything that is not as it should be.
+ *
+ *   labels → checkpoint of each journal disk → journal replicas → (checkpoint + tail) = index → maps, bitmaps, records
+ *
+ * Without the addon, without the services' code for the same data, and without writing. The pool should be closed:
+ * a pool that changes under the check looks damaged, and a lease that is alive is reported. Memory: a few bits per cluster
+ * and what the journal's tail changes.
+ */
+
+import { readCheckpoint, readCheckpointChain } from '../format/checkpoint-codec.ts';
+import type { IndexEntry } from '../format/checkpoint-entry.ts';
+import { FormatError } from '../format/format-error.ts';
+import type { CheckReport } from '../types.ts';
+import { compareIndexes } from './agreement.ts';
+import { ClusterMap } from './cluster-map.ts';
+import { type CheckedDisk, type CheckedPool, checkDisks, openDisks } from './disks.ts';
+import { FindingLog } from './findings.ts';
+import { checkReplicas, replicaRecords } from './journal.ts';
+import { mergedEntries } from './merge.ts';
+import { RecordCheck } from './records.ts';
+import { Tail } from './tail.ts';
+import { IndexWalk, refusedAs, withCountedSpace } from './walk.ts';
+
+/** A host's index, to be compared with the disks. */
+export interface IndexUnderCheck {
+  /** `H applied`: the last journal sequence the index reflects. */
+  readonly appliedSequence: number;
+  /** All entries in key order, unsealed. */
+  readonly entries: AsyncIterable<IndexEntry>;
+}
+
+export interface CheckOptions {
+  readonly index?: IndexUnderCheck;
+  /** For the lease; the present by default. */
+  readonly nowMs?: number;
+}
+
+/** Checks a pool by the paths of all of its disks. Findings are the result; only bugs throw. */
+export async function checkOffline(
+  paths: readonly string[],
+  options: CheckOptions = {},
+): Promise<CheckReport> {
+  const log = new FindingLog();
+  const handles = await openDisks(paths, log);
+  try {
+    const pool = await checkDisks(handles, options.nowMs ?? Date.now(), log);
+    if (pool === null) return report('', log);
+    return await new PoolCheck(pool, log).run(options.index);
+  } finally {
+    await Promise.all(handles.map(([, handle]) => handle.close()));
+  }
+}
+
+function report(pool: string, log: FindingLog, counts: Partial<CheckReport> = {}): CheckReport {
+  return {
+    pool,
+    findings: log.all(),
+    clustersChecked: 0,
+    leavesChecked: 0,
+    recordsChecked: 0,
+    ...counts,
+  };
+}
+
+class PoolCheck {
+  readonly #pool: CheckedPool;
+  readonly #log: FindingLog;
+
+  constructor(pool: CheckedPool, log: FindingLog) {
+    this.#pool = pool;
+    this.#log = log;
+  }
+
+  async run(index: IndexUnderCheck | undefined): Promise<CheckReport> {
+    const clusters = new ClusterMap(this.#pool.disks, this.#log);
+    const records = new RecordCheck(this.#log);
+    const walk = new IndexWalk(clusters, records, this.#log);
+    const source = await this.#checkCheckpoints(clusters);
+    const journal = await checkReplicas(this.#pool, this.#log);
+    const tail = await this.#readTail(journal, Number.POSITIVE_INFINITY);
+    if (source !== 'lost') {
+      const base = withCountedSpace(this.#base(source), this.#log);
+      await this.#reportRefusal(async () => {
+        for await (const entry of mergedEntries(base, tail)) walk.visit(entry);
+        records.finish(this.#pool, walk.lastLeaves);
+        clusters.compare();
+      });
+      if (index !== undefined) await this.#compareIndex(index, source, journal);
+    }
+    return report(this.#pool.truth.poolName, this.#log, {
+      clustersChecked: clusters.clusterCount,
+      leavesChecked: walk.leafCount,
+      recordsChecked: tail.recordCount,
+    });
+  }
+
+  /**
+   * Reads every replica of the checkpoint.
+   *
+   * @returns a disk with a sound one that fits the tail; `none` before the first checkpoint, `lost` when all are damaged
+   */
+  async #checkCheckpoints(clusters: ClusterMap): Promise<CheckedDisk | 'none' | 'lost'> {
+    const sound: CheckedDisk[] = [];
+    for (const disk of this.#pool.disks) {
+      if (disk.label.checkpoint !== null && (await this.#isCheckpointSound(disk, clusters))) {
+        sound.push(disk);
+      }
+    }
+    const wanted = this.#pool.truth.checkpoint;
+    if (wanted === null) return 'none';
+    return sound.find(({ label }) => label.checkpoint?.sequence === wanted.sequence) ?? 'lost';
+  }
+
+  async #isCheckpointSound(disk: CheckedDisk, clusters: ClusterMap): Promise<boolean> {
+    try {
+      clusters.claimChain(disk.label.diskNumber, await readCheckpointChain(disk.read, disk.label));
+      for await (const _entry of readCheckpoint(disk.read, disk.label));
+      return true;
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+      this.#log.damage('checkpoint/damaged', disk.path, error.message);
+      return false;
+    }
+  }
+
+  async *#base(source: CheckedDisk | 'none'): AsyncGenerator<IndexEntry> {
+    if (source !== 'none') yield* readCheckpoint(source.read, source.label);
+  }
+
+  async #readTail(journal: CheckedDisk | null, lastSequence: number): Promise<Tail> {
+    const counts = this.#pool.disks.map(
+      ({ label }) => [label.diskNumber, label.clusterCount] as const,
+    );
+    const tail = new Tail(new Map(counts));
+    if (journal === null) return tail;
+    const checkpointed = this.#pool.truth.checkpoint?.sequence ?? 0;
+    for await (const record of replicaRecords(this.#pool, journal)) {
+      if (record.sequence > lastSequence) break;
+      if (record.sequence <= checkpointed) continue;
+      const where = `journal record ${record.sequence}`;
+      refusedAs(this.#log, 'journal/record', where, () => tail.apply(record));
+    }
+    return tail;
+  }
+
+  async #compareIndex(
+    index: IndexUnderCheck,
+    source: CheckedDisk | 'none',
+    journal: CheckedDisk | null,
+  ): Promise<void> {
+    const checkpointed = this.#pool.truth.checkpoint?.sequence ?? 0;
+    if (index.appliedSequence < checkpointed) {
+      const message = `reflects record ${index.appliedSequence}, the checkpoint ${checkpointed}: it is rebuilt at the next opening`;
+      this.#log.warning('index/old', 'index', message);
+      return;
+    }
+    const tail = await this.#readTail(journal, index.appliedSequence);
+    await this.#reportRefusal(() =>
+      compareIndexes(index.entries, mergedEntries(this.#base(source), tail), this.#log),
+    );
+  }
+
+  /** An entry that cannot be read ends what is compared through it. */
+  async #reportRefusal(check: () => Promise<void>): Promise<void> {
+    try {
+      await check();
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+      this.#log.damage('index/unreadable', 'checkpoint and journal', error.message);
+    }
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * The index as it is after the journal's tail: entries of a checkpoint, with the tail laid over, in key order.
+ *
+ *   A… bitmaps  →  L… leaves  →  R… records      both sides come in this order
+ */
+
+import type { IndexEntry } from '../format/checkpoint-entry.ts';
+import {
+  allocatorKey,
+  chunkBytes,
+  clustersPerChunk,
+  leafKey,
+  parseIndexKey,
+  recordKey,
+} from '../format/index-keys.ts';
+import { encodeLeafEntries, type LeafEntry, leafEntries } from '../format/leaf.ts';
+import type { LayerPatch, Tail, UsedPatch } from './tail.ts';
+
+type Patch = (base: Uint8Array | undefined) => Uint8Array | null;
+
+interface PatchedKey {
+  readonly key: Uint8Array;
+  readonly patch: Patch;
+}
+
+function patchedChunk(patch: UsedPatch, chunk: number, base: Uint8Array | undefined): Uint8Array {
+  const bytes = new Uint8Array(chunkBytes);
+  if (base !== undefined) bytes.set(base.subarray(0, chunkBytes));
+  const words = new Uint32Array(bytes.buffer);
+  const from = (chunk * clustersPerChunk) / 32;
+  for (let i = 0; i < words.length && from + i < patch.changed.length; i++) {
+    const changed = patch.changed[from + i] as number;
+    const used = patch.used[from + i] as number;
+    words[i] = ((words[i] as number) & ~changed) | (used & changed);
+  }
+  return bytes;
+}
+
+function chunkPatches(disk: number, patch: UsedPatch): PatchedKey[] {
+  const chunks = Math.ceil((patch.changed.length * 32) / clustersPerChunk);
+  return Array.from({ length: chunks }, (_, chunk) => ({
+    key: allocatorKey(disk, chunk),
+    patch: (base) => patchedChunk(patch, chunk, base),
+  }));
+}
+
+function patchedLeaf(
+  changes: readonly LeafEntry[],
+  base: Uint8Array | undefined,
+): Uint8Array | null {
+  const last = new Map(changes.map((change) => [change.slot, change]));
+  const kept =
+    base === undefined ? [] : [...leafEntries(base)].filter(({ slot }) => !last.has(slot));
+  const set = [...last.values()].filter(({ hi, lo }) => hi !== 0 || lo !== 0);
+  return encodeLeafEntries([...kept, ...set].sort((a, b) => a.slot - b.slot));
+}
+
+function isCleared(layer: LayerPatch | undefined, leaf: number): boolean {
+  return layer?.cleared.some(({ first, end }) => leaf >= first && leaf < end) ?? false;
+}
+
+function leafPatches(layer: number, patch: LayerPatch): PatchedKey[] {
+  return [...patch.leaves].map(([leaf, changes]) => ({
+    key: leafKey(layer, leaf),
+    patch: (base) => patchedLeaf(changes, isCleared(patch, leaf) ? undefined : base),
+  }));
+}
+
+function patches(tail: Tail): PatchedKey[] {
+  return [
+    ...[...tail.used].flatMap(([disk, patch]) => chunkPatches(disk, patch)),
+    ...[...tail.layers].flatMap(([layer, patch]) => leafPatches(layer, patch)),
+    ...[...tail.records].map(([name, value]) => ({ key: recordKey(name), patch: () => value })),
+  ].sort((a, b) => Buffer.compare(a.key, b.key));
+}
+
+function survives(tail: Tail, entry: IndexEntry): boolean {
+  const key = parseIndexKey(entry.key);
+  return key.kind !== 'leaf' || !isCleared(tail.layers.get(key.layer), key.leaf);
+}
+
+/**
+ * @param base in key order
+ * @throws FormatError an entry of the base cannot be read where the tail changes it
+ */
+export async function* mergedEntries(
+  base: AsyncIterable<IndexEntry>,
+  tail: Tail,
+): AsyncGenerator<IndexEntry> {
+  const patched = patches(tail);
+  let next = 0;
+  const patchesBefore = function* (key: Uint8Array | null): Generator<IndexEntry> {
+    for (; next < patched.length; next++) {
+      const { key: own, patch } = patched[next] as PatchedKey;
+      if (key !== null && Buffer.compare(own, key) >= 0) return;
+      const value = patch(undefined);
+      if (value !== null) yield { key: own, value };
+    }
+  };
+  for await (const entry of base) {
+    yield* patchesBefore(entry.key);
+    const same = patched[next];
+    if (same !== undefined && Buffer.compare(same.key, entry.key) === 0) {
+      next += 1;
+      const value = same.patch(entry.value);
+      if (value !== null) yield { key: entry.key, value };
+    } else if (survives(tail, entry)) {
+      yield entry;
+    }
+  }
+  yield* patchesBefore(null);
+}
