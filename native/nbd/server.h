@@ -27,6 +27,8 @@
 
 namespace varve::nbd {
 
+class Registry;
+
 using ListenerId = uint64_t;  // never reused; 0 is none
 using ClientId = uint64_t;    // never reused; 0 is none
 
@@ -36,7 +38,7 @@ struct ServerLimits {
   uint64_t buffer_bytes = uint64_t{256} << 20;
   unsigned clients_max = 4096;             // established, all exports together
   unsigned clients_per_export_max = 1024;  // the next one is refused with ERR_POLICY
-  unsigned handshakes_max = 128;           // unfinished; the newest is refused first
+  unsigned handshakes_max = 1024;          // unfinished; the newest is refused first
   std::chrono::milliseconds handshake_timeout{10'000};
 };
 
@@ -110,8 +112,7 @@ class Server {
   void Close(std::function<void()> done);
 
  private:
-  class Core;
-  std::shared_ptr<Core> core_;
+  std::shared_ptr<Registry> registry_;
 };
 
 }  // namespace varve::nbd

@@ -1,0 +1,32 @@
+#include "nbd/server.h"
+
+#include <utility>
+
+#include "nbd/registry.h"
+
+namespace varve::nbd {
+
+Server::Server(std::vector<EventLoop*> loops, const ServerLimits& limits, ServerEvents* events)
+    : registry_(std::make_shared<Registry>(std::move(loops), limits, events)) {}
+
+Server::~Server() = default;
+
+Status Server::AddListener(const ListenAddress& address, ListenerId* id, uint16_t* port) {
+  return registry_->AddListener(address, id, port);
+}
+
+Status Server::CloseListener(ListenerId id, std::function<void()> done) {
+  return registry_->CloseListener(id, std::move(done));
+}
+
+Status Server::AddExport(ExportSpec spec) { return registry_->AddExport(std::move(spec)); }
+
+Status Server::RemoveExport(const std::string& name, std::function<void(unsigned clients)> done) {
+  return registry_->RemoveExport(name, std::move(done));
+}
+
+std::vector<ClientStats> Server::ListClients() const { return registry_->ListClients(); }
+
+void Server::Close(std::function<void()> done) { registry_->Close(std::move(done)); }
+
+}  // namespace varve::nbd

@@ -1,0 +1,154 @@
+// Life of a session: its requests, its phases, its end.
+#include "nbd/session.h"
+
+#include <ctime>
+
+#include <utility>
+
+namespace varve::nbd {
+namespace {
+
+// To a few milliseconds, and cheap enough for every request.
+std::chrono::milliseconds MonotonicNow() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return std::chrono::milliseconds(now.tv_sec * 1000 + now.tv_nsec / 1'000'000);
+}
+
+}  // namespace
+Session::Session(SessionParts parts)
+    : parts_(std::move(parts)),
+      replies_(parts_.loop, *parts_.transport, *this),
+      received_(
+          [](CountedCompletion* self, int64_t result) { static_cast<Received*>(self)->session->OnReceived(result); },
+          this),
+      memory_(
+          &parts_.loop, [](MemoryWaiter* self) { static_cast<Memory*>(self)->session->OnMemoryGranted(); }, this),
+      stall_timer_([](Timer* self) { static_cast<StallTimer*>(self)->session->OnStallTimer(); }, this) {}
+
+Session::~Session() = default;
+
+void Session::Start(std::span<const std::byte> early, bool fenced) {
+  fenced_ = fenced;
+  NoteProgress();
+  input_.Append(early);
+  Consume();
+}
+
+void Session::OpenFence() {
+  fenced_ = false;
+  for (Request* request : std::exchange(held_, {})) SubmitWrite(request);
+}
+
+void Session::JoinFence(FenceHold hold) {
+  if (phase_ == Phase::kOpen && !parts_.transport->PeerEnded()) {
+    if (writes_in_flight_ > 0) holds_.push_back({std::move(hold), write_serial_, writes_in_flight_});
+    return;
+  }
+  // Requests may still lie unread in the stream. All of them end before the newcomer's writes begin, which
+  // must not wait for a client that no longer reads its replies.
+  holds_to_end_.push_back(std::move(hold));
+  parts_.loop.SetTimer(&stall_timer_, kStallMax);
+}
+
+void Session::Drain(const char* reason) { LeaveOpen(Phase::kDraining, reason); }
+
+void Session::Abort(const char* reason) {
+  if (phase_ == Phase::kDead || phase_ == Phase::kEnded) return;
+  LeaveOpen(Phase::kDead, reason);
+}
+
+void Session::LeaveOpen(Phase phase, const char* reason) {
+  if (phase_ == Phase::kOpen) end_reason_ = reason;
+  if (phase_ < phase) phase_ = phase;
+  if (memory_.waiting && parts_.budget.Cancel(&memory_)) memory_.waiting = false;
+  ReturnGrant();
+  if (!receiving_payload_) DropFilling();
+  if (phase_ == Phase::kDead) {
+    parts_.transport->Cancel();
+    for (Request* request : std::exchange(held_, {})) Recycle(request);
+    replies_.Drop();
+  }
+  EndIfIdle();
+}
+
+// Called wherever something pending has ended; ends the session when it was the last.
+void Session::EndIfIdle() {
+  if (phase_ == Phase::kOpen || phase_ == Phase::kEnded) return;
+  const unsigned filling = filling_ != nullptr ? 1 : 0;
+  if (in_flight_ > filling || !replies_.idle() || memory_.waiting) return;
+  if (receiving_) {
+    // Everything is answered; only now may the socket be disturbed.
+    if (phase_ == Phase::kDraining) parts_.transport->Cancel();
+    phase_ = Phase::kDead;
+    return;
+  }
+  phase_ = Phase::kEnded;
+  parts_.loop.CancelTimer(&stall_timer_);
+  parts_.host.SessionEnded(this);
+}
+
+Request* Session::TakeRequest() {
+  in_flight_++;
+  parts_.record->in_flight.Add(1);
+  if (!free_requests_.empty()) {
+    Request* request = free_requests_.back();
+    free_requests_.pop_back();
+    return request;
+  }
+  requests_.push_back(std::make_unique<Request>([](Completion* self, Status status) {
+    auto* request = static_cast<Request*>(self);
+    request->session->OnTargetDone(request, status);
+  }));
+  Request* request = requests_.back().get();
+  request->session = this;
+  request->block.loop = &parts_.loop;
+  request->block.done = request;
+  return request;
+}
+
+void Session::Recycle(Request* request) {
+  parts_.buffers.Give(&request->buffer);
+  in_flight_bytes_ -= std::exchange(request->room_bytes, 0);
+  if (request->charged_bytes > 0) parts_.budget.Give(std::exchange(request->charged_bytes, 0));
+  if (std::exchange(request->overdraft, false)) parts_.budget.GiveOverdraft();
+  // A vector that held thousands of extents is not kept for a request of one.
+  if (request->block.extents.capacity() > 64) std::vector<Extent>().swap(request->block.extents);
+  request->reply.Clear();
+  free_requests_.push_back(request);
+  in_flight_--;
+  parts_.record->in_flight.Subtract(1);
+}
+
+void Session::ReplySent(Request* request) { Recycle(request); }
+
+void Session::SendEnded(int error) {
+  NoteProgress();
+  if (error != 0) Abort("client closed the connection with replies pending");
+  if (phase_ == Phase::kOpen) {
+    // What stood in the way may be gone.
+    if (!receiving_) Consume();
+  } else {
+    EndIfIdle();
+  }
+}
+
+void Session::NoteProgress() { last_progress_ = MonotonicNow(); }
+
+bool Session::IdleTooLong() const { return MonotonicNow() - last_progress_ >= kStallMax; }
+
+void Session::AbortIfStalled() {
+  const bool waits_for_client = replies_.sending() || (filling_ != nullptr && receiving_);
+  if (in_flight_bytes_ > 0 && waits_for_client && IdleTooLong()) Abort("client stalled while memory was short");
+}
+
+void Session::OnStallTimer() {
+  if (phase_ == Phase::kEnded || phase_ == Phase::kDead) return;
+  if (memory_.waiting) parts_.host.MemoryWantedBack();
+  if (!holds_to_end_.empty() && replies_.sending() && IdleTooLong()) {
+    return Abort("client that had hung up did not read its replies");
+  }
+  if (memory_.waiting || !holds_to_end_.empty()) parts_.loop.SetTimer(&stall_timer_, kStallMax);
+}
+
+}  // namespace varve::nbd

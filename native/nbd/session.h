@@ -1,0 +1,188 @@
+// Session: the transmission phase of one connection.
+//
+//   open ──DISC, end of stream, planned stop──▶ draining ──nothing in flight──▶ ended
+//     └──────── violation, broken stream ─────▶ dead ──────nothing pending────▶ ended
+//
+// open: requests are taken from the stream as they come, many per receive, and answered in the order they end.
+// draining: nothing more is taken; what was received whole is executed and answered.
+// dead: nothing more is taken or sent; what the target has is waited for.
+//
+// Invariants:
+//   - A WRITE whose payload is incomplete is never applied.
+//   - At most kInFlightMax requests and kInFlightBytesMax of their memory are in flight (one request is always
+//     allowed); beyond that nothing is received until replies have left. The same when the budget is spent.
+//   - Memory for a payload is charged step by step as it arrives: announcing costs nothing.
+//   - With a closed fence nothing that changes data is submitted.
+// Thread: its loop's.
+// Elsewhere: layout of messages (request_header.h, reply.h), sending (reply_queue.h), who
+// accepts and who counts (shard.h, server.h).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "io/event_loop.h"
+#include "nbd/buffer_pool.h"
+#include "nbd/client_record.h"
+#include "nbd/fence.h"
+#include "nbd/input_buffer.h"
+#include "nbd/memory_budget.h"
+#include "nbd/reply_queue.h"
+#include "nbd/request.h"
+#include "nbd/transport.h"
+#include "volume/block_target.h"
+
+namespace varve::nbd {
+
+class SessionHost {
+ public:
+  // The session has nothing pending and may be destroyed, but not from inside this call. Called once.
+  virtual void SessionEnded(Session* session) = 0;
+  // A session has waited long for memory: close those, on any loop, that hold some and whose client does nothing.
+  virtual void MemoryWantedBack() = 0;
+
+ protected:
+  ~SessionHost() = default;
+};
+
+// What a session works on; all but `record` and `transport` are shared with others of the loop.
+struct SessionParts {
+  EventLoop& loop;
+  BufferPool& buffers;
+  MemoryBudget& budget;
+  SessionHost& host;
+  std::unique_ptr<Transport> transport;
+  std::shared_ptr<BlockTarget> target;
+  std::shared_ptr<ClientRecord> record;
+  Terms terms;
+};
+
+class Session final : private ReplyQueueOwner {
+ public:
+  // QEMU sends 16 at a time, the Linux kernel and nbdcopy up to 128.
+  static constexpr unsigned kInFlightMax = 256;
+  static constexpr uint64_t kInFlightBytesMax = uint64_t{64} << 20;
+  static constexpr size_t kReceiveBytes = size_t{256} << 10;
+  // Of one BLOCK_STATUS; a client asks on from where they end.
+  static constexpr uint64_t kStatusExtentsMax = 8192;
+  static constexpr uint64_t kStatusExtentBytes = 2 * sizeof(Extent);  // the target's, and the reply's
+  // How long a client may hold memory others wait for without sending or reading a byte.
+  static constexpr std::chrono::milliseconds kStallMax{5'000};
+
+  explicit Session(SessionParts parts);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // early: bytes that came behind the handshake; at most kReceiveBytes. fenced: OpenFence() will be called.
+  void Start(std::span<const std::byte> early, bool fenced);
+  void OpenFence();
+  // Keeps `hold` until no write of this session that exists by now can still reach the target.
+  void JoinFence(FenceHold hold);
+
+  // Takes no more requests, answers those received, ends.
+  void Drain(const char* reason);
+  // Ends the connection without answering.
+  void Abort(const char* reason);
+  // Aborts when the client holds memory and has neither sent nor read for kStallMax.
+  void AbortIfStalled();
+
+  const ClientRecord& record() const { return *parts_.record; }
+  const std::shared_ptr<ClientRecord>& shared_record() const { return parts_.record; }
+  const char* end_reason() const { return end_reason_; }
+
+ private:
+  enum class Phase : uint8_t { kOpen, kDraining, kDead, kEnded };
+  struct Hold {
+    FenceHold fence;
+    uint64_t last_serial;
+    unsigned writes;  // in flight, of serials up to last_serial
+  };
+  struct Received : CountedCompletion {
+    Received(Fn fn, Session* session_in) : CountedCompletion(fn), session(session_in) {}
+    Session* session;
+  };
+  struct Memory : MemoryWaiter {
+    Memory(EventLoop* loop_in, Fn fn_in, Session* session_in) : MemoryWaiter(loop_in, fn_in), session(session_in) {}
+    Session* session;
+    bool waiting = false;
+    bool granted = false;  // not used yet
+  };
+  struct StallTimer : Timer {
+    StallTimer(Fn fn, Session* session_in) : Timer(fn), session(session_in) {}
+    Session* session;
+  };
+
+  // Receiving: session_receive.cc
+  void Consume();
+  bool TakeHeader();
+  bool HasRoomFor(const RequestHeader& header, const Refusal& refusal);
+  void Begin(const RequestHeader& header, const Refusal& refusal);
+  void TakeBuffer(Request* request);
+  bool TakePayload();
+  size_t TakeInput(Request* request);
+  bool HasRoomForPayload(Request* request);
+  void Receive();
+  void OnReceived(int64_t result);
+  void OnEndOfStream();
+  bool Charge(uint64_t bytes);
+  void TakeCharge(Request* request, uint64_t bytes);
+  void OnMemoryGranted();
+  void ReturnGrant();
+  void DropFilling();
+
+  // Executing: session_execute.cc
+  void Execute(Request* request);
+  void ExecuteStatus(Request* request);
+  void SubmitWrite(Request* request);
+  void OnTargetDone(Request* request, Status status);
+  void CountDone(const Request& request);
+  void WriteEnded(uint64_t serial);
+  void Answer(Request* request);
+  void Refuse(Request* request, const Refusal& refusal);
+  void Send(Request* request);
+
+  // Life: session.cc
+  Request* TakeRequest();
+  void Recycle(Request* request);
+  void ReplySent(Request* request) override;
+  void SendEnded(int error) override;
+  void LeaveOpen(Phase phase, const char* reason);
+  void EndIfIdle();
+  void OnStallTimer();
+  void NoteProgress();
+  bool IdleTooLong() const;
+
+  SessionParts parts_;
+  Phase phase_ = Phase::kOpen;
+  const char* end_reason_ = "";
+  ReplyQueue replies_;
+
+  InputBuffer input_{kReceiveBytes};
+  Received received_;
+  bool receiving_ = false;
+  bool receiving_payload_ = false;  // straight into filling_'s buffer
+  size_t receive_bytes_max_ = kReceiveBytes;
+  Request* filling_ = nullptr;  // its payload is on its way
+  Memory memory_;
+
+  std::vector<std::unique_ptr<Request>> requests_;
+  std::vector<Request*> free_requests_;
+  unsigned in_flight_ = 0;  // includes filling_ and held
+  uint64_t in_flight_bytes_ = 0;
+
+  bool fenced_ = false;
+  std::vector<Request*> held_;
+  std::vector<Hold> holds_;
+  std::vector<FenceHold> holds_to_end_;
+  uint64_t write_serial_ = 0;
+  unsigned writes_in_flight_ = 0;
+
+  StallTimer stall_timer_;
+  std::chrono::milliseconds last_progress_{};  // of the monotonic clock
+};
+
+}  // namespace varve::nbd
