@@ -12,6 +12,12 @@ export const errorCodes = {
   'request/confirmation': { status: 400, exit: 2, retry: false },
   /** If-Match does not name the present version. Read again, then repeat. */
   'request/precondition': { status: 412, exit: 4, retry: true },
+  /** No such address, or not with this method. `/v1/openapi.json` lists them. */
+  'request/not-found': { status: 404, exit: 2, retry: false },
+  /** The request's body is larger than the service takes. */
+  'request/too-large': { status: 413, exit: 2, retry: false },
+  /** The Idempotency-Key was sent before with another request, or that request is still running. */
+  'request/idempotency': { status: 409, exit: 4, retry: true },
   /** No such pool. `varve pool list` names them. */
   'pool/not-found': { status: 404, exit: 3, retry: false },
   /** A pool of that name exists with other parameters. Choose another name. */
@@ -60,6 +66,12 @@ export const errorCodes = {
   'op/not-found': { status: 404, exit: 3, retry: false },
   /** The operation has ended or cannot be stopped at this point. */
   'op/state': { status: 409, exit: 4, retry: false },
+  /** The time to wait is over; the operation goes on. `varve op wait` waits again. */
+  'op/timeout': { status: 504, exit: 21, retry: true },
+  /** No service answers at the address. Start it, or name another with `--server`. */
+  'service/unreachable': { status: 503, exit: 20, retry: true },
+  /** The configuration file or the state folder cannot be used. Correct what the message names. */
+  'service/config': { status: 400, exit: 1, retry: false },
   /** Another service holds the state folder. Stop it first. */
   'service/state-held': { status: 409, exit: 4, retry: true },
   /** The state folder was written by another version. */

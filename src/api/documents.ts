@@ -1,0 +1,158 @@
+/**
+ * From what the services tell to the documents of schemas.ts. Pure: info in, document out.
+ */
+import type { ExportClient, ExportInfo } from '../export/types.ts';
+import type { CheckReport, DiskInfo, PoolInfo, PoolWarning } from '../pool/types.ts';
+import type { VolumeInfo, VolumeMapExtent } from '../volume/types.ts';
+import type {
+  CheckReportDocument,
+  ClientItem,
+  DiskItem,
+  ExportItem,
+  PlanDocument,
+  PoolItem,
+  ResultDocument,
+  VolumeItem,
+  VolumeMapDocument,
+} from './schemas.ts';
+
+/** Puts the envelope around one item. */
+export function envelope<K extends string, T extends object>(kind: K, item: T) {
+  return { api_version: '1' as const, kind, ...item };
+}
+
+export function warningItem(warning: PoolWarning) {
+  return { ...warning, actions: [...warning.actions] };
+}
+
+export function diskItem(disk: DiskInfo): DiskItem {
+  return {
+    uuid: disk.uuid,
+    number: disk.number,
+    pool: disk.pool,
+    uri: disk.uri,
+    path: disk.path,
+    type: disk.kind,
+    state: disk.state,
+    journal: disk.journal,
+    size_bytes: disk.sizeBytes,
+    capacity_bytes: disk.capacityBytes,
+    used_bytes: disk.usedBytes,
+    free_bytes: disk.freeBytes,
+  };
+}
+
+export function poolItem(pool: PoolInfo): PoolItem {
+  return {
+    uuid: pool.uuid,
+    name: pool.name,
+    state: pool.state,
+    cluster_size_bytes: pool.clusterBytes,
+    capacity_bytes: pool.capacityBytes,
+    used_bytes: pool.usedBytes,
+    free_bytes: pool.freeBytes,
+    promised_bytes: pool.promisedBytes,
+    reserve_bytes: pool.reserveBytes,
+    journal_bytes: pool.journalBytes,
+    journal_used_bytes: pool.journalUsedBytes,
+    disks: pool.disks.map((disk) => disk.uri),
+    warnings: pool.warnings.map(warningItem),
+    created_at: pool.createdAt,
+  };
+}
+
+export function volumeItem(volume: VolumeInfo, exportName: string | null): VolumeItem {
+  return {
+    id: volume.id,
+    name: volume.name,
+    pool: volume.pool,
+    size_bytes: volume.sizeBytes,
+    exclusive_bytes: volume.exclusiveBytes,
+    shared_bytes: volume.sharedBytes,
+    snapshot_mode: volume.snapshotMode,
+    thick: volume.thick,
+    export: exportName,
+    created_at: volume.createdAt,
+  };
+}
+
+export function volumeMapDocument(
+  volume: string,
+  extents: readonly VolumeMapExtent[],
+  nextPageToken: string | undefined,
+): VolumeMapDocument {
+  const items = extents.map(({ offset, length, hole, zero }) => {
+    return { offset_bytes: offset, length_bytes: length, hole, zero };
+  });
+  const page = nextPageToken === undefined ? {} : { next_page_token: nextPageToken };
+  return envelope('VolumeMap', { volume, items, ...page });
+}
+
+export function exportItem(info: ExportInfo): ExportItem {
+  return {
+    name: info.name,
+    volume: info.volume,
+    pool: info.pool,
+    state: info.failure === null ? 'online' : 'failed',
+    failure: info.failure,
+    read_only: info.readOnly,
+    listen: [...info.listen],
+    uris: [...info.uris],
+    clients: info.clients,
+    size_bytes: info.sizeBytes,
+    created_at: info.createdAt,
+  };
+}
+
+export function clientItem(client: ExportClient): ClientItem {
+  return {
+    id: client.client,
+    export: client.export,
+    address: client.address,
+    connected_at: new Date(client.connectedAtMs).toISOString(),
+    reads: client.reads,
+    writes: client.writes,
+    read_bytes: client.readBytes,
+    written_bytes: client.writeBytes,
+    in_flight: client.inFlight,
+  };
+}
+
+export function checkReportDocument(report: CheckReport): CheckReportDocument {
+  return envelope('CheckReport', {
+    pool: report.pool,
+    findings: report.findings.map((finding) => ({ ...finding })),
+    clusters_checked: report.clustersChecked,
+    leaves_checked: report.leavesChecked,
+    records_checked: report.recordsChecked,
+  });
+}
+
+interface Effect {
+  readonly action: string;
+  readonly target: string;
+  readonly changed?: boolean;
+  readonly freedBytes?: number;
+  readonly copiedBytes?: number;
+}
+
+/** What a changing call would do. */
+export function planDocument(effect: Effect): PlanDocument {
+  return envelope('Plan', {
+    action: effect.action,
+    target: effect.target,
+    changed: effect.changed ?? true,
+    copied_bytes: effect.copiedBytes ?? 0,
+    freed_bytes: effect.freedBytes ?? 0,
+  });
+}
+
+/** What a changing call did. */
+export function resultDocument(effect: Effect): ResultDocument {
+  return envelope('Result', {
+    action: effect.action,
+    target: effect.target,
+    changed: effect.changed ?? true,
+    freed_bytes: effect.freedBytes ?? 0,
+  });
+}

@@ -1,0 +1,99 @@
+/**
+ * Numbers for Prometheus, read from the services when scraped; names after node_exporter's habit.
+ */
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { VolumeStats } from '../dataplane/binding.ts';
+import type { PoolInfo } from '../pool/types.ts';
+import type { ApiServices } from './ports.ts';
+
+type Numbers<T> = readonly [name: string, help: string, value: (of: T) => number];
+
+const poolGauges: readonly Numbers<PoolInfo>[] = [
+  ['capacity_bytes', 'Bytes of all clusters', (pool) => pool.capacityBytes],
+  ['used_bytes', 'Bytes of clusters in use', (pool) => pool.usedBytes],
+  ['free_bytes', 'Bytes of free clusters', (pool) => pool.freeBytes],
+  ['promised_bytes', 'Sum of the sizes of the volumes', (pool) => pool.promisedBytes],
+  ['reserve_bytes', 'Bytes kept for metadata', (pool) => pool.reserveBytes],
+  ['journal_bytes', 'Size of the journal', (pool) => pool.journalBytes],
+  ['journal_used_bytes', 'Journal between tail and head', (pool) => pool.journalUsedBytes],
+  ['online', '1 when it serves, 0 when it has failed', (pool) => (pool.state === 'online' ? 1 : 0)],
+];
+
+const volumeCounters: readonly Numbers<VolumeStats>[] = [
+  ['reads_completed_total', 'Reads answered', (stats) => stats.reads],
+  ['writes_completed_total', 'Writes answered', (stats) => stats.writes],
+  ['flushes_completed_total', 'Flushes answered', (stats) => stats.flushes],
+  ['discards_completed_total', 'Discards answered', (stats) => stats.discards],
+  ['read_bytes_total', 'Bytes read', (stats) => stats.readBytes],
+  ['written_bytes_total', 'Bytes written', (stats) => stats.writeBytes],
+  ['discarded_bytes_total', 'Bytes discarded', (stats) => stats.discardBytes],
+  ['errors_total', 'Requests answered with an error', (stats) => stats.errors],
+];
+
+export class Metrics {
+  readonly #registry = new Registry();
+
+  constructor(services: ApiServices) {
+    collectDefaultMetrics({ register: this.#registry });
+    for (const gauge of poolGauges) this.#addPoolGauge(services, gauge);
+    for (const counter of volumeCounters) this.#addVolumeCounter(services, counter);
+    this.#addVolumeMapBytes(services);
+    this.#addExportClients(services);
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  #addPoolGauge(services: ApiServices, [name, help, value]: Numbers<PoolInfo>): void {
+    this.#addGauge(`varve_pool_${name}`, help, 'pool', () =>
+      services.pools.list().map((pool) => [pool.name, value(pool)]),
+    );
+  }
+
+  #addVolumeMapBytes(services: ApiServices): void {
+    this.#addGauge('varve_volume_map_bytes', 'Memory of its page table', 'volume', () =>
+      services.exports.volumeStats().map(({ volume, stats }) => [volume, stats.mapBytes]),
+    );
+  }
+
+  #addExportClients(services: ApiServices): void {
+    this.#addGauge('varve_export_clients', 'Connected clients', 'export', () =>
+      services.exports.list().map((info) => [info.name, info.clients]),
+    );
+  }
+
+  #addGauge(name: string, help: string, label: string, read: () => [string, number][]): void {
+    new Gauge({
+      name,
+      help,
+      labelNames: [label],
+      registers: [this.#registry],
+      collect() {
+        // What no longer exists must not linger with its last value.
+        this.reset();
+        for (const [of, value] of read()) this.set({ [label]: of }, value);
+      },
+    });
+  }
+
+  /** The data plane counts; a counter here only repeats its totals. */
+  #addVolumeCounter(services: ApiServices, [name, help, value]: Numbers<VolumeStats>): void {
+    new Counter({
+      name: `varve_volume_${name}`,
+      help,
+      labelNames: ['volume'],
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        for (const { volume, stats } of services.exports.volumeStats()) {
+          this.inc({ volume }, value(stats));
+        }
+      },
+    });
+  }
+}

@@ -1,0 +1,72 @@
+/**
+ * What the API needs of the layers below, and nothing more.
+ *
+ * service.ts passes the real services; tests of routes pass small ones of their own.
+ */
+
+import type { ExportService } from '../export/export-service.ts';
+import type { RecordPool } from '../export/export-store.ts';
+import type {
+  CheckReport,
+  CreatePoolOptions,
+  DiskInfo,
+  ImportPoolOptions,
+  PoolInfo,
+  ReportProgress,
+} from '../pool/types.ts';
+import type { CreateVolumeOptions, VolumeInfo, VolumeMapExtent } from '../volume/types.ts';
+import type { EventLog } from './event-log.ts';
+import type { Operations } from './operations.ts';
+
+export interface PoolsPort {
+  list(): PoolInfo[];
+  get(name: string): RecordPool;
+  create(
+    name: string,
+    uris: string[],
+    options: CreatePoolOptions,
+  ): Promise<{ pool: PoolInfo; changed: boolean }>;
+  delete(name: string, options: { dryRun?: boolean }): Promise<void>;
+  export(name: string, options: { dryRun?: boolean }): Promise<void>;
+  import(uris: string[], options: ImportPoolOptions): Promise<PoolInfo>;
+  addDisk(
+    pool: string,
+    uri: string,
+    options: { force?: boolean; dryRun?: boolean },
+  ): Promise<DiskInfo>;
+  check(name: string): Promise<CheckReport>;
+}
+
+export interface VolumesPort {
+  list(): VolumeInfo[];
+  get(name: string): VolumeInfo;
+  create(
+    options: CreateVolumeOptions,
+    report?: ReportProgress,
+    signal?: AbortSignal,
+  ): Promise<{ volume: VolumeInfo; changed: boolean }>;
+  rename(name: string, to: string, options: { dryRun?: boolean }): Promise<VolumeInfo>;
+  resize(name: string, sizeBytes: number, options: { dryRun?: boolean }): Promise<VolumeInfo>;
+  delete(name: string, options: { dryRun?: boolean }): Promise<{ freedBytes: number }>;
+  map(name: string, offset: number, length: number): Promise<VolumeMapExtent[]>;
+}
+
+/** What the process knows of itself. */
+export interface ServiceInfo {
+  readonly stateDir: string;
+  readonly backend: string;
+  readonly startedAt: Date;
+  /** Changing calls are refused from now on. */
+  readonly stopping: boolean;
+  /** Named conditions; the service is ready when all hold. */
+  readiness(): readonly { readonly name: string; readonly ok: boolean }[];
+}
+
+export interface ApiServices {
+  readonly pools: PoolsPort;
+  readonly volumes: VolumesPort;
+  readonly exports: ExportService;
+  readonly operations: Operations;
+  readonly events: EventLog;
+  readonly service: ServiceInfo;
+}

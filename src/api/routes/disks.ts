@@ -1,0 +1,87 @@
+/**
+ * /v1/disks: add, list, show. A disk is named by its uuid, the beginning of it, its path or its URI.
+ */
+import { Type } from 'typebox';
+import { StorageError } from '../../base/errors.ts';
+import type { DiskInfo } from '../../pool/types.ts';
+import { diskItem, envelope, planDocument } from '../documents.ts';
+import { PageQuery, page } from '../paging.ts';
+import type { ApiServices, PoolsPort } from '../ports.ts';
+import { type ApiApp, body, DryRunQuery, defined, problems } from '../route-kit.ts';
+import { Disk, DiskList, Plan } from '../schemas.ts';
+
+const DiskBody = body({
+  pool: Type.String(),
+  uri: Type.String({ minLength: 1, maxLength: 4096 }),
+  force: Type.Optional(Type.Boolean({ description: 'overwrite whatever the disk carries' })),
+});
+
+/** Shorter beginnings of a uuid are too easily another's. */
+const uuidPrefixCharsMin = 4;
+
+export function diskRoutes(app: ApiApp, services: ApiServices): void {
+  const tags = ['disk'];
+
+  app.get(
+    '/v1/disks',
+    { schema: { tags, querystring: PageQuery, response: { 200: DiskList, ...problems } } },
+    async (request) => {
+      const items = allDisks(services.pools).map(diskItem);
+      return envelope('DiskList', page(items, keyOf, request.query));
+    },
+  );
+
+  app.get(
+    '/v1/disks/:disk',
+    {
+      schema: {
+        tags,
+        params: Type.Object({ disk: Type.String() }),
+        response: { 200: Disk, ...problems },
+      },
+    },
+    async (request) => envelope('Disk', diskItem(findDisk(services.pools, request.params.disk))),
+  );
+
+  app.post(
+    '/v1/disks',
+    {
+      schema: {
+        tags,
+        summary: 'Adds a disk to a pool, online',
+        querystring: DryRunQuery,
+        body: DiskBody,
+        response: { 200: Plan, 201: Disk, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const { pool, uri, force } = request.body;
+      const { dry_run: dryRun } = request.query;
+      const disk = await services.pools.addDisk(pool, uri, defined({ force, dryRun }));
+      if (dryRun) return planDocument({ action: 'disk add', target: `${pool} ${uri}` });
+      reply.code(201);
+      return envelope('Disk', { ...diskItem(disk), changed: true });
+    },
+  );
+}
+
+function allDisks(pools: PoolsPort): DiskInfo[] {
+  return pools.list().flatMap((pool) => pool.disks);
+}
+
+function keyOf(disk: { pool: string; number: number }): string {
+  return `${disk.pool}/${String(disk.number).padStart(3, '0')}`;
+}
+
+/** @throws StorageError disk/not-found none, or more than one by that beginning */
+function findDisk(pools: PoolsPort, wanted: string): DiskInfo {
+  const disks = allDisks(pools);
+  const exact = disks.find((disk) => [disk.uuid, disk.uri, disk.path].includes(wanted));
+  if (exact !== undefined) return exact;
+  const long = wanted.length >= uuidPrefixCharsMin;
+  const alike = long ? disks.filter((disk) => disk.uuid.startsWith(wanted)) : [];
+  const [only] = alike;
+  if (only !== undefined && alike.length === 1) return only;
+  const why = alike.length > 1 ? `${alike.length} disks begin with` : 'there is no disk';
+  throw new StorageError('disk/not-found', `${why} ${wanted}`, { actions: ['varve disk list'] });
+}

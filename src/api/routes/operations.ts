@@ -1,0 +1,58 @@
+/**
+ * /v1/operations: list (newest first), show, cancel.
+ */
+import { Type } from 'typebox';
+import { envelope, planDocument } from '../documents.ts';
+import { isEnded } from '../operations.ts';
+import { PageQuery, page } from '../paging.ts';
+import type { ApiServices } from '../ports.ts';
+import { type ApiApp, DryRunQuery, problems } from '../route-kit.ts';
+import { Operation, OperationList, Plan } from '../schemas.ts';
+
+const IdParams = Type.Object({ id: Type.String({ maxLength: 64 }) });
+
+/** Larger than any operation's number will be; subtracting turns the order around. */
+const numberCeiling = 10 ** 15;
+
+export function operationRoutes(app: ApiApp, services: ApiServices): void {
+  const { operations } = services;
+  const tags = ['op'];
+
+  app.get(
+    '/v1/operations',
+    { schema: { tags, querystring: PageQuery, response: { 200: OperationList, ...problems } } },
+    async (request) => {
+      return envelope('OperationList', page(operations.list(), newestFirst, request.query));
+    },
+  );
+
+  app.get(
+    '/v1/operations/:id',
+    { schema: { tags, params: IdParams, response: { 200: Operation, ...problems } } },
+    async (request) => envelope('Operation', operations.get(request.params.id)),
+  );
+
+  app.post(
+    '/v1/operations/:id/actions/cancel',
+    {
+      schema: {
+        tags,
+        summary:
+          'Asks the operation to stop; what it has done stays or is undone, as its kind says',
+        params: IdParams,
+        querystring: DryRunQuery,
+        response: { 200: Type.Union([Operation, Plan]), ...problems },
+      },
+    },
+    async (request) => {
+      const { id } = request.params;
+      if (!request.query.dry_run) return envelope('Operation', operations.cancel(id));
+      const changed = !isEnded(operations.get(id));
+      return planDocument({ action: 'op cancel', target: id, changed });
+    },
+  );
+}
+
+function newestFirst({ id }: { id: string }): string {
+  return String(numberCeiling - Number(id.slice('op-'.length)));
+}

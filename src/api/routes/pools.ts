@@ -1,0 +1,198 @@
+/**
+ * /v1/pools: create, list, show, delete, and the actions export, import, check.
+ */
+import { Type } from 'typebox';
+import type { PoolInfo } from '../../pool/types.ts';
+import {
+  checkReportDocument,
+  envelope,
+  planDocument,
+  poolItem,
+  resultDocument,
+} from '../documents.ts';
+import { PageQuery, page } from '../paging.ts';
+import type { ApiServices } from '../ports.ts';
+import { checkIfMatch } from '../precondition.ts';
+import {
+  type ApiApp,
+  body,
+  ConditionHeaders,
+  createdOr200,
+  DryRunQuery,
+  defined,
+  NameParams,
+  problems,
+  tag,
+} from '../route-kit.ts';
+import { CheckReport, Plan, Pool, PoolList, Result } from '../schemas.ts';
+
+const DiskUris = Type.Array(Type.String({ minLength: 1, maxLength: 4096 }), {
+  minItems: 1,
+  maxItems: 255,
+  description: 'disk URIs, as `/path`, `file:/path?size=100GiB`, `block:/dev/sdb`',
+});
+
+const PoolBody = body({
+  disks: DiskUris,
+  cluster_size_bytes: Type.Optional(Type.Integer({ minimum: 1 })),
+  force: Type.Optional(Type.Boolean({ description: 'overwrite whatever the disks carry' })),
+});
+
+const ImportBody = body({
+  disks: DiskUris,
+  takeover: Type.Optional(Type.Boolean({ description: 'although its last owner may be alive' })),
+});
+
+/** What an ETag of a pool covers. */
+function configuration(pool: PoolInfo) {
+  return { uuid: pool.uuid, name: pool.name, disks: pool.disks.map((disk) => disk.uuid) };
+}
+
+export function poolRoutes(app: ApiApp, services: ApiServices): void {
+  const tags = ['pool'];
+
+  app.get(
+    '/v1/pools',
+    { schema: { tags, querystring: PageQuery, response: { 200: PoolList, ...problems } } },
+    async (request) => {
+      const items = services.pools.list().map(poolItem);
+      return envelope(
+        'PoolList',
+        page(items, (pool) => pool.name, request.query),
+      );
+    },
+  );
+
+  app.get(
+    '/v1/pools/:name',
+    { schema: { tags, params: NameParams, response: { 200: Pool, ...problems } } },
+    async (request, reply) => {
+      const pool = services.pools.get(request.params.name).info();
+      tag(reply, configuration(pool));
+      return envelope('Pool', poolItem(pool));
+    },
+  );
+
+  app.put(
+    '/v1/pools/:name',
+    {
+      schema: {
+        tags,
+        summary: 'Creates a pool on the disks, or confirms that it is there',
+        params: NameParams,
+        querystring: DryRunQuery,
+        body: PoolBody,
+        response: { 200: Type.Union([Pool, Plan]), 201: Pool, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const { name } = request.params;
+      const { disks, cluster_size_bytes: clusterBytes, force } = request.body;
+      const { dry_run: dryRun } = request.query;
+      const options = defined({ clusterBytes, force, dryRun });
+      const { pool, changed } = await services.pools.create(name, disks, options);
+      if (dryRun) return planDocument({ action: 'pool create', target: name, changed });
+      tag(reply, configuration(pool));
+      reply.code(createdOr200(changed));
+      return envelope('Pool', { ...poolItem(pool), changed });
+    },
+  );
+
+  app.delete(
+    '/v1/pools/:name',
+    {
+      schema: {
+        tags,
+        summary: 'Deletes an empty pool; its disks keep nothing that names it',
+        params: NameParams,
+        querystring: DryRunQuery,
+        headers: ConditionHeaders,
+        response: { 200: Type.Union([Result, Plan]), ...problems },
+      },
+    },
+    async (request) => {
+      const { name } = request.params;
+      const pool = services.pools.get(name).info();
+      checkIfMatch(request.headers['if-match'], configuration(pool));
+      const { dry_run: dryRun } = request.query;
+      await services.pools.delete(name, defined({ dryRun }));
+      const effect = { action: 'pool delete', target: name, freedBytes: pool.usedBytes };
+      return dryRun ? planDocument(effect) : resultDocument(effect);
+    },
+  );
+
+  app.post(
+    '/v1/pools/:name/actions/export',
+    {
+      schema: {
+        tags,
+        summary: 'Lets the pool go cleanly, so that another host may import it',
+        params: NameParams,
+        querystring: DryRunQuery,
+        headers: ConditionHeaders,
+        response: { 200: Type.Union([Result, Plan]), ...problems },
+      },
+    },
+    async (request) => {
+      const { name } = request.params;
+      const pool = services.pools.get(name);
+      checkIfMatch(request.headers['if-match'], configuration(pool.info()));
+      const effect = { action: 'pool export', target: name };
+      services.exports.checkIdle(name);
+      if (request.query.dry_run) {
+        await services.pools.export(name, { dryRun: true });
+        return planDocument(effect);
+      }
+      await letGo(services, name);
+      return resultDocument(effect);
+    },
+  );
+
+  app.post(
+    '/v1/pools/actions/import',
+    {
+      schema: {
+        tags,
+        summary: 'Takes a pool from its disks alone, and serves its exports',
+        querystring: DryRunQuery,
+        body: ImportBody,
+        response: { 200: Type.Union([Pool, Plan]), 201: Pool, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const { disks, takeover } = request.body;
+      const { dry_run: dryRun } = request.query;
+      const pool = await services.pools.import(disks, defined({ takeover, dryRun }));
+      if (dryRun) return planDocument({ action: 'pool import', target: pool.name });
+      await services.exports.restore(services.pools.get(pool.name));
+      tag(reply, configuration(pool));
+      reply.code(201);
+      return envelope('Pool', { ...poolItem(pool), changed: true });
+    },
+  );
+
+  app.post(
+    '/v1/pools/:name/actions/check',
+    {
+      schema: {
+        tags,
+        summary: 'Verifies that every cluster is owned once and every checksum holds',
+        params: NameParams,
+        response: { 200: CheckReport, ...problems },
+      },
+    },
+    async (request) => checkReportDocument(await services.pools.check(request.params.name)),
+  );
+}
+
+/** Exports stop first; they are served again when the pool could not be let go. */
+async function letGo(services: ApiServices, name: string): Promise<void> {
+  const pool = services.pools.get(name);
+  await services.exports.release(name);
+  try {
+    await services.pools.export(name, {});
+  } catch (error) {
+    await services.exports.restore(pool);
+    throw error;
+  }
+}

@@ -1,0 +1,260 @@
+/**
+ * The documents REST and the command line exchange; docs/openapi.json is generated from here.
+ *
+ * Guarantees: field names are those of cli.md; sizes are integers in `*_bytes`; times are RFC 3339. Fields are
+ * added, never renamed or removed. No logic here: documents.ts fills them.
+ */
+import { type Static, type TProperties, Type } from 'typebox';
+
+export const apiVersion = '1';
+
+const Text = Type.String();
+const Size = Type.Integer({ minimum: 0 });
+const Time = Type.String({ format: 'date-time' });
+
+/** A single document: what it is, then its fields. */
+function document<K extends string, P extends TProperties>(kind: K, fields: P) {
+  return Type.Object({
+    api_version: Type.Literal(apiVersion),
+    kind: Type.Literal(kind),
+    ...fields,
+  });
+}
+
+/** A page of documents without their envelopes; `next_page_token` is absent on the last one. */
+function list<K extends string, P extends TProperties>(kind: K, fields: P) {
+  return document(`${kind}List`, {
+    items: Type.Array(Type.Object(fields)),
+    next_page_token: Type.Optional(Text),
+  });
+}
+
+/** False when what was asked for was already true; only on answers to changing calls. */
+const changed = { changed: Type.Optional(Type.Boolean()) };
+
+const warningFields = {
+  level: Type.Union([Type.Literal('warning'), Type.Literal('critical')]),
+  code: Text,
+  message: Text,
+  actions: Type.Array(Text),
+};
+
+const diskFields = {
+  uuid: Text,
+  number: Type.Integer(),
+  pool: Text,
+  uri: Text,
+  path: Text,
+  type: Type.Union([Type.Literal('file'), Type.Literal('block')]),
+  state: Type.Union([Type.Literal('online'), Type.Literal('failed')]),
+  journal: Type.Boolean(),
+  size_bytes: Size,
+  capacity_bytes: Size,
+  used_bytes: Size,
+  free_bytes: Size,
+};
+
+const poolFields = {
+  uuid: Text,
+  name: Text,
+  state: Type.Union([Type.Literal('online'), Type.Literal('failed')]),
+  cluster_size_bytes: Size,
+  capacity_bytes: Size,
+  used_bytes: Size,
+  free_bytes: Size,
+  promised_bytes: Size,
+  reserve_bytes: Size,
+  journal_bytes: Size,
+  journal_used_bytes: Size,
+  disks: Type.Array(Text),
+  warnings: Type.Array(Type.Object(warningFields)),
+  created_at: Time,
+};
+
+const volumeFields = {
+  id: Type.Integer(),
+  name: Text,
+  pool: Text,
+  size_bytes: Size,
+  exclusive_bytes: Size,
+  shared_bytes: Size,
+  snapshot_mode: Type.Union([Type.Literal('row'), Type.Literal('cow')]),
+  thick: Type.Boolean(),
+  export: Type.Union([Text, Type.Null()]),
+  created_at: Time,
+};
+
+const exportFields = {
+  name: Text,
+  volume: Text,
+  pool: Text,
+  state: Type.Union([Type.Literal('online'), Type.Literal('failed')]),
+  failure: Type.Union([Text, Type.Null()]),
+  read_only: Type.Boolean(),
+  listen: Type.Array(Text),
+  uris: Type.Array(Text),
+  clients: Type.Integer(),
+  size_bytes: Size,
+  created_at: Time,
+};
+
+const clientFields = {
+  id: Type.Integer(),
+  export: Text,
+  address: Text,
+  connected_at: Time,
+  reads: Size,
+  writes: Size,
+  read_bytes: Size,
+  written_bytes: Size,
+  in_flight: Size,
+};
+
+const operationFields = {
+  id: Text,
+  operation: Text,
+  target: Text,
+  state: Type.Union([
+    Type.Literal('pending'),
+    Type.Literal('running'),
+    Type.Literal('paused'),
+    Type.Literal('succeeded'),
+    Type.Literal('failed'),
+    Type.Literal('cancelled'),
+  ]),
+  phase: Text,
+  progress: Type.Object({ done_bytes: Size, total_bytes: Size }),
+  error: Type.Union([
+    Type.Object({ code: Text, detail: Text, actions: Type.Array(Text) }),
+    Type.Null(),
+  ]),
+  created_at: Time,
+  finished_at: Type.Union([Time, Type.Null()]),
+};
+
+const eventFields = {
+  id: Type.Integer(),
+  time: Time,
+  level: Type.Union([Type.Literal('info'), Type.Literal('warning'), Type.Literal('error')]),
+  event: Text,
+  subject: Text,
+  message: Text,
+};
+
+export const Disk = document('Disk', { ...diskFields, ...changed });
+export const DiskList = list('Disk', diskFields);
+export const Pool = document('Pool', { ...poolFields, ...changed });
+export const PoolList = list('Pool', poolFields);
+export const Volume = document('Volume', { ...volumeFields, ...changed });
+export const VolumeList = list('Volume', volumeFields);
+export const Export = document('Export', { ...exportFields, ...changed });
+export const ExportList = list('Export', exportFields);
+export const ClientList = list('Client', clientFields);
+export const Operation = document('Operation', { ...operationFields, ...changed });
+export const OperationList = list('Operation', operationFields);
+export const EventList = list('Event', eventFields);
+
+/** Runs of a volume in one state, in order, without gaps. */
+export const VolumeMap = document('VolumeMap', {
+  volume: Text,
+  items: Type.Array(
+    Type.Object({
+      offset_bytes: Size,
+      length_bytes: Size,
+      hole: Type.Boolean(),
+      zero: Type.Boolean(),
+    }),
+  ),
+  next_page_token: Type.Optional(Text),
+});
+
+/** How to reach an export: for any NBD client, for QEMU, for libvirt. */
+export const Attachment = document('Attachment', {
+  export: Text,
+  uri: Text,
+  qemu_arguments: Type.Array(Text),
+  qmp: Type.Array(
+    Type.Object({ execute: Text, arguments: Type.Record(Type.String(), Type.Unknown()) }),
+  ),
+  libvirt_xml: Text,
+});
+
+export const CheckReport = document('CheckReport', {
+  pool: Text,
+  findings: Type.Array(
+    Type.Object({
+      severity: Type.Union([Type.Literal('damage'), Type.Literal('warning')]),
+      code: Text,
+      where: Text,
+      message: Text,
+    }),
+  ),
+  clusters_checked: Size,
+  leaves_checked: Size,
+  records_checked: Size,
+});
+
+/** Answer to a changing call with `dry_run=true`: every check passed, nothing was done. */
+export const Plan = document('Plan', {
+  action: Text,
+  target: Text,
+  changed: Type.Boolean(),
+  copied_bytes: Size,
+  freed_bytes: Size,
+});
+
+/** Answer to a changing call that leaves nothing to show, as a deletion. */
+export const Result = document('Result', {
+  action: Text,
+  target: Text,
+  changed: Type.Boolean(),
+  freed_bytes: Size,
+});
+
+/** Everything on one screen. `health` is the worst of what `warnings` say. */
+export const Status = document('Status', {
+  version: Text,
+  health: Type.Union([Type.Literal('ok'), Type.Literal('warning'), Type.Literal('critical')]),
+  ready: Type.Boolean(),
+  backend: Text,
+  state_dir: Text,
+  started_at: Time,
+  warnings: Type.Array(Type.Object(warningFields)),
+  pools: Type.Array(Type.Object(poolFields)),
+  disks: Type.Array(Type.Object(diskFields)),
+  operations: Type.Array(Type.Object(operationFields)),
+  volume_count: Type.Integer(),
+  export_count: Type.Integer(),
+  client_count: Type.Integer(),
+});
+
+/** RFC 9457. `code` is stable, `detail` is for people, `actions` say what to do. */
+export const Problem = Type.Object({
+  type: Text,
+  title: Text,
+  status: Type.Integer(),
+  detail: Text,
+  code: Text,
+  actions: Type.Array(Text),
+});
+
+export type DiskDocument = Static<typeof Disk>;
+export type PoolDocument = Static<typeof Pool>;
+export type VolumeDocument = Static<typeof Volume>;
+export type ExportDocument = Static<typeof Export>;
+export type OperationDocument = Static<typeof Operation>;
+export type VolumeMapDocument = Static<typeof VolumeMap>;
+export type AttachmentDocument = Static<typeof Attachment>;
+export type CheckReportDocument = Static<typeof CheckReport>;
+export type PlanDocument = Static<typeof Plan>;
+export type ResultDocument = Static<typeof Result>;
+export type StatusDocument = Static<typeof Status>;
+export type ProblemDocument = Static<typeof Problem>;
+
+export type DiskItem = Static<typeof DiskList>['items'][number];
+export type PoolItem = Static<typeof PoolList>['items'][number];
+export type VolumeItem = Static<typeof VolumeList>['items'][number];
+export type ExportItem = Static<typeof ExportList>['items'][number];
+export type ClientItem = Static<typeof ClientList>['items'][number];
+export type OperationItem = Static<typeof OperationList>['items'][number];
+export type EventItem = Static<typeof EventList>['items'][number];

@@ -1,0 +1,152 @@
+/**
+ * The composition root: builds every layer in its order, takes them down in the reverse one.
+ *
+ *   state folder → events, operations → data plane → pools → volumes → exports → REST       ready
+ *
+ * Guarantees: `start` returns a service that serves, or throws with everything closed again. Stopping refuses
+ * changing calls first, then lets operations and exports end before pools are checkpointed; it may be asked for twice.
+ */
+import { chmod, mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { systemClock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import { DataPlane } from '../dataplane/data-plane.ts';
+import { ExportService } from '../export/export-service.ts';
+import { freeSocketPath } from '../export/unix-socket.ts';
+import { Pools } from '../pool/pools.ts';
+import type { EmitEvent } from '../pool/types.ts';
+import { VolumeService } from '../volume/volume-service.ts';
+import type { Config } from './config.ts';
+import { EventLog } from './event-log.ts';
+import type { ServiceLog } from './logger.ts';
+import { Operations } from './operations.ts';
+import type { ApiServices } from './ports.ts';
+import { buildServer } from './server.ts';
+import { StateDir } from './state-dir.ts';
+
+/** Who may write to the socket is an operator: the folder it is in and its group decide. */
+const socketMode = 0o660;
+
+type Closer = () => Promise<void> | void;
+
+export class Service {
+  readonly #config: Config;
+  readonly #log: ServiceLog;
+  /** In order of opening. */
+  readonly #closers: Closer[] = [];
+  #state: 'starting' | 'ready' | 'stopping' = 'starting';
+  #stopped: Promise<void> | null = null;
+
+  private constructor(config: Config, log: ServiceLog) {
+    this.#config = config;
+    this.#log = log;
+  }
+
+  /** @throws StorageError service/state-held, service/state-version, service/config, export/listen */
+  static async start(config: Config, log: ServiceLog): Promise<Service> {
+    const service = new Service(config, log);
+    try {
+      await service.#start();
+      return service;
+    } catch (error) {
+      await service.stop();
+      throw error;
+    }
+  }
+
+  /** Everything acknowledged is on the disks, every socket closed, the state folder free. */
+  stop(): Promise<void> {
+    this.#state = 'stopping';
+    this.#stopped ??= this.#close();
+    return this.#stopped;
+  }
+
+  async #start(): Promise<void> {
+    const { stateDir, socket } = this.#config;
+    await makeSocketFolder(socket);
+    const state = await this.#opened(await StateDir.take(stateDir), (dir) => dir.release());
+    const services = await this.#openLayers(state);
+    await this.#listen(services, socket);
+    this.#state = 'ready';
+  }
+
+  async #openLayers(state: StateDir): Promise<ApiServices> {
+    const config = this.#config;
+    const log: Log = this.#log;
+    const clock = systemClock;
+    const startedAt = new Date(clock.nowMs());
+
+    const eventsPath = state.file('events.jsonl');
+    const events = this.#opened(new EventLog(clock, log, eventsPath), (opened) => opened.close());
+    const emit: EmitEvent = (event) => events.emit(event);
+
+    const dataPlane = this.#opened(new DataPlane(config), (opened) => opened.stop());
+    const pools = this.#opened(
+      await Pools.open({ stateDir: state.path, dataPlane, clock, log, emit, options: config }),
+      (opened) => opened.close(),
+    );
+    const volumes = new VolumeService({ pools, clock, emit });
+    const exports = this.#opened(
+      new ExportService({
+        dataPlane,
+        volumes,
+        emit,
+        pools: () => pools.list().map((pool) => pools.get(pool.name)),
+        now: () => new Date(clock.nowMs()),
+        defaultAddress: { kind: 'unix', path: state.file('nbd.sock') },
+      }),
+      (opened) => opened.close(),
+    );
+    await exports.start();
+    const operations = this.#opened(
+      new Operations(clock, log, emit, state.file('operations.jsonl')),
+      (opened) => opened.close(),
+    );
+    const service = this.#info(state.path, dataPlane.backend, startedAt);
+    return { pools, volumes, exports, operations, events, service };
+  }
+
+  async #listen(services: ApiServices, socket: string): Promise<void> {
+    const app = await buildServer(services, this.#log);
+    this.#closers.push(() => app.close());
+    await freeSocketPath(socket);
+    await app.listen({ path: socket });
+    await chmod(socket, socketMode);
+  }
+
+  #info(stateDir: string, backend: string, startedAt: Date) {
+    const stateNow = () => this.#state;
+    return {
+      stateDir,
+      backend,
+      startedAt,
+      get stopping() {
+        return stateNow() === 'stopping';
+      },
+      readiness: () => [
+        { name: 'started', ok: stateNow() !== 'starting' },
+        { name: 'not stopping', ok: stateNow() !== 'stopping' },
+      ],
+    };
+  }
+
+  #opened<T>(layer: T, close: (layer: T) => Promise<void> | void): T {
+    this.#closers.push(() => close(layer));
+    return layer;
+  }
+
+  /** One layer that closes badly must not keep the ones below open. */
+  async #close(): Promise<void> {
+    for (const close of this.#closers.reverse()) {
+      try {
+        await close();
+      } catch (error) {
+        this.#log.error({ err: error }, 'closing failed');
+      }
+    }
+  }
+}
+
+async function makeSocketFolder(socket: string): Promise<void> {
+  await mkdir(dirname(socket), { recursive: true, mode: 0o750 });
+}

@@ -1,0 +1,106 @@
+/**
+ * varve export …
+ */
+import type { Command } from 'commander';
+import type { AttachmentDocument, ExportDocument, ResultDocument } from '../../api/schemas.ts';
+import { path } from '../client.ts';
+import type { Context } from '../context.ts';
+import { writeChange, writeJson, writeList, writeOne, writeResult } from '../output.ts';
+import { absoluteAddress } from '../paths.ts';
+import { shellLine } from '../shell.ts';
+import { collect, does } from '../verb.ts';
+import { exportView } from '../views.ts';
+
+export function addExportNoun(program: Command): void {
+  const exports = program.command('export').description('volumes served as NBD block devices');
+
+  exports
+    .command('add <volume>')
+    .description('serve a volume')
+    .option('--name <name>', 'under another name than its own')
+    .option('--read-only', 'refuse writes')
+    .option('--listen <address>', 'also on unix:PATH or tcp:HOST:PORT (repeatable)', collect)
+    .action(does(add));
+  exports.command('list').alias('ls').description('all exports').action(does(list));
+  exports.command('show <name>').description('one export').action(does(show));
+  exports
+    .command('remove <name>')
+    .alias('rm')
+    .description('stop serving; the volume stays')
+    .option('--disconnect', 'also when clients are connected')
+    .action(does(remove));
+  exports
+    .command('uri <name>')
+    .description('the NBD URI, for any client')
+    .action(
+      does((context, [name]: [string]) => attachment(context, name, ({ uri }) => `${uri}\n`)),
+    );
+  exports
+    .command('qemu <name>')
+    .description("QEMU's arguments, and the QMP commands for a running one")
+    .action(does((context, [name]: [string]) => attachment(context, name, qemuText)));
+  exports
+    .command('xml <name>')
+    .description("libvirt's <disk> element")
+    .action(
+      does((context, [name]: [string]) =>
+        attachment(context, name, ({ libvirt_xml: xml }) => `${xml}\n`),
+      ),
+    );
+}
+
+interface AddOptions {
+  name?: string;
+  readOnly?: boolean;
+  listen?: string[];
+}
+
+async function add(context: Context, [volume]: [string], options: AddOptions): Promise<void> {
+  const name = options.name ?? volume;
+  const body = {
+    volume,
+    read_only: options.readOnly,
+    listen: options.listen?.map(absoluteAddress),
+  };
+  const call = { method: 'PUT', query: context.dryRun, body } as const;
+  const answer = await context.client.call<ExportDocument>(path`/v1/exports/${name}`, call);
+  writeChange(context, answer.document, exportView, ({ changed, uris }) =>
+    [changed ? `volume ${volume} is served:` : `export ${name} was there already:`, ...uris].join(
+      '\n  ',
+    ),
+  );
+}
+
+async function list(context: Context): Promise<void> {
+  writeList(context, await context.client.list('/v1/exports'), exportView);
+}
+
+async function show(context: Context, [name]: [string]): Promise<void> {
+  const address = path`/v1/exports/${name}`;
+  writeOne(context, await context.client.get<ExportDocument>(address), exportView);
+}
+
+async function remove(
+  context: Context,
+  [name]: [string],
+  { disconnect }: { disconnect?: boolean },
+): Promise<void> {
+  const query = { ...context.dryRun, disconnect };
+  const call = { method: 'DELETE', query } as const;
+  const answer = await context.client.call<ResultDocument>(path`/v1/exports/${name}`, call);
+  writeResult(context, answer.document, `export ${name} is gone; its volume stays`);
+}
+
+async function attachment(
+  context: Context,
+  name: string,
+  text: (document: AttachmentDocument) => string,
+): Promise<void> {
+  const found = await context.client.get<AttachmentDocument>(path`/v1/exports/${name}/attach`);
+  if (context.json) return writeJson(context, found);
+  context.write(text(found));
+}
+
+function qemuText({ qemu_arguments: line, qmp }: AttachmentDocument): string {
+  return [shellLine(line), '', ...qmp.map((command) => JSON.stringify(command)), ''].join('\n');
+}

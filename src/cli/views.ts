@@ -1,0 +1,154 @@
+/**
+ * Columns of each kind of document.
+ */
+import type {
+  ClientItem,
+  DiskItem,
+  EventItem,
+  ExportItem,
+  OperationItem,
+  PoolItem,
+  VolumeItem,
+} from '../api/schemas.ts';
+import type { Context } from './context.ts';
+import type { View } from './output.ts';
+
+export const poolView: View<PoolItem> = {
+  name: (pool) => pool.name,
+  columns: (context) => [
+    { title: 'NAME', value: (pool) => pool.name },
+    { title: 'STATE', value: poolState },
+    { title: 'CAPACITY', right: true, value: (pool) => context.size(pool.capacity_bytes) },
+    { title: 'USED', right: true, value: (pool) => context.size(pool.used_bytes) },
+    { title: 'FREE', right: true, value: (pool) => context.size(pool.free_bytes) },
+    { title: 'PROMISED', right: true, value: (pool) => context.size(pool.promised_bytes) },
+    {
+      title: 'RESERVE',
+      right: true,
+      wide: true,
+      value: (pool) => context.size(pool.reserve_bytes),
+    },
+    {
+      title: 'CLUSTER',
+      right: true,
+      wide: true,
+      value: (pool) => context.size(pool.cluster_size_bytes),
+    },
+    { title: 'JOURNAL', right: true, wide: true, value: (pool) => journalUse(context, pool) },
+    { title: 'DISKS', wide: true, value: (pool) => pool.disks.join(' ') },
+    { title: 'UUID', wide: true, value: (pool) => pool.uuid },
+    { title: 'CREATED', wide: true, value: (pool) => pool.created_at },
+  ],
+};
+
+export const diskView: View<DiskItem> = {
+  name: (disk) => disk.uuid,
+  columns: (context) => [
+    { title: 'DISK', value: (disk) => disk.uuid.slice(0, 8) },
+    { title: 'POOL', value: (disk) => disk.pool },
+    { title: 'STATE', value: (disk) => disk.state },
+    { title: 'CAPACITY', right: true, value: (disk) => context.size(disk.capacity_bytes) },
+    { title: 'USED', right: true, value: (disk) => context.size(disk.used_bytes) },
+    { title: 'FREE', right: true, value: (disk) => context.size(disk.free_bytes) },
+    { title: 'PATH', value: (disk) => disk.path },
+    { title: 'TYPE', wide: true, value: (disk) => disk.type },
+    { title: 'JOURNAL', wide: true, value: (disk) => yesNo(disk.journal) },
+    { title: 'SIZE', right: true, wide: true, value: (disk) => context.size(disk.size_bytes) },
+    { title: 'NUMBER', right: true, wide: true, value: (disk) => String(disk.number) },
+    { title: 'UUID', wide: true, value: (disk) => disk.uuid },
+    { title: 'URI', wide: true, value: (disk) => disk.uri },
+  ],
+};
+
+export const volumeView: View<VolumeItem> = {
+  name: (volume) => volume.name,
+  columns: (context) => [
+    { title: 'NAME', value: (volume) => volume.name },
+    { title: 'POOL', value: (volume) => volume.pool },
+    { title: 'SIZE', right: true, value: (volume) => context.size(volume.size_bytes) },
+    { title: 'EXCLUSIVE', right: true, value: (volume) => context.size(volume.exclusive_bytes) },
+    { title: 'SHARED', right: true, value: (volume) => context.size(volume.shared_bytes) },
+    { title: 'EXPORT', value: (volume) => volume.export ?? '-' },
+    { title: 'MODE', wide: true, value: (volume) => volume.snapshot_mode },
+    { title: 'THICK', wide: true, value: (volume) => yesNo(volume.thick) },
+    { title: 'ID', right: true, wide: true, value: (volume) => String(volume.id) },
+    { title: 'CREATED', wide: true, value: (volume) => volume.created_at },
+  ],
+};
+
+export const exportView: View<ExportItem> = {
+  name: (item) => item.name,
+  columns: (context) => [
+    { title: 'NAME', value: (item) => item.name },
+    { title: 'VOLUME', value: (item) => item.volume },
+    { title: 'STATE', value: (item) => item.failure ?? item.state },
+    { title: 'ACCESS', value: (item) => (item.read_only ? 'read-only' : 'read-write') },
+    { title: 'CLIENTS', right: true, value: (item) => String(item.clients) },
+    { title: 'URI', value: (item) => item.uris[0] ?? '-' },
+    { title: 'SIZE', right: true, wide: true, value: (item) => context.size(item.size_bytes) },
+    { title: 'LISTEN', wide: true, value: (item) => item.listen.join(' ') },
+    { title: 'POOL', wide: true, value: (item) => item.pool },
+    { title: 'CREATED', wide: true, value: (item) => item.created_at },
+  ],
+};
+
+export const clientView: View<ClientItem> = {
+  name: (client) => String(client.id),
+  columns: (context) => [
+    { title: 'ID', right: true, value: (client) => String(client.id) },
+    { title: 'EXPORT', value: (client) => client.export },
+    { title: 'ADDRESS', value: (client) => client.address },
+    { title: 'READ', right: true, value: (client) => context.size(client.read_bytes) },
+    { title: 'WRITTEN', right: true, value: (client) => context.size(client.written_bytes) },
+    { title: 'IN-FLIGHT', right: true, value: (client) => String(client.in_flight) },
+    { title: 'CONNECTED', value: (client) => client.connected_at },
+    { title: 'READS', right: true, wide: true, value: (client) => String(client.reads) },
+    { title: 'WRITES', right: true, wide: true, value: (client) => String(client.writes) },
+  ],
+};
+
+export const operationView: View<OperationItem> = {
+  name: (item) => item.id,
+  columns: (context) => [
+    { title: 'ID', value: (item) => item.id },
+    { title: 'OPERATION', value: (item) => item.operation },
+    { title: 'TARGET', value: (item) => item.target },
+    { title: 'STATE', value: (item) => item.state },
+    { title: 'DONE', right: true, value: (item) => progressText(context, item) },
+    { title: 'CREATED', value: (item) => item.created_at },
+    { title: 'FINISHED', wide: true, value: (item) => item.finished_at ?? '-' },
+    { title: 'ERROR', wide: true, value: (item) => item.error?.detail ?? '-' },
+  ],
+};
+
+export const eventView: View<EventItem> = {
+  name: (event) => String(event.id),
+  columns: () => [
+    { title: 'ID', right: true, value: (event) => String(event.id) },
+    { title: 'TIME', value: (event) => event.time },
+    { title: 'LEVEL', value: (event) => event.level },
+    { title: 'EVENT', value: (event) => event.event },
+    { title: 'SUBJECT', wide: true, value: (event) => event.subject },
+    { title: 'MESSAGE', value: (event) => event.message },
+  ],
+};
+
+/** `online`, or the worst thing that is said of it. */
+function poolState(pool: PoolItem): string {
+  if (pool.state !== 'online') return pool.state;
+  const levels = pool.warnings.map((warning) => warning.level);
+  return levels.find((level) => level === 'critical') ?? levels[0] ?? pool.state;
+}
+
+function journalUse(context: Context, pool: PoolItem): string {
+  return `${context.size(pool.journal_used_bytes)}/${context.size(pool.journal_bytes)}`;
+}
+
+function progressText(context: Context, { progress }: OperationItem): string {
+  const { done_bytes: done, total_bytes: total } = progress;
+  return total === 0 ? '-' : `${context.size(done)}/${context.size(total)}`;
+}
+
+function yesNo(value: boolean): string {
+  return value ? 'yes' : 'no';
+}

@@ -1,0 +1,69 @@
+/**
+ * Waiting for operations. The wait may end early (Ctrl-C, `--timeout`), the operation goes on.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { OperationDocument } from '../api/schemas.ts';
+import { path } from './client.ts';
+import type { Context } from './context.ts';
+import { CommandError, exitInterrupted, problemError } from './errors.ts';
+import { progressLine } from './progress.ts';
+
+const pollMs = 200;
+const exitTimeout = 21;
+
+/**
+ * Waits until the operation has succeeded.
+ *
+ * @throws CommandError its error when it failed or was cancelled; op/timeout; op/detached after Ctrl-C
+ */
+export async function waitFor(context: Context, id: string): Promise<OperationDocument> {
+  const line = progressLine(context);
+  const interrupted = interruption(id);
+  try {
+    return await Promise.race([poll(context, id, line.update), interrupted.raised]);
+  } finally {
+    interrupted.release();
+    line.end();
+  }
+}
+
+async function poll(
+  context: Context,
+  id: string,
+  update: (operation: OperationDocument) => void,
+): Promise<OperationDocument> {
+  const deadlineMs = Date.now() + (context.timeoutMs ?? Number.POSITIVE_INFINITY);
+  for (;;) {
+    const operation = await context.client.get<OperationDocument>(path`/v1/operations/${id}`);
+    update(operation);
+    if (operation.state === 'succeeded') return operation;
+    if (operation.error !== null) throw problemError(operation.error);
+    if (Date.now() >= deadlineMs) throw timedOut(id);
+    await sleep(Math.min(pollMs, Math.max(0, deadlineMs - Date.now())));
+  }
+}
+
+function timedOut(id: string): CommandError {
+  return new CommandError(
+    'op/timeout',
+    `operation ${id} has not ended in time; it goes on`,
+    exitTimeout,
+    [`varve op wait ${id}`],
+  );
+}
+
+/** Ctrl-C detaches, for as long as the wait lasts. */
+function interruption(id: string): { raised: Promise<never>; release: () => void } {
+  let listener = () => {};
+  const raised = new Promise<never>((_, reject) => {
+    listener = () =>
+      reject(
+        new CommandError('op/detached', `detached; operation ${id} goes on`, exitInterrupted, [
+          `varve op wait ${id}`,
+          `varve op cancel ${id}`,
+        ]),
+      );
+  });
+  process.once('SIGINT', listener);
+  return { raised, release: () => process.removeListener('SIGINT', listener) };
+}

@@ -1,0 +1,118 @@
+/**
+ * How a hypervisor attaches an export: QEMU's command line and QMP objects, libvirt's XML. Pure.
+ *
+ * Every form asks for reconnection: a stopped or killed service then pauses the guest's I/O instead of failing it
+ * (QEMU's default is to fail at once), and discard reaches us, so that freed space comes back.
+ */
+import { createHash } from 'node:crypto';
+import type { Address } from './address.ts';
+
+export interface AttachOptions {
+  readonly exportName: string;
+  readonly address: Address;
+  readonly readOnly: boolean;
+}
+
+export interface QmpCommand {
+  readonly execute: string;
+  readonly arguments: Record<string, unknown>;
+}
+
+/** An hour: longer than any restart or upgrade; then the guest gets its error. */
+const reconnectDelaySeconds = 3600;
+/** Patience while QEMU starts before the service does. Needs QEMU 7.0. */
+const openTimeoutSeconds = 30;
+/** QEMU refuses longer node names; virtio-blk cuts serials off. */
+const nodeNameCharsMax = 31;
+const serialCharsMax = 20;
+
+/** Arguments for QEMU 7.0 or newer, one per element, ready for execve (not quoted for a shell). */
+export function qemuArguments(options: AttachOptions): string[] {
+  const [blockdev, device] = qmpCommands(options);
+  const { driver, ...properties } = device.arguments;
+  return [
+    '-blockdev',
+    keyValues(blockdev.arguments),
+    '-device',
+    `${driver},${keyValues(properties)}`,
+  ];
+}
+
+/** Commands that attach the export to a running QEMU, in order. */
+export function qmpCommands(options: AttachOptions): [QmpCommand, QmpCommand] {
+  const node = shortened(`varve-${options.exportName}`, nodeNameCharsMax);
+  const blockdev = {
+    driver: 'nbd',
+    'node-name': node,
+    server: qemuServer(options.address),
+    export: options.exportName,
+    'reconnect-delay': reconnectDelaySeconds,
+    'open-timeout': openTimeoutSeconds,
+    ...(options.readOnly ? { 'read-only': true } : { discard: 'unmap', 'detect-zeroes': 'unmap' }),
+  };
+  const device = {
+    driver: 'virtio-blk-pci',
+    id: `${node}-disk`,
+    drive: node,
+    serial: shortened(options.exportName, serialCharsMax),
+  };
+  return [
+    { execute: 'blockdev-add', arguments: blockdev },
+    { execute: 'device_add', arguments: device },
+  ];
+}
+
+/** A `<disk>` element for `virsh attach-device` or a domain's definition. */
+export function libvirtXml(options: AttachOptions): string {
+  const unmap = options.readOnly ? '' : ` discard='unmap' detect_zeroes='unmap'`;
+  return [
+    `<disk type='network' device='disk'>`,
+    `  <driver name='qemu' type='raw' cache='none'${unmap}/>`,
+    `  <source protocol='nbd' name='${xmlText(options.exportName)}'>`,
+    `    ${libvirtHost(options.address)}`,
+    `    <reconnect delay='${reconnectDelaySeconds}'/>`,
+    `  </source>`,
+    `  <target dev='vdb' bus='virtio'/>`,
+    ...(options.readOnly ? [`  <readonly/>`] : []),
+    `  <serial>${xmlText(shortened(options.exportName, serialCharsMax))}</serial>`,
+    `</disk>`,
+  ].join('\n');
+}
+
+function qemuServer(address: Address): Record<string, string> {
+  if (address.kind === 'unix') return { type: 'unix', path: address.path };
+  return { type: 'inet', host: address.host, port: String(address.port) };
+}
+
+function libvirtHost(address: Address): string {
+  if (address.kind === 'unix') return `<host transport='unix' socket='${xmlText(address.path)}'/>`;
+  return `<host name='${xmlText(address.host)}' port='${address.port}'/>`;
+}
+
+/** `a=1,b.c=2`; QEMU reads a doubled comma as one that belongs to the value. */
+function keyValues(properties: Record<string, unknown>, prefix = ''): string {
+  return Object.entries(properties)
+    .map(([key, value]) => {
+      if (typeof value === 'object') {
+        return keyValues(value as Record<string, unknown>, `${prefix}${key}.`);
+      }
+      const text = value === true ? 'on' : String(value).replaceAll(',', ',,');
+      return `${prefix}${key}=${text}`;
+    })
+    .join(',');
+}
+
+/** A long name keeps its beginning and gets a digest, so that two long names stay apart. */
+function shortened(name: string, charsMax: number): string {
+  if (name.length <= charsMax) return name;
+  const digest = createHash('sha256').update(name).digest('hex').slice(0, 8);
+  return `${name.slice(0, charsMax - 9)}-${digest}`;
+}
+
+function xmlText(text: string): string {
+  return text
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll("'", '&apos;');
+}

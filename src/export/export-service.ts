@@ -1,0 +1,460 @@
+/**
+ * Exports: which volumes are served, under which names, on which sockets.
+ *
+ *   recorded ──serve──▶ online ──remove──▶ gone
+ *       └──cannot be served──▶ failed (kept, said in `failure`; adding it again tries again)
+ *
+ * Guarantees: an export is answered for only after its record is durable, and its record is gone before its
+ * clients are let go, so a kill in between leaves one of the two states. A volume is open as long as it is served. Restored
+ * at start under the same addresses. Changing calls run one after the other.
+ */
+import { invariant, StorageError } from '../base/errors.ts';
+import type { VolumeStats } from '../dataplane/binding.ts';
+import type { DataPlane, VolumePlane } from '../dataplane/data-plane.ts';
+import type { EmitEvent } from '../pool/types.ts';
+import type { VolumeInfo } from '../volume/types.ts';
+import { type Address, formatAddress, nbdUri, parseAddress } from './address.ts';
+import { forgetExport, type RecordPool, storedExports, storeExport } from './export-store.ts';
+import { type Listener, Listeners } from './listeners.ts';
+import type {
+  AddExportOptions,
+  ExportClient,
+  ExportInfo,
+  ExportRecord,
+  RemoveExportOptions,
+} from './types.ts';
+
+/** A volume held open; closing gives the hold back. */
+export interface OpenedVolume {
+  readonly plane: VolumePlane;
+  close(): Promise<void>;
+}
+
+/** What exports need of the volume layer. */
+export interface ExportVolumes {
+  list(): VolumeInfo[];
+  get(name: string): VolumeInfo;
+  open(name: string): Promise<OpenedVolume>;
+  addGuard(guard: (volume: string) => string | null): void;
+}
+
+export type ExportDataPlane = Pick<
+  DataPlane,
+  'listen' | 'addExport' | 'removeExport' | 'clients' | 'onClients'
+>;
+
+export interface ExportServiceDependencies {
+  readonly dataPlane: ExportDataPlane;
+  readonly volumes: ExportVolumes;
+  /** Every pool that is open now. */
+  readonly pools: () => readonly RecordPool[];
+  readonly emit: EmitEvent;
+  readonly now: () => Date;
+  /** Serves every export. */
+  readonly defaultAddress: Address;
+}
+
+interface Served {
+  readonly volume: OpenedVolume;
+  readonly listeners: readonly Listener[];
+}
+
+/** A remembered export with its volume open, not yet served. */
+interface Opened {
+  readonly entry: Entry;
+  readonly volume: OpenedVolume;
+}
+
+interface Entry {
+  readonly record: ExportRecord;
+  readonly pool: string;
+  served: Served | null;
+  failure: string | null;
+}
+
+const namePattern = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+
+export class ExportService {
+  readonly #to: ExportServiceDependencies;
+  readonly #listeners: Listeners;
+  readonly #entries = new Map<string, Entry>();
+  #default: Listener | null = null;
+  #queue: Promise<unknown> = Promise.resolve();
+
+  constructor(dependencies: ExportServiceDependencies) {
+    this.#to = dependencies;
+    this.#listeners = new Listeners(dependencies.dataPlane);
+    dependencies.volumes.addGuard((volume) => this.#guard(volume));
+    this.#tellOfClients();
+  }
+
+  list(): ExportInfo[] {
+    return [...this.#entries.values()]
+      .map((entry) => this.#info(entry))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** @throws StorageError export/not-found */
+  get(name: string): ExportInfo {
+    return this.#info(this.#entry(name));
+  }
+
+  /** The first export that serves the volume, if any. */
+  nameOfVolume(volume: string): string | null {
+    return this.list().find((info) => info.volume === volume)?.name ?? null;
+  }
+
+  clients(exportName?: string): ExportClient[] {
+    const all = this.#to.dataPlane.clients();
+    return exportName === undefined ? all : all.filter((client) => client.export === exportName);
+  }
+
+  /** Counters of every volume that is served, since it was opened. */
+  volumeStats(): { volume: string; stats: VolumeStats }[] {
+    const byVolume = new Map<string, VolumeStats>();
+    for (const entry of this.#entries.values()) {
+      if (entry.served === null) continue;
+      byVolume.set(this.#volumeOf(entry).name, entry.served.volume.plane.stats());
+    }
+    return [...byVolume].map(([volume, stats]) => ({ volume, stats }));
+  }
+
+  /**
+   * Serves the volume under the name; true already → nothing changes.
+   *
+   * @throws StorageError volume/not-found, export/listen
+   * @throws StorageError export/exists the name serves something else, or otherwise
+   */
+  add(options: AddExportOptions): Promise<{ export: ExportInfo | null; changed: boolean }> {
+    return this.#inTurn(() => this.#add(options));
+  }
+
+  /**
+   * Stops serving; the volume and its data stay.
+   *
+   * @throws StorageError export/not-found
+   * @throws StorageError export/busy clients are connected and `disconnect` was not given
+   */
+  remove(name: string, options: RemoveExportOptions = {}): Promise<void> {
+    return this.#inTurn(() => this.#remove(name, options));
+  }
+
+  /**
+   * Serves what the open pools remember, and listens on the default socket from now on.
+   *
+   * @throws StorageError export/listen the default socket cannot be had
+   */
+  start(): Promise<void> {
+    return this.#inTurn(async () => {
+      const opened: Opened[] = [];
+      for (const pool of this.#to.pools()) opened.push(...(await this.#openStored(pool)));
+      this.#default = await this.#listeners.hold(this.#to.defaultAddress);
+      for (const each of opened) await this.#serveStored(each);
+    });
+  }
+
+  /** Serves what a pool remembers that was opened later; what cannot be served is kept as failed and said. */
+  restore(pool: RecordPool): Promise<void> {
+    return this.#inTurn(async () => {
+      for (const each of await this.#openStored(pool)) await this.#serveStored(each);
+    });
+  }
+
+  /**
+   * Stops serving the pool's exports without forgetting them, so that it can be let go.
+   *
+   * @throws StorageError export/busy clients are connected
+   */
+  release(pool: string): Promise<void> {
+    return this.#inTurn(async () => {
+      this.checkIdle(pool);
+      await this.#dropAll((entry) => entry.pool === pool);
+    });
+  }
+
+  /** @throws StorageError export/busy clients use exports of the pool */
+  checkIdle(pool: string): void {
+    for (const entry of this.#entries.values()) {
+      if (entry.pool === pool) this.#checkIdle(entry.record.name, 'varve client list');
+    }
+  }
+
+  /** Answers what is in flight, closes clients, volumes and sockets. May be called twice. */
+  close(): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#dropAll(() => true);
+      if (this.#default !== null) await this.#listeners.release(this.#default);
+      this.#default = null;
+    });
+  }
+
+  async #add(options: AddExportOptions): Promise<{ export: ExportInfo | null; changed: boolean }> {
+    checkName(options.name);
+    const volume = this.#to.volumes.get(options.volume);
+    const addresses = (options.listen ?? []).map(parseAddress);
+    const known = this.#entries.get(options.name);
+    if (known !== undefined) return this.#confirm(known, volume, options);
+    if (options.dryRun) return { export: null, changed: true };
+
+    const pool = this.#pool(volume.pool);
+    const draft: ExportRecord = {
+      name: options.name,
+      volumeId: volume.id,
+      readOnly: options.readOnly ?? false,
+      listen: addresses.map(formatAddress),
+      createdAt: this.#to.now().toISOString(),
+    };
+    const entry = await this.#bringUp(pool, draft);
+    this.#to.emit({
+      kind: 'export-added',
+      level: 'info',
+      subject: options.name,
+      message: `export ${options.name} serves volume ${volume.name}`,
+    });
+    return { export: this.#info(entry), changed: true };
+  }
+
+  /** The name is known: the same is confirmed (and, where it failed, tried again), something else refused. */
+  async #confirm(known: Entry, volume: VolumeInfo, options: AddExportOptions) {
+    const { record } = known;
+    const same =
+      this.#volumeOf(known).name === volume.name &&
+      record.readOnly === (options.readOnly ?? false) &&
+      sameAddresses(record.listen, options.listen ?? []);
+    if (!same) {
+      throw new StorageError(
+        'export/exists',
+        `export ${options.name} serves volume ${this.#volumeOf(known).name} with other parameters`,
+        {
+          actions: [
+            `varve export show ${options.name}`,
+            'choose another name with --name, or remove that export first',
+          ],
+        },
+      );
+    }
+    if (known.served !== null) return { export: this.#info(known), changed: false };
+    if (!options.dryRun) await this.#retry(known);
+    return { export: this.#info(known), changed: true };
+  }
+
+  async #retry(entry: Entry): Promise<void> {
+    const volume = await this.#openVolume(entry.pool, entry.record);
+    entry.served = await this.#serve(volume, entry.record);
+    this.#expose(entry.record, entry.served);
+    entry.failure = null;
+  }
+
+  async #bringUp(pool: RecordPool, draft: ExportRecord): Promise<Entry> {
+    const poolName = pool.info().name;
+    const served = await this.#serve(await this.#openVolume(poolName, draft), draft);
+    const listen = served.listeners.slice(1).map((listener) => formatAddress(listener.address));
+    const record = { ...draft, listen };
+    try {
+      await storeExport(pool, record);
+    } catch (error) {
+      await this.#unserve(served);
+      throw error;
+    }
+    this.#expose(record, served);
+    const entry: Entry = { record, pool: poolName, served, failure: null };
+    this.#entries.set(record.name, entry);
+    return entry;
+  }
+
+  async #remove(name: string, options: RemoveExportOptions): Promise<void> {
+    const entry = this.#entry(name);
+    if (!options.disconnect) this.#checkIdle(name, `varve export remove ${name} --disconnect`);
+    if (options.dryRun) return;
+    await forgetExport(this.#pool(entry.pool), name);
+    await this.#drop(entry);
+    this.#to.emit({
+      kind: 'export-removed',
+      level: 'info',
+      subject: name,
+      message: `export ${name} is gone`,
+    });
+  }
+
+  /**
+   * Opens the volumes of the pool's exports. Every volume is open before the first is served: a client that
+   * reconnects after a restart must not find its export missing while another's volume opens.
+   */
+  async #openStored(pool: RecordPool): Promise<Opened[]> {
+    const opened: Opened[] = [];
+    for (const record of storedExports(pool)) {
+      const entry: Entry = { record, pool: pool.info().name, served: null, failure: null };
+      const clash = this.#entries.get(record.name);
+      if (clash !== undefined) {
+        this.#fail(entry, new Error(`pool ${clash.pool} has an export of the same name`));
+        continue;
+      }
+      this.#entries.set(record.name, entry);
+      try {
+        opened.push({ entry, volume: await this.#openVolume(entry.pool, record) });
+      } catch (error) {
+        this.#fail(entry, error);
+      }
+    }
+    return opened;
+  }
+
+  async #serveStored({ entry, volume }: Opened): Promise<void> {
+    try {
+      entry.served = await this.#serve(volume, entry.record);
+      this.#expose(entry.record, entry.served);
+    } catch (error) {
+      this.#fail(entry, error);
+    }
+  }
+
+  #fail(entry: Entry, error: unknown): void {
+    entry.failure = error instanceof Error ? error.message : String(error);
+    this.#to.emit({
+      kind: 'export-failed',
+      level: 'error',
+      subject: entry.record.name,
+      message: `export ${entry.record.name} of pool ${entry.pool} is not served: ${entry.failure}`,
+    });
+  }
+
+  #openVolume(pool: string, record: ExportRecord): Promise<OpenedVolume> {
+    return this.#to.volumes.open(this.#volumeById(pool, record.volumeId).name);
+  }
+
+  /** Takes the volume over; volume and sockets are given back when it fails. */
+  async #serve(volume: OpenedVolume, record: ExportRecord): Promise<Served> {
+    const listeners: Listener[] = [];
+    try {
+      for (const address of [this.#to.defaultAddress, ...record.listen.map(parseAddress)]) {
+        listeners.push(await this.#listeners.hold(address));
+      }
+      return { volume, listeners };
+    } catch (error) {
+      await this.#unserve({ volume, listeners });
+      throw error;
+    }
+  }
+
+  #expose(record: ExportRecord, served: Served): void {
+    this.#to.dataPlane.addExport(
+      served.volume.plane,
+      served.listeners.map((listener) => listener.plane),
+      {
+        name: record.name,
+        description: `varve volume ${record.volumeId}`,
+        readOnly: record.readOnly,
+      },
+    );
+  }
+
+  async #unserve(served: Served): Promise<void> {
+    await served.volume.close();
+    for (const listener of served.listeners) await this.#listeners.release(listener);
+  }
+
+  async #drop(entry: Entry): Promise<void> {
+    this.#entries.delete(entry.record.name);
+    if (entry.served === null) return;
+    await this.#to.dataPlane.removeExport(entry.record.name);
+    await this.#unserve(entry.served);
+  }
+
+  async #dropAll(which: (entry: Entry) => boolean): Promise<void> {
+    for (const entry of [...this.#entries.values()].filter(which)) await this.#drop(entry);
+  }
+
+  #checkIdle(name: string, action: string): void {
+    const count = this.clients(name).length;
+    if (count === 0) return;
+    const clients = count === 1 ? '1 client is' : `${count} clients are`;
+    throw new StorageError('export/busy', `${clients} connected to export ${name}`, {
+      actions: [action, 'detach the disk in the guest first'],
+    });
+  }
+
+  #guard(volume: string): string | null {
+    const name = this.nameOfVolume(volume);
+    return name === null ? null : `it is exported as ${name}`;
+  }
+
+  #entry(name: string): Entry {
+    const entry = this.#entries.get(name);
+    if (entry !== undefined) return entry;
+    throw new StorageError('export/not-found', `there is no export ${name}`, {
+      actions: ['varve export list'],
+    });
+  }
+
+  #pool(name: string): RecordPool {
+    const pool = this.#to.pools().find((candidate) => candidate.info().name === name);
+    invariant(pool !== undefined, `pool ${name} of an export is open`);
+    return pool;
+  }
+
+  #volumeOf(entry: Entry): VolumeInfo {
+    return this.#volumeById(entry.pool, entry.record.volumeId);
+  }
+
+  #volumeById(pool: string, id: number): VolumeInfo {
+    const volume = this.#to.volumes.list().find((info) => info.pool === pool && info.id === id);
+    if (volume !== undefined) return volume;
+    throw new StorageError('volume/not-found', `pool ${pool} has no volume with id ${id}`);
+  }
+
+  #info(entry: Entry): ExportInfo {
+    const { record, pool } = entry;
+    const volume = this.#volumeOf(entry);
+    const addresses = [this.#to.defaultAddress, ...record.listen.map(parseAddress)];
+    return {
+      name: record.name,
+      volume: volume.name,
+      pool,
+      readOnly: record.readOnly,
+      listen: addresses.map(formatAddress),
+      uris: addresses.map((address) => nbdUri(address, record.name)),
+      clients: this.clients(record.name).length,
+      sizeBytes: volume.sizeBytes,
+      createdAt: record.createdAt,
+      failure: entry.failure,
+    };
+  }
+
+  #tellOfClients(): void {
+    const tell = (kind: string, subject: string, message: string) =>
+      this.#to.emit({ kind, level: 'info', subject, message });
+    this.#to.dataPlane.onClients({
+      connected: (client, name, address) =>
+        tell('client-connected', name, `client ${client} (${address}) connected to ${name}`),
+      disconnected: (client, name, reason) =>
+        tell('client-disconnected', name, `client ${client} left ${name}: ${reason}`),
+    });
+  }
+
+  /** Runs after everything asked for before has ended, well or not. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#queue.then(work, work);
+    this.#queue = turn.catch(() => undefined);
+    return turn;
+  }
+}
+
+/** @throws StorageError request/invalid */
+function checkName(name: string): void {
+  if (namePattern.test(name)) return;
+  throw new StorageError('request/invalid', `${JSON.stringify(name)} cannot name an export`, {
+    actions: ['use 1 to 63 of a-z 0-9 . _ - and begin with a letter or digit'],
+  });
+}
+
+/** A stored port may answer a wish for any port. */
+function sameAddresses(stored: readonly string[], wanted: readonly string[]): boolean {
+  if (stored.length !== wanted.length) return false;
+  return wanted.every((text, at) => {
+    const want = parseAddress(text);
+    const have = parseAddress(stored[at] ?? '');
+    if (want.kind === 'tcp' && have.kind === 'tcp' && want.port === 0)
+      return want.host === have.host;
+    return formatAddress(want) === formatAddress(have);
+  });
+}
