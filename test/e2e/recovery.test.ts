@@ -1,0 +1,85 @@
+// Goal: what was stored outlives the process, the index and the host; what cannot be done says so and harms nobody.
+// Method: fill a volume, take something away (the process, the index folder, the state folder), and compare the
+//   volume with the file it was filled from.
+import { randomBytes } from 'node:crypto';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { outcomeOf, run } from '../../tools/lib/command.ts';
+import { Service } from '../../tools/lib/service.ts';
+
+const MiB = 1024 * 1024;
+
+let service: Service;
+let disks: readonly string[];
+let uri: string;
+let image: string;
+
+beforeAll(async () => {
+  service = await Service.start();
+  disks = await service.createPool('1GiB', 3);
+  uri = await service.createExportedVolume('kept', '128MiB');
+  image = join(service.folder, 'image.raw');
+  writeFileSync(image, randomBytes(128 * MiB));
+  await run('nbdcopy', ['--flush', image, uri]);
+});
+afterAll(() => service?.dispose());
+
+function compare(with_: string): Promise<string> {
+  return run('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', image, with_]);
+}
+
+test('after an orderly stop the same export is back under the same URI', async () => {
+  expect(await service.stop()).toEqual({ status: 0, signal: null });
+  await service.restart();
+  expect(await compare(uri)).toContain('identical');
+});
+
+test('a lost index is rebuilt from the disks', async () => {
+  await service.kill9();
+  const pools = join(service.state, 'pools');
+  const folders = readdirSync(pools).map((pool) => join(pools, pool, 'index'));
+  expect(folders).toHaveLength(1);
+  for (const folder of folders) rmSync(folder, { recursive: true });
+  await service.restart();
+  expect(await compare(uri)).toContain('identical');
+});
+
+test('a second service on the same state folder is refused and harms nothing', async () => {
+  const second = [
+    'serve',
+    '--state',
+    service.state,
+    '--socket',
+    join(service.folder, 'second.sock'),
+  ];
+  const { status, stderr } = await service.outcome(second);
+  expect(status).toBe(4);
+  expect(stderr).toContain('service/state-held');
+  expect(await compare(uri)).toContain('identical');
+});
+
+test('a full pool fails writes with ENOSPC while what is there goes on', async () => {
+  const big = await service.createExportedVolume('big', '8GiB');
+  const write = await outcomeOf('qemu-io', ['-f', 'raw', '-c', 'write -P 9 0 4G', big]);
+  expect(write.stdout + write.stderr).toContain('No space left on device');
+  expect(await compare(uri)).toContain('identical');
+  await run('qemu-io', ['-f', 'raw', '-c', 'write -P 5 1M 64k', '-c', 'read -P 5 1M 64k', uri]);
+  await run('qemu-io', ['-f', 'raw', '-c', 'discard 0 1G', '-c', 'discard 1G 1G', big]);
+  await run('nbdcopy', ['--flush', image, uri]);
+  await service.varve('export', 'remove', 'big');
+  await service.varve('volume', 'delete', 'big');
+});
+
+test('a pool is imported on another host from its disks alone', async () => {
+  await service.varve('export', 'remove', 'kept');
+  await service.varve('pool', 'export', 'main');
+  const other = await Service.start();
+  try {
+    await other.varve('pool', 'import', ...disks.map((disk) => `file:${disk}`));
+    await other.varve('export', 'add', 'kept');
+    expect(await compare(other.uri('kept'))).toContain('identical');
+  } finally {
+    await other.dispose();
+  }
+});
