@@ -117,6 +117,18 @@ export interface ClientStats {
   readonly inFlight: number;
 }
 
+/** Which operation goes wrong, and how (native/io/fault_rules.h). */
+export interface FaultRule {
+  readonly op: 'read' | 'write' | 'sync' | 'discard' | 'zero' | 'any';
+  readonly kind: 'delay' | 'error' | 'short' | 'hang' | 'flip';
+  /** errno of `error` and `short`; EIO unless given. */
+  readonly error?: number;
+  /** Lets so many matching operations pass, then meets `times` of them (0: all that follow). */
+  readonly after?: number;
+  readonly times?: number;
+  readonly delayMs?: number;
+}
+
 export interface Addon {
   readonly abi: number;
   /** Starts the loops. Throws with the reason when the backend cannot be had. Returns the backend's name. */
@@ -182,15 +194,15 @@ export interface Addon {
   removeExport(token: Token, name: string): void;
   clients(): ClientStats[];
 
-  /** Tests: what a power cut may leave of a `recording` disk (native/io/recording_disk.h). value: handle of a new memory disk. */
+  /**
+   * Tests: the state a power cut at moment `cut` may have left of a `recording` disk (native/io/recording_disk.h). value: handle
+   * of a new memory disk; `data`: u64 LE size.
+   */
   recordingCut(token: Token, disk: Handle, spec: { cut: number; seed: number }): void;
-  /** Tests: operations recorded so far. */
-  recordingCount(disk: Handle): number;
-  /** Tests: arms a fault (native/io/fault_disk.h). */
-  faultSet(
-    disk: Handle,
-    spec: { op: string; error: number; after: number; count: number; delayMs: number },
-  ): void;
+  /** Tests: the present moment, one order for all recording disks. */
+  recordingMoment(): number;
+  /** Tests: replaces the rules of a `fault` disk and lets go of what hangs. */
+  faultSet(disk: Handle, rules: readonly FaultRule[]): void;
 }
 
 /** The addon's interface version this code was written for; checked before anything else is called. */

@@ -1,0 +1,194 @@
+// Disks: open, the control plane's own I/O on them, and what tests need of them.
+#include <memory>
+#include <utility>
+
+#include "addon/arguments.h"
+#include "addon/runtime.h"
+#include "addon/verbs.h"
+#include "io/fault_disk.h"
+#include "io/file_disk.h"
+#include "io/memory_disk.h"
+#include "io/recording_disk.h"
+
+namespace varve {
+namespace {
+
+// Reports an opened disk: its handle and its size.
+void DiskOpened(double token, std::shared_ptr<Disk> disk) {
+  uint64_t size_bytes = disk->size_bytes();
+  Runtime& runtime = Runtime::Get();
+  Handle handle = runtime.NextHandle();
+  runtime.disks[handle] = std::move(disk);
+  runtime.events().Done(token, Status::Ok(), handle, U64Bytes(size_bytes));
+}
+
+// Opening a file may wait for its server: not on JavaScript's thread.
+struct FileOpen : Completion {
+  FileOpen(double token, std::string path, bool read_only)
+      : Completion(&OnOpened), token(token), path(std::move(path)), read_only(read_only) {}
+
+  static void OnOpened(Completion* self, Status status) {
+    std::unique_ptr<FileOpen> open(static_cast<FileOpen*>(self));
+    Runtime& runtime = Runtime::Get();
+    if (!status.ok()) return runtime.events().Done(open->token, status);
+    Handle handle = open->handle;
+    runtime.events().Done(open->token, status, handle, U64Bytes(open->disk->size_bytes()),
+                          [handle, disk = open->disk](Napi::Env, Napi::Object) { Runtime::Get().disks[handle] = disk; });
+  }
+
+  double token;
+  std::string path;
+  bool read_only;
+  Handle handle = 0;
+  std::shared_ptr<Disk> disk;
+};
+
+void OpenFile(double token, const Napi::Object& spec) {
+  Runtime& runtime = Runtime::Get();
+  auto* open = new FileOpen(token, StringOf(spec, "path"), FlagOf(spec, "readOnly"));
+  open->handle = runtime.NextHandle();
+  EventLoop* loop = &runtime.control_loop();
+  loop->Post([loop, open] {
+    loop->RunBlocking([open] { return OpenFileDisk(open->path, open->read_only, &open->disk); }, open);
+  });
+}
+
+void OpenDisk(const Napi::CallbackInfo& info) {
+  double token = NumberAt(info, 0);
+  Napi::Object spec = info[1].As<Napi::Object>();
+  std::string kind = StringOf(spec, "kind");
+  if (kind == "file") return OpenFile(token, spec);
+  if (kind == "memory") return DiskOpened(token, std::make_shared<MemoryDisk>(U64Of(spec, "sizeBytes")));
+  if (kind == "recording") return DiskOpened(token, std::make_shared<RecordingDisk>(U64Of(spec, "sizeBytes")));
+  DiskOpened(token, std::make_shared<FaultDisk>(Runtime::Get().disks.at(static_cast<Handle>(U64Of(spec, "inner")))));
+}
+
+void CloseDisk(const Napi::CallbackInfo& info) {
+  Runtime::Get().disks.erase(HandleAt(info, 1));
+  Runtime::Get().events().Done(NumberAt(info, 0), Status::Ok());
+}
+
+// One operation of the control plane on a disk; deletes itself when it has ended.
+struct ControlIo : Completion {
+  ControlIo(double token, std::shared_ptr<Disk> disk) : Completion(&OnDone), token(token), disk(std::move(disk)) {}
+
+  static void OnDone(Completion* self, Status status) {
+    ControlIo* io = static_cast<ControlIo*>(self);
+    if (status.ok() && !io->runs.empty()) return io->DiscardNext();
+    std::unique_ptr<ControlIo> done(io);
+    Runtime::Get().events().Done(io->token, status, 0, status.ok() && io->wants_data ? std::move(io->data) : std::vector<uint8_t>());
+  }
+
+  void DiscardNext() {
+    auto [offset, bytes] = runs.back();
+    runs.pop_back();
+    disk->Discard(Runtime::Get().control_loop(), offset, bytes, this);
+  }
+
+  void SetData(std::vector<uint8_t> bytes) {
+    data = std::move(bytes);
+    iov = {data.data(), data.size()};
+  }
+
+  double token;
+  std::shared_ptr<Disk> disk;
+  std::vector<uint8_t> data;
+  bool wants_data = false;
+  iovec iov{};
+  std::vector<std::pair<uint64_t, uint64_t>> runs;  // still to be discarded
+};
+
+ControlIo* IoOf(const Napi::CallbackInfo& info) {
+  return new ControlIo(NumberAt(info, 0), Runtime::Get().disks.at(HandleAt(info, 1)));
+}
+
+void DiskRead(const Napi::CallbackInfo& info) {
+  ControlIo* io = IoOf(info);
+  uint64_t offset = U64At(info, 2);
+  io->SetData(std::vector<uint8_t>(U64At(info, 3)));
+  io->wants_data = true;
+  EventLoop& loop = Runtime::Get().control_loop();
+  loop.Post([io, offset, &loop] { io->disk->Read(loop, offset, &io->iov, 1, io); });
+}
+
+void DiskWrite(const Napi::CallbackInfo& info) {
+  ControlIo* io = IoOf(info);
+  uint64_t offset = U64At(info, 2);
+  io->SetData(BytesAt(info, 3));
+  EventLoop& loop = Runtime::Get().control_loop();
+  loop.Post([io, offset, &loop] { io->disk->Write(loop, offset, &io->iov, 1, io); });
+}
+
+void DiskSync(const Napi::CallbackInfo& info) {
+  ControlIo* io = IoOf(info);
+  EventLoop& loop = Runtime::Get().control_loop();
+  loop.Post([io, &loop] { io->disk->Sync(loop, io); });
+}
+
+void DiskDiscard(const Napi::CallbackInfo& info) {
+  ControlIo* io = IoOf(info);
+  Napi::Float64Array words = info[2].As<Napi::Float64Array>();
+  for (size_t i = 0; i + 1 < words.ElementLength(); i += 2) {
+    io->runs.emplace_back(static_cast<uint64_t>(words[i]), static_cast<uint64_t>(words[i + 1]));
+  }
+  Runtime::Get().control_loop().Post([io] { ControlIo::OnDone(io, Status::Ok()); });
+}
+
+void RecordingCut(const Napi::CallbackInfo& info) {
+  Napi::Object spec = info[2].As<Napi::Object>();
+  auto recording = std::static_pointer_cast<RecordingDisk>(Runtime::Get().disks.at(HandleAt(info, 1)));
+  DiskOpened(NumberAt(info, 0), recording->Cut(U64Of(spec, "cut"), U64Of(spec, "seed")));
+}
+
+Napi::Value RecordingMoment(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(RecordingDisk::RecordCount()));
+}
+
+FaultOp FaultOpOf(const std::string& name) {
+  if (name == "read") return FaultOp::kRead;
+  if (name == "write") return FaultOp::kWrite;
+  if (name == "sync") return FaultOp::kSync;
+  if (name == "discard") return FaultOp::kDiscard;
+  return name == "zero" ? FaultOp::kZero : FaultOp::kAny;
+}
+
+FaultKind FaultKindOf(const std::string& name) {
+  if (name == "delay") return FaultKind::kDelay;
+  if (name == "short") return FaultKind::kShort;
+  if (name == "hang") return FaultKind::kHang;
+  return name == "flip" ? FaultKind::kFlip : FaultKind::kError;
+}
+
+void FaultSet(const Napi::CallbackInfo& info) {
+  auto disk = std::static_pointer_cast<FaultDisk>(Runtime::Get().disks.at(HandleAt(info, 0)));
+  Napi::Array from = info[1].As<Napi::Array>();
+  std::vector<FaultRule> rules;
+  for (uint32_t i = 0; i < from.Length(); i++) {
+    Napi::Object object = from.Get(i).As<Napi::Object>();
+    FaultRule rule;
+    rule.op = FaultOpOf(StringOf(object, "op"));
+    rule.kind = FaultKindOf(StringOf(object, "kind"));
+    if (object.Has("error")) rule.error = static_cast<int>(U64Of(object, "error"));
+    if (object.Has("after")) rule.after = U64Of(object, "after");
+    if (object.Has("times")) rule.times = U64Of(object, "times");
+    if (object.Has("delayMs")) rule.delay = std::chrono::milliseconds(U64Of(object, "delayMs"));
+    rules.push_back(rule);
+  }
+  disk->Set(std::move(rules));
+}
+
+}  // namespace
+
+void ExportDiskVerbs(Napi::Env env, Napi::Object exports) {
+  exports.Set("openDisk", Napi::Function::New(env, OpenDisk));
+  exports.Set("closeDisk", Napi::Function::New(env, CloseDisk));
+  exports.Set("diskRead", Napi::Function::New(env, DiskRead));
+  exports.Set("diskWrite", Napi::Function::New(env, DiskWrite));
+  exports.Set("diskSync", Napi::Function::New(env, DiskSync));
+  exports.Set("diskDiscard", Napi::Function::New(env, DiskDiscard));
+  exports.Set("recordingCut", Napi::Function::New(env, RecordingCut));
+  exports.Set("recordingMoment", Napi::Function::New(env, RecordingMoment));
+  exports.Set("faultSet", Napi::Function::New(env, FaultSet));
+}
+
+}  // namespace varve

@@ -1,0 +1,131 @@
+// Pools: open, journal, grants.
+#include <cstring>
+#include <memory>
+#include <utility>
+
+#include "addon/arguments.h"
+#include "addon/runtime.h"
+#include "addon/verbs.h"
+
+namespace varve {
+namespace {
+
+// A flush the control plane asks for; deletes itself.
+struct ControlFlush : Completion {
+  explicit ControlFlush(double token) : Completion(&OnDone), token(token) {}
+  static void OnDone(Completion* self, Status status) {
+    std::unique_ptr<ControlFlush> flush(static_cast<ControlFlush*>(self));
+    Runtime::Get().events().Done(flush->token, status);
+  }
+  double token;
+  FlushWait wait;
+};
+
+JournalSpec JournalSpecOf(const Napi::Object& pool) {
+  JournalSpec spec = {};
+  Napi::Object journal = pool.Get("journal").As<Napi::Object>();
+  std::memcpy(spec.pool_uuid, pool.Get("uuid").As<Napi::Uint8Array>().Data(), sizeof(spec.pool_uuid));
+  spec.epoch = U64Of(pool, "epoch");
+  Napi::Array replicas = journal.Get("replicas").As<Napi::Array>();
+  for (uint32_t i = 0; i < replicas.Length(); i++) {
+    Napi::Object replica = replicas.Get(i).As<Napi::Object>();
+    spec.replicas.push_back({static_cast<unsigned>(U64Of(replica, "number")), U64Of(replica, "offset")});
+  }
+  spec.ring_bytes = U64Of(journal, "bytes");
+  spec.head = U64Of(journal, "head");
+  spec.tail = U64Of(journal, "tail");
+  spec.sequence = U64Of(journal, "sequence");
+  spec.pending_log_path = StringOf(pool, "pendingLogPath");
+  spec.window_ms = static_cast<unsigned>(U64Of(pool, "flushWindowMs"));
+  return spec;
+}
+
+void OpenPoolVerb(const Napi::CallbackInfo& info) {
+  Runtime& runtime = Runtime::Get();
+  Napi::Object spec = info[1].As<Napi::Object>();
+  Handle handle = runtime.NextHandle();
+  std::vector<EventLoop*> loops = runtime.loops();
+  EventLoop* home = loops[handle % loops.size()];
+  auto open = std::make_shared<OpenPool>(handle, &runtime.events(), loops, home,
+                                         static_cast<unsigned>(U64Of(spec, "clusterBytes")));
+  Napi::Array disks = spec.Get("disks").As<Napi::Array>();
+  for (uint32_t i = 0; i < disks.Length(); i++) {
+    Napi::Object disk = disks.Get(i).As<Napi::Object>();
+    open->pool().AddDisk(static_cast<unsigned>(U64Of(disk, "number")),
+                         runtime.disks.at(static_cast<Handle>(U64Of(disk, "handle"))));
+  }
+  Status status = open->pool().Open(JournalSpecOf(spec));
+  if (status.ok()) runtime.pools[handle] = open;
+  runtime.events().Done(NumberAt(info, 0), status, handle);
+}
+
+void AddPoolDisk(const Napi::CallbackInfo& info) {
+  Runtime& runtime = Runtime::Get();
+  runtime.pools.at(HandleAt(info, 0))->pool().AddDisk(HandleAt(info, 2), runtime.disks.at(HandleAt(info, 1)));
+}
+
+void ClosePool(const Napi::CallbackInfo& info) {
+  double token = NumberAt(info, 0);
+  Handle handle = HandleAt(info, 1);
+  std::shared_ptr<OpenPool> open = Runtime::Get().pools.at(handle);
+  EventLoop* home = open->pool().home();
+  open->pool().Close([token, handle, home] {
+    // Behind whatever the pool still has on its loop.
+    home->Post([token, handle] {
+      Runtime::Get().events().Done(token, Status::Ok(), 0, {}, [handle](Napi::Env, Napi::Object) {
+        Runtime::Get().pools.erase(handle);
+      });
+    });
+  });
+}
+
+void JournalAppend(const Napi::CallbackInfo& info) {
+  double token = NumberAt(info, 0);
+  auto kind = static_cast<RecordKind>(HandleAt(info, 2));
+  Runtime::Get().pools.at(HandleAt(info, 1))->pool().journal().AppendRecord(
+      kind, BytesAt(info, 3), static_cast<uint64_t>(token), [token](Status status, uint64_t sequence) {
+        Runtime::Get().events().Done(token, status, static_cast<double>(sequence));
+      });
+}
+
+void JournalTrim(const Napi::CallbackInfo& info) {
+  Runtime::Get().pools.at(HandleAt(info, 0))->pool().journal().Trim(U64At(info, 1));
+}
+
+void Grant(const Napi::CallbackInfo& info) {
+  Napi::Float64Array words = info[1].As<Napi::Float64Array>();
+  std::vector<ClusterRun> runs;
+  for (size_t i = 0; i + 2 < words.ElementLength(); i += 3) {
+    runs.push_back({static_cast<unsigned>(words[i]), static_cast<uint64_t>(words[i + 1]),
+                    static_cast<uint64_t>(words[i + 2])});
+  }
+  Runtime::Get().pools.at(HandleAt(info, 0))->pool().grants().Add(runs);
+}
+
+void GrantExhausted(const Napi::CallbackInfo& info) {
+  Runtime::Get().pools.at(HandleAt(info, 0))->pool().grants().SetExhausted();
+}
+
+void PoolFlush(const Napi::CallbackInfo& info) {
+  Pool& pool = Runtime::Get().pools.at(HandleAt(info, 1))->pool();
+  auto* flush = new ControlFlush(NumberAt(info, 0));
+  flush->wait.round = pool.journal().Stamp();
+  flush->wait.loop = pool.home();
+  flush->wait.done = flush;
+  pool.journal().WaitForRound(&flush->wait);
+}
+
+}  // namespace
+
+void ExportPoolVerbs(Napi::Env env, Napi::Object exports) {
+  exports.Set("openPool", Napi::Function::New(env, OpenPoolVerb));
+  exports.Set("addPoolDisk", Napi::Function::New(env, AddPoolDisk));
+  exports.Set("closePool", Napi::Function::New(env, ClosePool));
+  exports.Set("journalAppend", Napi::Function::New(env, JournalAppend));
+  exports.Set("journalTrim", Napi::Function::New(env, JournalTrim));
+  exports.Set("grant", Napi::Function::New(env, Grant));
+  exports.Set("grantExhausted", Napi::Function::New(env, GrantExhausted));
+  exports.Set("poolFlush", Napi::Function::New(env, PoolFlush));
+}
+
+}  // namespace varve

@@ -1,0 +1,131 @@
+#include "addon/runtime.h"
+
+#include <cstring>
+#include <future>
+#include <utility>
+
+namespace varve {
+
+OpenPool::OpenPool(Handle handle, EventQueue* events, std::vector<EventLoop*> loops, EventLoop* home,
+                   unsigned cluster_bytes)
+    : handle_(handle), events_(events), pool_(std::move(loops), home, cluster_bytes, this) {}
+
+void OpenPool::OnDurable(DurableRecord record) {
+  events_->Push("durable", [handle = handle_, record = std::move(record)](Napi::Env env, Napi::Object event) {
+    event.Set("pool", handle);
+    event.Set("sequence", static_cast<double>(record.sequence));
+    event.Set("head", static_cast<double>(record.head));
+    event.Set("serial", static_cast<double>(record.serial));
+    if (record.deltas.empty()) {
+      event.Set("token", static_cast<double>(record.token));
+      return;
+    }
+    const auto* bytes = reinterpret_cast<const uint8_t*>(record.deltas.data());
+    event.Set("deltas", Napi::Buffer<uint8_t>::Copy(env, bytes, record.deltas.size() * sizeof(Delta)));
+  });
+}
+
+void OpenPool::OnSafe(uint64_t sequence) {
+  events_->Push("safe", [handle = handle_, sequence](Napi::Env, Napi::Object event) {
+    event.Set("pool", handle);
+    event.Set("sequence", static_cast<double>(sequence));
+  });
+}
+
+void OpenPool::OnGrantLow(uint64_t clusters) {
+  events_->Push("grant-low", [handle = handle_, clusters](Napi::Env, Napi::Object event) {
+    event.Set("pool", handle);
+    event.Set("clusters", static_cast<double>(clusters));
+  });
+}
+
+void OpenPool::OnJournalFull() {
+  events_->Push("journal-full", [handle = handle_](Napi::Env, Napi::Object event) { event.Set("pool", handle); });
+}
+
+void OpenPool::OnDiskError(unsigned disk, Status status) {
+  events_->Push("disk-error", [handle = handle_, disk, status](Napi::Env, Napi::Object event) {
+    event.Set("pool", handle);
+    event.Set("disk", disk);
+    event.Set("error", status.error());
+    event.Set("message", std::string(status.what()) + ": " + std::strerror(status.error()));
+  });
+}
+
+void OpenPool::OnFailed(Status status) {
+  events_->Push("pool-failed", [handle = handle_, status](Napi::Env, Napi::Object event) {
+    event.Set("pool", handle);
+    event.Set("error", status.error());
+    event.Set("message", std::string(status.what()) + ": " + std::strerror(status.error()));
+  });
+}
+
+OpenVolume::OpenVolume(Handle handle, EventQueue* events, std::shared_ptr<OpenPool> pool, LayerId layer,
+                       uint64_t size_bytes, bool empty, MapBudget* budget)
+    : handle_(handle),
+      events_(events),
+      pool_(std::move(pool)),
+      volume_(&pool_->pool(), layer, size_bytes, empty, budget, this) {}
+
+void OpenVolume::OnRegionWanted(uint64_t region) {
+  events_->Push("region-wanted", [handle = handle_, region](Napi::Env, Napi::Object event) {
+    event.Set("volume", handle);
+    event.Set("region", static_cast<double>(region));
+  });
+}
+
+Runtime& Runtime::Get() {
+  static Runtime runtime;
+  return runtime;
+}
+
+bool Runtime::Start(LoopBackend backend, unsigned loops, uint64_t buffer_bytes, uint64_t map_bytes, std::string* error) {
+  map_budget_.bytes_max = map_bytes;
+  for (unsigned i = 0; i < loops; i++) {
+    std::unique_ptr<EventLoop> loop = CreateEventLoop(backend, error);
+    if (loop == nullptr) return false;
+    loop->ordinal = i;
+    loops_.push_back(std::move(loop));
+  }
+  for (auto& loop : loops_) loop->Start(("varve-loop-" + std::to_string(loop->ordinal)).c_str());
+  nbd::ServerLimits limits;
+  limits.buffer_bytes = buffer_bytes;
+  server_ = std::make_unique<nbd::Server>(this->loops(), limits, this);
+  return true;
+}
+
+void Runtime::Stop() {
+  std::promise<void> closed;
+  server_->Close([&closed] { closed.set_value(); });
+  closed.get_future().wait();
+  for (auto& loop : loops_) loop->Stop();
+  server_.reset();
+  loops_.clear();
+  events_.Close();
+}
+
+std::vector<EventLoop*> Runtime::loops() const {
+  std::vector<EventLoop*> loops;
+  for (const auto& loop : loops_) loops.push_back(loop.get());
+  return loops;
+}
+
+void Runtime::ClientConnected(nbd::ClientId client, std::string_view name, std::string_view address) {
+  events_.Push("client-connected",
+               [client, name = std::string(name), address = std::string(address)](Napi::Env, Napi::Object event) {
+                 event.Set("client", static_cast<double>(client));
+                 event.Set("export", name);
+                 event.Set("address", address);
+               });
+}
+
+void Runtime::ClientDisconnected(nbd::ClientId client, std::string_view name, std::string_view reason) {
+  events_.Push("client-disconnected",
+               [client, name = std::string(name), reason = std::string(reason)](Napi::Env, Napi::Object event) {
+                 event.Set("client", static_cast<double>(client));
+                 event.Set("export", name);
+                 event.Set("reason", reason);
+               });
+}
+
+}  // namespace varve

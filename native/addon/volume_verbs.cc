@@ -1,0 +1,182 @@
+// Volumes: open, map, and the control plane's own I/O.
+#include <cstring>
+#include <memory>
+#include <utility>
+
+#include "addon/arguments.h"
+#include "addon/runtime.h"
+#include "addon/verbs.h"
+
+namespace varve {
+namespace {
+
+Volume& VolumeAt(const Napi::CallbackInfo& info, size_t i) {
+  return Runtime::Get().volumes.at(HandleAt(info, i))->volume();
+}
+
+// A request of the control plane; deletes itself when it has ended.
+struct ControlRequest : Completion {
+  ControlRequest(double token, BlockOp op) : Completion(&OnDone), token(token) { request.op = op; }
+
+  static void OnDone(Completion* self, Status status) {
+    std::unique_ptr<ControlRequest> done(static_cast<ControlRequest*>(self));
+    Runtime::Get().events().Done(done->token, status, 0, status.ok() ? done->Answer() : std::vector<uint8_t>());
+  }
+
+  std::vector<uint8_t> Answer() {
+    if (request.op == BlockOp::kRead) return std::move(data);
+    std::vector<uint8_t> words;
+    if (request.op != BlockOp::kBlockStatus) return words;
+    for (const Extent& extent : request.extents) {
+      const uint64_t pair[2] = {extent.length, extent.flags};
+      const auto* bytes = reinterpret_cast<const uint8_t*>(pair);
+      words.insert(words.end(), bytes, bytes + sizeof(pair));
+    }
+    return words;
+  }
+
+  void Submit(std::shared_ptr<OpenVolume> open) {
+    request.data = reinterpret_cast<std::byte*>(data.data());
+    request.loop = open->pool().home();
+    request.done = this;
+    request.loop->Post([this, open = std::move(open)] { open->volume().Submit(&request); });
+  }
+
+  double token;
+  std::vector<uint8_t> data;
+  BlockRequest request;
+};
+
+std::unique_ptr<ControlRequest> RequestOf(const Napi::CallbackInfo& info, BlockOp op) {
+  return std::make_unique<ControlRequest>(NumberAt(info, 0), op);
+}
+
+void Submit(const Napi::CallbackInfo& info, std::unique_ptr<ControlRequest> request) {
+  request.release()->Submit(Runtime::Get().volumes.at(HandleAt(info, 1)));
+}
+
+void OpenVolumeVerb(const Napi::CallbackInfo& info) {
+  Runtime& runtime = Runtime::Get();
+  Napi::Object spec = info[2].As<Napi::Object>();
+  Handle handle = runtime.NextHandle();
+  runtime.volumes[handle] = std::make_shared<OpenVolume>(
+      handle, &runtime.events(), runtime.pools.at(HandleAt(info, 1)), U64Of(spec, "layer"), U64Of(spec, "sizeBytes"),
+      FlagOf(spec, "empty"), &runtime.map_budget());
+  runtime.events().Done(NumberAt(info, 0), Status::Ok(), handle);
+}
+
+// Ends after a round of the journal, so that every change of the volume was handed over before.
+struct VolumeClose : Completion {
+  VolumeClose(double token, Handle handle) : Completion(&OnDurable), token(token), handle(handle) {}
+
+  static void OnDurable(Completion* self, Status status) {
+    std::unique_ptr<VolumeClose> close(static_cast<VolumeClose*>(self));
+    Runtime::Get().events().Done(close->token, status, 0, {}, [handle = close->handle](Napi::Env, Napi::Object) {
+      Runtime::Get().volumes.erase(handle);
+    });
+  }
+
+  double token;
+  Handle handle;
+  FlushWait wait;
+};
+
+void CloseVolume(const Napi::CallbackInfo& info) {
+  Handle handle = HandleAt(info, 1);
+  std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.at(handle);
+  auto* close = new VolumeClose(NumberAt(info, 0), handle);
+  Pool* pool = &open->pool();
+  open->volume().Close([close, pool] {
+    close->wait = {pool->journal().Stamp(), pool->home(), close};
+    pool->journal().WaitForRound(&close->wait);
+  });
+}
+
+void ResizeVolume(const Napi::CallbackInfo& info) { VolumeAt(info, 0).Resize(U64At(info, 1)); }
+
+void InstallRegion(const Napi::CallbackInfo& info) {
+  Napi::Uint32Array words = info[2].As<Napi::Uint32Array>();
+  uint64_t states[kSlotsPerRegion];
+  std::memcpy(states, words.Data(), sizeof(states));
+  VolumeAt(info, 0).Install(U64At(info, 1), states, U64At(info, 3));
+}
+
+void RegionFailed(const Napi::CallbackInfo& info) { VolumeAt(info, 0).RegionFailed(U64At(info, 1)); }
+
+void VolumeProvision(const Napi::CallbackInfo& info) {
+  auto request = RequestOf(info, BlockOp::kWriteZeroes);
+  request->request.no_hole = true;
+  request->request.offset = U64At(info, 2);
+  request->request.length = U64At(info, 3);
+  Submit(info, std::move(request));
+}
+
+void VolumeRead(const Napi::CallbackInfo& info) {
+  auto request = RequestOf(info, BlockOp::kRead);
+  request->request.offset = U64At(info, 2);
+  request->request.length = U64At(info, 3);
+  request->data.resize(request->request.length);
+  Submit(info, std::move(request));
+}
+
+void VolumeWrite(const Napi::CallbackInfo& info) {
+  auto request = RequestOf(info, BlockOp::kWrite);
+  request->request.offset = U64At(info, 2);
+  request->data = BytesAt(info, 3);
+  request->request.length = request->data.size();
+  request->request.fua = info[4].As<Napi::Boolean>().Value();
+  Submit(info, std::move(request));
+}
+
+void VolumeZero(const Napi::CallbackInfo& info) {
+  bool trim = info[4].As<Napi::Boolean>().Value();
+  auto request = RequestOf(info, trim ? BlockOp::kTrim : BlockOp::kWriteZeroes);
+  request->request.offset = U64At(info, 2);
+  request->request.length = U64At(info, 3);
+  Submit(info, std::move(request));
+}
+
+void VolumeFlush(const Napi::CallbackInfo& info) { Submit(info, RequestOf(info, BlockOp::kFlush)); }
+
+void VolumeMap(const Napi::CallbackInfo& info) {
+  auto request = RequestOf(info, BlockOp::kBlockStatus);
+  request->request.offset = U64At(info, 2);
+  request->request.length = U64At(info, 3);
+  Submit(info, std::move(request));
+}
+
+Napi::Value VolumeStatsVerb(const Napi::CallbackInfo& info) {
+  Volume& volume = VolumeAt(info, 0);
+  const VolumeStats& stats = volume.stats();
+  Napi::Object out = Napi::Object::New(info.Env());
+  auto set = [&out](const char* name, uint64_t value) { out.Set(name, static_cast<double>(value)); };
+  set("reads", stats.reads.load());
+  set("writes", stats.writes.load());
+  set("flushes", stats.flushes.load());
+  set("discards", stats.discards.load());
+  set("readBytes", stats.read_bytes.load());
+  set("writeBytes", stats.write_bytes.load());
+  set("discardBytes", stats.discard_bytes.load());
+  set("errors", stats.errors.load());
+  set("mapBytes", volume.map_bytes());
+  return out;
+}
+
+}  // namespace
+
+void ExportVolumeVerbs(Napi::Env env, Napi::Object exports) {
+  exports.Set("openVolume", Napi::Function::New(env, OpenVolumeVerb));
+  exports.Set("closeVolume", Napi::Function::New(env, CloseVolume));
+  exports.Set("resizeVolume", Napi::Function::New(env, ResizeVolume));
+  exports.Set("installRegion", Napi::Function::New(env, InstallRegion));
+  exports.Set("regionFailed", Napi::Function::New(env, RegionFailed));
+  exports.Set("volumeProvision", Napi::Function::New(env, VolumeProvision));
+  exports.Set("volumeRead", Napi::Function::New(env, VolumeRead));
+  exports.Set("volumeWrite", Napi::Function::New(env, VolumeWrite));
+  exports.Set("volumeZero", Napi::Function::New(env, VolumeZero));
+  exports.Set("volumeFlush", Napi::Function::New(env, VolumeFlush));
+  exports.Set("volumeMap", Napi::Function::New(env, VolumeMap));
+  exports.Set("volumeStats", Napi::Function::New(env, VolumeStatsVerb));
+}
+
+}  // namespace varve

@@ -1,0 +1,245 @@
+// A pool in the data plane with a control plane of a few lines behind it, for tests of volumes.
+//
+// The control plane keeps the map as the journal tells it, grants clusters from one disk, frees what was released when it is
+// safe, and fails the test when a cluster gets two owners.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <cstring>
+#include <future>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "io/memory_disk.h"
+#include "volume/pool.h"
+#include "volume/volume.h"
+
+namespace varve {
+
+inline constexpr unsigned kTestClusterBytes = 16384;
+inline constexpr uint64_t kTestJournalOffset = 65536;
+
+struct PoolOptionsForTest {
+  uint64_t clusters = 4096;
+  uint64_t journal_bytes = 1 << 20;
+  uint64_t map_bytes_max = uint64_t{1} << 30;
+  LoopBackend backend = LoopBackend::kAuto;
+  unsigned window_ms = 1000;
+  std::shared_ptr<Disk> disk;  // a memory disk unless given
+};
+
+class ControlPlaneForTest : public PoolObserver, public VolumeObserver {
+ public:
+  explicit ControlPlaneForTest(PoolOptionsForTest options) : options_(std::move(options)) {
+    std::string error;
+    for (unsigned i = 0; i < 2; i++) {
+      loops_.push_back(CreateEventLoop(options_.backend, &error));
+      if (loops_.back() == nullptr) throw std::runtime_error(error);
+      loops_.back()->ordinal = i;
+      loops_.back()->Start(("test-" + std::to_string(i)).c_str());
+    }
+    first_cluster_ = (kTestJournalOffset + options_.journal_bytes) / kTestClusterBytes;
+    if (!options_.disk) {
+      options_.disk = std::make_shared<MemoryDisk>((first_cluster_ + options_.clusters) * kTestClusterBytes);
+    }
+    budget_.bytes_max = options_.map_bytes_max;
+    pool_ = std::make_unique<Pool>(std::vector<EventLoop*>{&loop(0), &loop(1)}, &loop(0), kTestClusterBytes, this);
+    pool_->AddDisk(0, options_.disk);
+    JournalSpec spec = {};
+    spec.epoch = 1;
+    spec.replicas = {{0, kTestJournalOffset}};
+    spec.ring_bytes = options_.journal_bytes;
+    spec.sequence = 1;
+    spec.window_ms = options_.window_ms;
+    EXPECT_TRUE(pool_->Open(spec).ok());
+    for (uint64_t c = 0; c < options_.clusters; c++) free_.insert(first_cluster_ + c);
+    Grant();
+  }
+
+  ~ControlPlaneForTest() override {
+    CloseVolume();
+    std::promise<void> closed;
+    pool_->Close([this, &closed] { loop(0).Post([&closed] { closed.set_value(); }); });
+    closed.get_future().wait();
+    for (auto& loop : loops_) loop->Stop();
+  }
+
+  Volume& OpenVolume(uint64_t size_bytes, bool empty) {
+    volume_ = std::make_unique<Volume>(pool_.get(), 7, size_bytes, empty, &budget_, this);
+    return *volume_;
+  }
+  void CloseVolume() {
+    if (!volume_) return;
+    std::promise<void> closed;
+    volume_->Close([&closed] { closed.set_value(); });
+    closed.get_future().wait();
+    volume_.reset();
+  }
+
+  EventLoop& loop(unsigned i) { return *loops_[i]; }
+  Pool& pool() { return *pool_; }
+  Volume& volume() { return *volume_; }
+  Disk& disk() { return *options_.disk; }
+  MapBudget& budget() { return budget_; }
+
+  // Clusters owned by slots, as far as the journal has told.
+  size_t OwnedClusters() {
+    std::lock_guard lock(mutex_);
+    return owners_.size();
+  }
+  size_t FreeClusters() {
+    std::lock_guard lock(mutex_);
+    return free_.size();
+  }
+  uint64_t journal_head() {
+    std::lock_guard lock(mutex_);
+    return head_;
+  }
+  // Regions are answered only while this is true.
+  void AnswerRegions(bool answer) {
+    std::vector<uint64_t> wanted;
+    {
+      std::lock_guard lock(mutex_);
+      answer_ = answer;
+      if (answer) wanted.swap(wanted_);
+    }
+    for (uint64_t region : wanted) InstallNow(region);
+  }
+  size_t RegionsAsked() {
+    std::lock_guard lock(mutex_);
+    return asked_;
+  }
+
+ private:
+  void OnDurable(DurableRecord record) override {
+    std::lock_guard lock(mutex_);
+    head_ = record.head;
+    for (const Delta& delta : record.deltas) {
+      SlotState state{delta.state};
+      map_[delta.slot] = state;
+      if (!state.address().none()) {
+        auto [owner, fresh] = owners_.try_emplace(state.address().bits, delta.slot);
+        EXPECT_EQ(owner->second, delta.slot) << "cluster " << state.address().cluster() << " has two owners";
+      }
+      if (delta.released != 0) {
+        EXPECT_EQ(owners_.erase(delta.released), 1u) << "released a cluster nobody owned";
+        releases_.push_back({record.sequence, Address{delta.released}.cluster()});
+      }
+    }
+    // A test's pool never needs its past: the tail follows the head.
+    pool_->journal().Trim(record.head);
+  }
+  void OnSafe(uint64_t sequence) override {
+    bool exhausted;
+    {
+      std::lock_guard lock(mutex_);
+      std::erase_if(releases_, [&](const auto& release) {
+        if (release.first > sequence) return false;
+        free_.insert(release.second);
+        return true;
+      });
+      exhausted = std::exchange(exhausted_, false);
+    }
+    if (exhausted) Grant();
+  }
+  void OnGrantLow(uint64_t) override {
+    // Not on the caller's stack: it may hold the volume's mutex.
+    loop(0).Post([this] { Grant(); });
+  }
+  void Grant() {
+    std::vector<ClusterRun> runs;
+    {
+      std::lock_guard lock(mutex_);
+      while (!free_.empty() && runs.size() < 64) {
+        runs.push_back({0, *free_.begin(), 1});
+        free_.erase(free_.begin());
+      }
+      if (runs.empty()) exhausted_ = true;
+    }
+    if (runs.empty()) return pool_->grants().SetExhausted();
+    pool_->grants().Add(runs);
+  }
+  void OnJournalFull() override {}
+  void OnDiskError(unsigned, Status) override {}
+  void OnFailed(Status) override {}
+  void OnRegionWanted(uint64_t region) override {
+    {
+      std::lock_guard lock(mutex_);
+      asked_++;
+      if (!answer_) {
+        wanted_.push_back(region);
+        return;
+      }
+    }
+    loop(1).Post([this, region] { InstallNow(region); });
+  }
+  void InstallNow(uint64_t region) {
+    std::vector<uint64_t> states(kSlotsPerRegion, 0);
+    {
+      std::lock_guard lock(mutex_);
+      auto from = map_.lower_bound(region * kSlotsPerRegion);
+      for (; from != map_.end() && from->first < (region + 1) * kSlotsPerRegion; ++from) {
+        states[from->first % kSlotsPerRegion] = from->second.bits;
+      }
+    }
+    volume_->Install(region, states.data(), region);
+  }
+
+  PoolOptionsForTest options_;
+  std::vector<std::unique_ptr<EventLoop>> loops_;
+  MapBudget budget_;
+  std::unique_ptr<Pool> pool_;
+  std::unique_ptr<Volume> volume_;
+  uint64_t first_cluster_ = 0;
+
+  std::mutex mutex_;
+  std::map<uint64_t, SlotState> map_;
+  std::map<uint64_t, uint64_t> owners_;  // address → slot
+  std::set<uint64_t> free_;
+  std::vector<std::pair<uint64_t, uint64_t>> releases_;
+  std::vector<uint64_t> wanted_;
+  uint64_t head_ = 0;
+  size_t asked_ = 0;
+  bool answer_ = true;
+  bool exhausted_ = false;
+};
+
+// A request of a test and its end.
+struct TestRequest : Completion {
+  TestRequest(BlockOp op, uint64_t offset, uint64_t length, uint8_t fill = 0)
+      : Completion(&OnDone), data(op == BlockOp::kRead || op == BlockOp::kWrite ? length : 0, std::byte{fill}) {
+    request.op = op;
+    request.offset = offset;
+    request.length = length;
+  }
+  static void OnDone(Completion* self, Status status) {
+    TestRequest* done = static_cast<TestRequest*>(self);
+    done->ends++;
+    done->promise.set_value(status);
+  }
+  void Submit(Volume& volume, EventLoop& loop) {
+    request.data = data.data();
+    request.loop = &loop;
+    request.done = this;
+    loop.Post([this, &volume] { volume.Submit(&request); });
+  }
+  Status Wait() { return promise.get_future().get(); }
+  // Submits and waits.
+  Status Run(Volume& volume, EventLoop& loop) {
+    Submit(volume, loop);
+    return Wait();
+  }
+
+  std::vector<std::byte> data;
+  BlockRequest request;
+  std::promise<Status> promise;
+  unsigned ends = 0;
+};
+
+}  // namespace varve
