@@ -141,8 +141,17 @@ function withoutContent(path: string, kind: PathKind): ProbeResult {
   };
 }
 
-/** Opens a file or block device for reading. @throws StorageError disk/unusable */
+/**
+ * Opens a file or block device for reading.
+ *
+ * @throws StorageError disk/unusable it is neither, or cannot be opened
+ */
 export async function openForReading(path: string): Promise<FileHandle> {
+  const stats = await statOrMissing(path);
+  const kind = stats === null ? 'missing' : kindOf(stats);
+  if (kind !== 'file' && kind !== 'block') {
+    throw unusable(path, kind === 'missing' ? 'there is no such file' : 'no file or block device');
+  }
   try {
     return await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {

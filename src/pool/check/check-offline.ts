@@ -14,7 +14,7 @@ import { FormatError } from '../format/format-error.ts';
 import type { CheckReport } from '../types.ts';
 import { compareIndexes } from './agreement.ts';
 import { ClusterMap } from './cluster-map.ts';
-import { type CheckedDisk, type CheckedPool, checkDisks, openDisks } from './disks.ts';
+import { type CheckedDisk, type CheckedPool, checkDisks, closeDisks, openDisks } from './disks.ts';
 import { FindingLog } from './findings.ts';
 import { checkReplicas, replicaRecords } from './journal.ts';
 import { mergedEntries } from './merge.ts';
@@ -36,19 +36,25 @@ export interface CheckOptions {
   readonly nowMs?: number;
 }
 
-/** Checks a pool by the paths of all of its disks. Findings are the result; only bugs throw. */
+/**
+ * Checks a pool by the paths of all of its disks. What is wrong on the disks is a finding, never an error.
+ *
+ * @throws StorageError disk/unusable a path cannot be opened
+ * @throws StorageError pool/disk-missing fewer paths than the pool has disks
+ * @throws StorageError disk/io the operating system cannot read a disk
+ */
 export async function checkOffline(
   paths: readonly string[],
   options: CheckOptions = {},
 ): Promise<CheckReport> {
   const log = new FindingLog();
-  const handles = await openDisks(paths, log);
+  const opened = await openDisks(paths);
   try {
-    const pool = await checkDisks(handles, options.nowMs ?? Date.now(), log);
+    const pool = await checkDisks(opened, options.nowMs ?? Date.now(), log);
     if (pool === null) return report('', log);
     return await new PoolCheck(pool, log).run(options.index);
   } finally {
-    await Promise.all(handles.map(([, handle]) => handle.close()));
+    await closeDisks(opened);
   }
 }
 

@@ -2,6 +2,7 @@
  * The disks of a pool under check: both label copies, geometry against the real size, agreement with each other.
  */
 import type { FileHandle } from 'node:fs/promises';
+import { StorageError } from '../../base/errors.ts';
 import { FormatError } from '../format/format-error.ts';
 import { firstClusterFor, labelBytes } from '../format/geometry.ts';
 import { decodeLabel, type Label, newestLabel } from '../format/label.ts';
@@ -14,6 +15,8 @@ export interface CheckedDisk {
   readonly label: Label;
   readonly read: ReadDisk;
 }
+
+export type OpenedDisk = readonly [path: string, handle: FileHandle];
 
 export interface CheckedPool {
   /** In the order of their numbers. */
@@ -51,18 +54,32 @@ function checkGeometry(path: string, label: Label, sizeBytes: number, log: Findi
   }
 }
 
+function readerOf(handle: FileHandle, path: string): ReadDisk {
+  return async (offset, length) => {
+    try {
+      return await readAt(handle, offset, length);
+    } catch (cause) {
+      const reason = (cause as Error).message;
+      throw new StorageError('disk/io', `cannot read ${path} at byte ${offset}: ${reason}`, {
+        cause,
+      });
+    }
+  };
+}
+
 async function checkDisk(
   handle: FileHandle,
   path: string,
   log: FindingLog,
 ): Promise<CheckedDisk | null> {
-  const head = await readAt(handle, 0, 2 * labelBytes);
+  const read = readerOf(handle, path);
+  const head = await read(0, 2 * labelBytes);
   const copies = [head.subarray(0, labelBytes), head.subarray(labelBytes)] as const;
   try {
     const label = newestLabel(...copies);
     checkCopies(copies, path, log);
     checkGeometry(path, label, await diskSizeBytes(handle), log);
-    return { path, label, read: (offset, length) => readAt(handle, offset, length) };
+    return { path, label, read };
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;
     log.damage('label/none', path, error.message);
@@ -87,10 +104,18 @@ function checkAgreement(disks: readonly CheckedDisk[], truth: Label, log: Findin
     }
     numbers.add(label.diskNumber);
   }
-  if (numbers.size < truth.diskCount) {
-    const message = `${numbers.size} of ${truth.diskCount} disks were given`;
-    log.damage('pool/disk-missing', truth.poolName, message);
-  }
+}
+
+/** With disks left out everything that points to them would look damaged. A disk whose label is gone is not left out. */
+function expectAllGiven(givenCount: number, disks: readonly CheckedDisk[], truth: Label): void {
+  if (givenCount >= truth.diskCount) return;
+  const there = new Set(disks.map(({ label }) => label.diskNumber));
+  const all = Array.from({ length: truth.diskCount }, (_, number) => number);
+  const missing = all.filter((number) => !there.has(number));
+  throw new StorageError(
+    'pool/disk-missing',
+    `pool ${truth.poolName} has ${truth.diskCount} disks, number ${missing.join(', ')} was not given`,
+  );
 }
 
 function checkJournals(disks: readonly CheckedDisk[], log: FindingLog): void {
@@ -115,14 +140,15 @@ function checkLease(truth: Label, nowMs: number, log: FindingLog): void {
  * Reads and compares the labels on opened disks.
  *
  * @returns null when no disk carries a readable label
+ * @throws StorageError pool/disk-missing, disk/io
  */
 export async function checkDisks(
-  handles: readonly (readonly [path: string, handle: FileHandle])[],
+  opened: readonly OpenedDisk[],
   nowMs: number,
   log: FindingLog,
 ): Promise<CheckedPool | null> {
   const found: CheckedDisk[] = [];
-  for (const [path, handle] of handles) {
+  for (const [path, handle] of opened) {
     const disk = await checkDisk(handle, path, log);
     if (disk !== null) found.push(disk);
   }
@@ -132,6 +158,7 @@ export async function checkDisks(
     (best, { label }) => (isNewer(label, best) ? label : best),
     first.label,
   );
+  expectAllGiven(opened.length, found, truth);
   checkAgreement(found, truth, log);
   checkJournals(found, log);
   checkLease(truth, nowMs, log);
@@ -141,18 +168,18 @@ export async function checkDisks(
   return { disks, truth };
 }
 
-/** Opens every path for reading; what cannot be opened is a finding. The caller closes. */
-export async function openDisks(
-  paths: readonly string[],
-  log: FindingLog,
-): Promise<(readonly [path: string, handle: FileHandle])[]> {
-  const handles: (readonly [string, FileHandle])[] = [];
-  for (const path of paths) {
-    try {
-      handles.push([path, await openForReading(path)]);
-    } catch (error) {
-      log.damage('disk/unreadable', path, (error as Error).message);
-    }
+/** Opens every path for reading; the caller closes. @throws StorageError disk/unusable; then nothing stays open */
+export async function openDisks(paths: readonly string[]): Promise<OpenedDisk[]> {
+  const opened: OpenedDisk[] = [];
+  try {
+    for (const path of paths) opened.push([path, await openForReading(path)]);
+    return opened;
+  } catch (error) {
+    await closeDisks(opened);
+    throw error;
   }
-  return handles;
+}
+
+export async function closeDisks(disks: readonly OpenedDisk[]): Promise<void> {
+  await Promise.all(disks.map(([, handle]) => handle.close()));
 }

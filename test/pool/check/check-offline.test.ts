@@ -134,7 +134,6 @@ describe('what is not as it should be', () => {
     ['label/disagrees', (s) => (s.labels[1] = { diskNumber: 0 })],
     ['label/geometry', (s) => (s.labels[1] = { firstCluster: 21 })],
     ['label/geometry', (s) => (s.labels[1] = { clusterCount: 500 })],
-    ['pool/disk-missing', (s) => (s.labels = [{ diskCount: 3 }, { diskCount: 3 }])],
     [
       'pool/lease-alive',
       (s) => (s.labels[0] = { epoch: 3, owner: otherUuid, heartbeatMs: Date.now() }),
@@ -174,8 +173,10 @@ describe('what is not as it should be', () => {
 
   test('a missing path, a missing disk, nothing at all', async () => {
     const [first] = writePool(folder, soundPool()) as [string];
-    expect(await codesOf([first])).toContain('pool/disk-missing');
-    expect(await codesOf([first, join(folder, 'nothing')])).toContain('disk/unreadable');
+    await expect(checkOffline([first])).rejects.toMatchObject({ code: 'pool/disk-missing' });
+    for (const odd of [join(folder, 'nothing'), folder, '/dev/null']) {
+      await expect(checkOffline([first, odd])).rejects.toMatchObject({ code: 'disk/unusable' });
+    }
     expect(await checkOffline([])).toMatchObject({ pool: '', findings: [] });
     writePool(folder, soundPool(), (disk) => disk.fill(0, 0, 8192));
     expect(await codesOf([first])).toEqual(['label/none']);
