@@ -1,0 +1,235 @@
+/**
+ * Allocator: which cluster of which disk is free, granted to the data plane, owned, or on its way back.
+ *
+ * Ownership follows the journal: `use` and `release` are called for durable records, in their order, and again for the same
+ * records after a crash; doing either twice changes nothing. What was granted, or released but not yet
+ * safe to reuse, lives in memory only: after a crash nobody can reach it, so it is free.
+ * Elsewhere: when to grant (grants.ts), one disk's bitmaps (disk-space.ts).
+ */
+import { invariant, StorageError } from '../base/errors.ts';
+import { DiskSpace, type DiskSpaceSpec } from './disk-space.ts';
+import type { ClusterRun } from './format/batch.ts';
+import { allocatorKey } from './format/index-keys.ts';
+import type { IndexChange } from './index-store.ts';
+
+export interface AllocatorDiskSpec extends DiskSpaceSpec {
+  /** Carries a checkpoint, so keeps a reserve for it. */
+  readonly journal: boolean;
+}
+
+/** One grant to one disk at a time: larger pieces would let a disk fall behind the others. */
+const spreadClusters = 1024;
+
+interface Released {
+  readonly sequence: number;
+  readonly disk: number;
+  readonly cluster: number;
+}
+
+export class Allocator {
+  readonly #disks = new Map<number, DiskSpace>();
+  readonly #journalDisks = new Set<number>();
+  /** Clusters held by each journal disk's checkpoints. */
+  readonly #checkpointHeld = new Map<number, number>();
+  readonly #reserveClusters: (totalClusters: number) => number;
+  /** Released, in the order of their records. */
+  #released: Released[] = [];
+  #granted = 0;
+
+  /** @param reserveClusters how many clusters a journal disk keeps for checkpoints of a pool of that many */
+  constructor(
+    disks: readonly AllocatorDiskSpec[],
+    reserveClusters: (totalClusters: number) => number,
+  ) {
+    this.#reserveClusters = reserveClusters;
+    for (const disk of disks) this.addDisk(disk);
+  }
+
+  addDisk(spec: AllocatorDiskSpec): void {
+    invariant(!this.#disks.has(spec.number), `disk ${spec.number} is new`);
+    this.#disks.set(spec.number, new DiskSpace(spec));
+    if (spec.journal) this.#journalDisks.add(spec.number);
+  }
+
+  get disks(): readonly DiskSpace[] {
+    return [...this.#disks.values()];
+  }
+
+  disk(number: number): DiskSpace {
+    const disk = this.#disks.get(number);
+    invariant(disk !== undefined, `disk ${number} belongs to the pool`);
+    return disk;
+  }
+
+  /** Clusters that the data plane may still use of its grants. */
+  get grantedCount(): number {
+    return this.#granted;
+  }
+
+  get usableCount(): number {
+    return this.disks.reduce((sum, disk) => sum + disk.usableCount, 0);
+  }
+
+  get usedCount(): number {
+    return this.disks.reduce((sum, disk) => sum + disk.usedCount, 0);
+  }
+
+  /** Clusters held by checkpoints. */
+  get checkpointCount(): number {
+    return [...this.#checkpointHeld.values()].reduce((sum, count) => sum + count, 0);
+  }
+
+  checkpointCountOn(disk: number): number {
+    return this.#checkpointHeld.get(disk) ?? 0;
+  }
+
+  /** Clusters kept back for future checkpoints. */
+  get reserveCount(): number {
+    return this.disks.reduce((sum, disk) => sum + this.#reserveLeft(disk), 0);
+  }
+
+  /** Free clusters that may be granted to data. */
+  get grantableCount(): number {
+    return this.disks.reduce((sum, disk) => sum + this.#grantable(disk), 0);
+  }
+
+  /**
+   * A layer owns the cluster from now on.
+   *
+   * @returns false when it was owned already, as in a replay or a change of the slot's mask
+   * @throws StorageError pool/damaged no disk of the pool has such a cluster
+   */
+  use(disk: number, cluster: number): boolean {
+    const from = this.#usable(disk, cluster).use(cluster);
+    if (from === 'held') this.#granted -= 1;
+    return from !== 'repeated';
+  }
+
+  /**
+   * The record `sequence` gave the cluster up; it becomes free with `settleReleased`.
+   *
+   * @returns false when nobody owned it, as in a replay
+   * @throws StorageError pool/damaged no disk of the pool has such a cluster
+   */
+  release(disk: number, cluster: number, sequence: number): boolean {
+    if (!this.#usable(disk, cluster).unuse(cluster, 'held')) return false;
+    this.#released.push({ sequence, disk, cluster });
+    return true;
+  }
+
+  /** As `release`, in a replay: no request can reach the cluster, so that it is free at once. */
+  releaseNow(disk: number, cluster: number): boolean {
+    return this.#usable(disk, cluster).unuse(cluster, 'free');
+  }
+
+  /** Takes the runs released by records up to `sequence`, coalesced; they stay held until `free` is called with them. */
+  takeReleased(sequence: number): ClusterRun[] {
+    const first = this.#released.findIndex((released) => released.sequence > sequence);
+    const count = first === -1 ? this.#released.length : first;
+    return coalesce(this.#released.splice(0, count));
+  }
+
+  /** Held clusters become free. */
+  free(runs: readonly ClusterRun[]): void {
+    for (const run of runs) {
+      const disk = this.disk(run.disk);
+      for (let at = 0; at < run.count; at++) disk.unhold(run.firstCluster + at);
+    }
+  }
+
+  /** Of those clusters the ones that are free, coalesced: a replay may have used others again. */
+  stillFree(clusters: readonly Omit<Released, 'sequence'>[]): ClusterRun[] {
+    return coalesce(clusters.filter(({ disk, cluster }) => this.disk(disk).isFree(cluster)));
+  }
+
+  /** Holds up to `count` clusters for the data plane, on all disks in proportion to what they can give. */
+  grant(count: number): ClusterRun[] {
+    const runs: ClusterRun[] = [];
+    let left = Math.min(count, this.grantableCount);
+    while (left > 0) {
+      const disk = this.#roomiest();
+      const share = Math.min(left, spreadClusters, this.#grantable(disk));
+      for (const run of disk.holdRuns(share)) runs.push({ disk: disk.spec.number, ...run });
+      left -= share;
+      this.#granted += share;
+    }
+    return runs;
+  }
+
+  /**
+   * Holds up to `count` clusters for a checkpoint on a journal disk, from the reserve or whatever is free.
+   *
+   * @throws StorageError pool/full there is none
+   */
+  holdForCheckpoint(number: number, count: number): number[] {
+    const clusters = this.disk(number).holdTop(count);
+    if (clusters.length === 0) {
+      throw new StorageError('pool/full', `disk ${number} has no room for a checkpoint`);
+    }
+    this.#checkpointHeld.set(number, this.checkpointCountOn(number) + clusters.length);
+    return clusters;
+  }
+
+  /** The clusters of a checkpoint found on the disk at open. */
+  adoptCheckpoint(number: number, clusters: readonly number[]): void {
+    const disk = this.disk(number);
+    for (const cluster of clusters) disk.hold(cluster);
+    this.#checkpointHeld.set(number, this.checkpointCountOn(number) + clusters.length);
+  }
+
+  freeCheckpoint(number: number, clusters: readonly number[]): void {
+    const disk = this.disk(number);
+    for (const cluster of clusters) disk.unhold(cluster);
+    this.#checkpointHeld.set(number, this.checkpointCountOn(number) - clusters.length);
+  }
+
+  /** @returns false when the chunk is not one of the disk's */
+  loadChunk(disk: number, chunk: number, bytes: Uint8Array): boolean {
+    return this.#disks.get(disk)?.loadChunk(chunk, bytes) ?? false;
+  }
+
+  /** Bitmap chunks changed since the last call, as the index stores them. */
+  takeChanges(): IndexChange[] {
+    return this.disks.flatMap((disk) =>
+      disk.takeDirtyChunks().map(({ chunk, bytes }) => ({
+        key: allocatorKey(disk.spec.number, chunk),
+        value: bytes,
+      })),
+    );
+  }
+
+  #usable(number: number, cluster: number): DiskSpace {
+    const disk = this.#disks.get(number);
+    if (disk?.isUsable(cluster)) return disk;
+    throw new StorageError('pool/damaged', `cluster ${cluster} of disk ${number} does not exist`);
+  }
+
+  #reserveLeft(disk: DiskSpace): number {
+    const { number } = disk.spec;
+    if (!this.#journalDisks.has(number)) return 0;
+    const held = this.checkpointCountOn(number);
+    const left = Math.max(0, this.#reserveClusters(this.usableCount) - held);
+    return Math.min(left, disk.freeCount);
+  }
+
+  #grantable(disk: DiskSpace): number {
+    return disk.freeCount - this.#reserveLeft(disk);
+  }
+
+  #roomiest(): DiskSpace {
+    const share = (disk: DiskSpace) => this.#grantable(disk) / disk.usableCount;
+    return this.disks.reduce((best, disk) => (share(disk) > share(best) ? disk : best));
+  }
+}
+
+function coalesce(clusters: readonly Omit<Released, 'sequence'>[]): ClusterRun[] {
+  const sorted = [...clusters].sort((a, b) => a.disk - b.disk || a.cluster - b.cluster);
+  const runs: { disk: number; firstCluster: number; count: number }[] = [];
+  for (const { disk, cluster } of sorted) {
+    const last = runs.at(-1);
+    const follows = last?.disk === disk && last.firstCluster + last.count === cluster;
+    if (follows) last.count += 1;
+    else runs.push({ disk, firstCluster: cluster, count: 1 });
+  }
+  return runs;
+}

@@ -1,0 +1,207 @@
+/**
+ * Checkpoint: the whole index written to the pool's own disks, so that the journal's tail can move.
+ *
+ *   fold → snapshot → chain on each journal disk → sync → labels → sync → tail moves → old chain is free
+ *
+ * Until the labels are durable the old label names the old chain and the old tail, both untouched; after that
+ * the new ones, both durable. Nothing between matters. Chains live in the reserve, held in memory and by the label only.
+ */
+import { yieldToOthers } from '../base/clock.ts';
+import { Mutex } from '../base/mutex.ts';
+import type { Allocator } from './allocator.ts';
+import { type DiskSet, explained, type PoolDisk } from './disk-set.ts';
+import { type CheckpointBlock, CheckpointWriter } from './format/checkpoint-codec.ts';
+import { hostKey, isHostKey } from './format/index-keys.ts';
+import type { CheckpointRef } from './format/label.ts';
+import type { IndexSnapshot, IndexStore } from './index-store.ts';
+import type { PoolIndex } from './pool-index.ts';
+import { type Applied, encodeJson, parseRecord } from './pool-state.ts';
+
+/** Clusters of each journal disk's chain, by disk number. */
+export type Chains = ReadonlyMap<number, readonly number[]>;
+
+const chainsKey = hostKey('checkpoint');
+const clustersPerHold = 16;
+/** Blocks written together: about 1 MiB at the default cluster size, then others have their turn. */
+const blocksPerStep = 16;
+
+export interface CheckpointParts {
+  readonly disks: DiskSet;
+  readonly index: PoolIndex;
+  readonly allocator: Allocator;
+  /** Of the checkpoint that the labels name now. */
+  readonly chains: Chains;
+}
+
+export class Checkpointer {
+  readonly #parts: CheckpointParts;
+  readonly #running = new Mutex();
+  #chains: Chains;
+
+  constructor(parts: CheckpointParts) {
+    this.#parts = parts;
+    this.#chains = parts.chains;
+  }
+
+  /**
+   * Writes a checkpoint of everything applied so far.
+   *
+   * @param onTail told the new tail of the ring once the labels that name it are durable
+   * @throws StorageError pool/full no room for the chain; disk/io; pool/damaged: the old checkpoint stays
+   */
+  take(onTail: (position: number) => void = () => {}): Promise<void> {
+    return this.#running.run(async () => {
+      const { snapshot, applied } = await this.#parts.index.foldedSnapshot();
+      try {
+        await this.#replace(snapshot, applied, onTail);
+      } finally {
+        await snapshot.close();
+      }
+    });
+  }
+
+  async #replace(
+    snapshot: IndexSnapshot,
+    applied: Applied,
+    onTail: (position: number) => void,
+  ): Promise<void> {
+    const { disks, allocator, index } = this.#parts;
+    const chains = disks.journals.map((disk) => new ChainInWriting(disk, allocator, applied));
+    await this.#writeChains(snapshot, chains);
+    // From here on some label may name a new chain: when this fails, neither chain is given back.
+    await this.#switchLabels(chains, applied);
+    onTail(applied.position);
+    const old = this.#chains;
+    this.#chains = new Map(chains.map((chain) => [chain.number, chain.clusters]));
+    for (const [number, clusters] of old) allocator.freeCheckpoint(number, clusters);
+    await rememberChains(index.store, applied.sequence, this.#chains);
+  }
+
+  async #writeChains(snapshot: IndexSnapshot, chains: readonly ChainInWriting[]): Promise<void> {
+    try {
+      await writeEntries(snapshot, chains);
+      await this.#parts.disks.sync(this.#parts.disks.journals);
+    } catch (error) {
+      for (const chain of chains) chain.abandon();
+      throw error;
+    }
+  }
+
+  async #switchLabels(chains: readonly ChainInWriting[], applied: Applied): Promise<void> {
+    const references = new Map(chains.map((chain) => [chain.number, chain.reference]));
+    await this.#parts.disks.writeLabels((disk) => ({
+      tailPosition: applied.position,
+      tailSequence: applied.sequence + 1,
+      checkpoint: references.get(disk.label.diskNumber) ?? null,
+    }));
+  }
+}
+
+/** One disk's new chain: clusters are held as the payload grows, the rest is given back at its end. */
+class ChainInWriting {
+  readonly #disk: PoolDisk;
+  readonly #allocator: Allocator;
+  readonly #writer: CheckpointWriter;
+  readonly #clusters: number[] = [];
+  #blocks = 0;
+  #step: CheckpointBlock[] = [];
+
+  constructor(disk: PoolDisk, allocator: Allocator, applied: Applied) {
+    this.#disk = disk;
+    this.#allocator = allocator;
+    this.#writer = new CheckpointWriter({
+      clusterBytes: disk.label.clusterBytes,
+      sequence: applied.sequence,
+      clusters: this.#clusters,
+    });
+  }
+
+  get number(): number {
+    return this.#disk.label.diskNumber;
+  }
+
+  get clusters(): readonly number[] {
+    return this.#clusters;
+  }
+
+  get reference(): CheckpointRef {
+    return this.#writer.reference;
+  }
+
+  /** @returns whether a step is full and `writeStep` is due */
+  add(key: Uint8Array, value: Uint8Array): boolean {
+    this.#holdFor(key.length + value.length);
+    this.#take(this.#writer.add(key, value));
+    return this.#step.length >= blocksPerStep;
+  }
+
+  async finish(): Promise<void> {
+    this.#holdFor(0);
+    this.#take([this.#writer.finish()]);
+    await this.writeStep();
+    const unused = this.#clusters.splice(this.#blocks);
+    this.#allocator.freeCheckpoint(this.number, unused);
+  }
+
+  async writeStep(): Promise<void> {
+    const { plane, label } = this.#disk;
+    const blocks = this.#step;
+    this.#step = [];
+    await explained(this.#disk, () =>
+      Promise.all(
+        blocks.map((block) => plane.write(block.cluster * label.clusterBytes, block.bytes)),
+      ),
+    );
+    await yieldToOthers();
+  }
+
+  /** Gives every cluster back; the chain is named by no label. */
+  abandon(): void {
+    this.#allocator.freeCheckpoint(this.number, this.#clusters.splice(0));
+  }
+
+  #take(blocks: readonly CheckpointBlock[]): void {
+    this.#blocks += blocks.length;
+    this.#step.push(...blocks);
+  }
+
+  /** An entry may end one cluster, fill some, and begin another, whose header names its successor. */
+  #holdFor(entryBytes: number): void {
+    const needed = this.#blocks + Math.ceil(entryBytes / this.#disk.label.clusterBytes) + 3;
+    while (this.#clusters.length < needed) {
+      this.#clusters.push(...this.#allocator.holdForCheckpoint(this.number, clustersPerHold));
+    }
+  }
+}
+
+async function writeEntries(
+  snapshot: IndexSnapshot,
+  chains: readonly ChainInWriting[],
+): Promise<void> {
+  for await (const { key, value } of snapshot.entries()) {
+    if (isHostKey(key)) continue;
+    for (const chain of chains) {
+      if (chain.add(key, value)) await chain.writeStep();
+    }
+  }
+  for (const chain of chains) await chain.finish();
+}
+
+/** Host-local, so that the next opening need not walk the chains. */
+async function rememberChains(store: IndexStore, sequence: number, chains: Chains): Promise<void> {
+  await store.write([{ key: chainsKey, value: encodeJson({ sequence, chains: [...chains] }) }]);
+}
+
+/** The chains of the checkpoint at `sequence`, when this host wrote them. @throws StorageError pool/damaged */
+export async function rememberedChains(
+  store: IndexStore,
+  sequence: number,
+): Promise<Chains | undefined> {
+  const value = await store.get(chainsKey);
+  if (value === undefined) return undefined;
+  const remembered = parseRecord(chainsKey, value) as {
+    sequence: number;
+    chains: [number, number[]][];
+  };
+  return remembered.sequence === sequence ? new Map(remembered.chains) : undefined;
+}

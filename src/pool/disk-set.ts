@@ -1,0 +1,180 @@
+/**
+ * The open disks of a pool and their labels.
+ *
+ * A label is written to the copy of its generation and synced before the next one is begun, so that one of the two copies is whole at
+ * any moment. Writers of labels (lease, checkpoint, disk add) wait for each other.
+ * Elsewhere: the label's bytes (format/label.ts), which label is the truth (recovery.ts).
+ */
+
+import { StorageError } from '../base/errors.ts';
+import { Mutex } from '../base/mutex.ts';
+import {
+  type DataPlane,
+  DataPlaneError,
+  type DiskPlane,
+  diskIoError,
+} from '../dataplane/data-plane.ts';
+import { FormatError } from './format/format-error.ts';
+import { labelBytes } from './format/geometry.ts';
+import { encodeLabel, type Label, labelOffset, newestLabel } from './format/label.ts';
+
+const EWOULDBLOCK = 11;
+
+/** Where a disk is, as the operator said and as the operating system knows it. */
+export interface DiskLocation {
+  readonly uri: string;
+  readonly path: string;
+  readonly kind: 'file' | 'block';
+}
+
+export interface PoolDisk {
+  readonly location: DiskLocation;
+  readonly plane: DiskPlane;
+  /** As last written or read. */
+  label: Label;
+}
+
+/**
+ * Opens and locks a disk.
+ *
+ * @throws StorageError pool/held another process has it; disk/unusable
+ */
+export async function openDiskPlane(
+  dataPlane: DataPlane,
+  location: DiskLocation,
+): Promise<DiskPlane> {
+  try {
+    return await dataPlane.openDisk({ kind: 'file', path: location.path });
+  } catch (cause) {
+    if (cause instanceof DataPlaneError && cause.errno === EWOULDBLOCK) {
+      throw new StorageError('pool/held', `disk ${location.uri} is in use by another process`, {
+        cause,
+        actions: ['stop the other process, then retry'],
+      });
+    }
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new StorageError('disk/unusable', `disk ${location.uri} cannot be opened: ${reason}`, {
+      cause,
+    });
+  }
+}
+
+/**
+ * The newer valid label of an open disk.
+ *
+ * @throws StorageError disk/unusable it carries none; pool/format a newer version's; pool/damaged; disk/io
+ */
+export async function readLabel(plane: DiskPlane, uri: string): Promise<Label> {
+  const bytes = await readOrExplain(plane, uri);
+  try {
+    const label = newestLabel(bytes.subarray(0, labelBytes), bytes.subarray(labelBytes));
+    expectWhole(plane, uri, label);
+    return label;
+  } catch (cause) {
+    if (cause instanceof FormatError) throw labelError(uri, cause);
+    throw cause;
+  }
+}
+
+async function readOrExplain(plane: DiskPlane, uri: string): Promise<Uint8Array> {
+  if (plane.sizeBytes < 2 * labelBytes) {
+    throw new StorageError('disk/unusable', `disk ${uri} carries no varve label`);
+  }
+  try {
+    return await plane.read(0, 2 * labelBytes);
+  } catch (cause) {
+    throw diskIoError(uri, cause);
+  }
+}
+
+function expectWhole(plane: DiskPlane, uri: string, label: Label): void {
+  if (plane.sizeBytes >= label.diskBytes) return;
+  throw new StorageError(
+    'disk/too-small',
+    `disk ${uri} has ${plane.sizeBytes} bytes, its label says ${label.diskBytes}: it was cut off`,
+  );
+}
+
+function labelError(uri: string, cause: FormatError): StorageError {
+  const options = { cause };
+  switch (cause.code) {
+    case 'no-label':
+      return new StorageError('disk/unusable', `disk ${uri} carries no varve label`, options);
+    case 'newer-version':
+    case 'refused-feature':
+      return new StorageError('pool/format', `disk ${uri}: ${cause.message}`, options);
+    default:
+      return new StorageError('pool/damaged', `disk ${uri}: ${cause.message}`, options);
+  }
+}
+
+export class DiskSet {
+  readonly #disks: PoolDisk[];
+  readonly #labelWrites = new Mutex();
+
+  constructor(disks: readonly PoolDisk[]) {
+    this.#disks = [...disks].sort((a, b) => a.label.diskNumber - b.label.diskNumber);
+  }
+
+  get all(): readonly PoolDisk[] {
+    return this.#disks;
+  }
+
+  /** The disks with a replica of journal and checkpoint. */
+  get journals(): readonly PoolDisk[] {
+    return this.#disks.filter((disk) => disk.label.journalBytes > 0);
+  }
+
+  byNumber(number: number): PoolDisk | undefined {
+    return this.#disks.find((disk) => disk.label.diskNumber === number);
+  }
+
+  add(disk: PoolDisk): void {
+    this.#disks.push(disk);
+  }
+
+  /**
+   * Writes a new generation of labels and syncs it; resolves when it is durable on every disk given.
+   *
+   * @param change what is to differ, per disk
+   * @throws StorageError disk/io some labels may be written
+   */
+  writeLabels(change: (disk: PoolDisk) => Partial<Label>, disks = this.all): Promise<void> {
+    return this.#labelWrites.run(async () => {
+      await Promise.all(disks.map((disk) => writeLabel(disk, change(disk))));
+    });
+  }
+
+  /** The newest label of a disk as it is on the disk now. */
+  rereadLabel(disk: PoolDisk): Promise<Label> {
+    return this.#labelWrites.run(() => readLabel(disk.plane, disk.location.uri));
+  }
+
+  /** Everything written to the disks so far is durable. @throws StorageError disk/io */
+  async sync(disks = this.all): Promise<void> {
+    await Promise.all(disks.map((disk) => explained(disk, () => disk.plane.sync())));
+  }
+
+  async close(): Promise<void> {
+    for (const disk of this.#disks) await disk.plane.close();
+  }
+}
+
+async function writeLabel(disk: PoolDisk, change: Partial<Label>): Promise<void> {
+  const label = { ...disk.label, ...change, generation: disk.label.generation + 1 };
+  await explained(disk, () => disk.plane.write(labelOffset(label.generation), encodeLabel(label)));
+  await explained(disk, () => disk.plane.sync());
+  disk.label = label;
+}
+
+/** Runs a disk's operation; its error names the disk. */
+export async function explained<T>(
+  disk: Pick<PoolDisk, 'location'>,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    throw diskIoError(disk.location.uri, cause);
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * Grants: keeps the data plane supplied with free clusters, and brings released ones back.
+ *
+ *   free → granted → (written) → … → released → safe → punched out of the disk → free
+ *
+ * A cluster is punched before it is free, never after: a punch must not hit its next owner.
+ */
+
+import type { Log } from '../base/log.ts';
+import type { PoolPlane } from '../dataplane/data-plane.ts';
+import type { Allocator } from './allocator.ts';
+import type { DiskSet } from './disk-set.ts';
+import type { ClusterRun } from './format/batch.ts';
+
+/** At 50,000 new clusters a second the data plane can do without JavaScript for a second. */
+const grantClustersMax = 65536;
+const grantClustersMin = 16;
+
+export class Grants {
+  readonly #allocator: Allocator;
+  readonly #disks: DiskSet;
+  readonly #plane: PoolPlane;
+  readonly #log: Log;
+  readonly #discarding = new Set<Promise<void>>();
+  #exhausted = false;
+  #closed = false;
+
+  constructor(parts: { allocator: Allocator; disks: DiskSet; plane: PoolPlane; log: Log }) {
+    this.#allocator = parts.allocator;
+    this.#disks = parts.disks;
+    this.#plane = parts.plane;
+    this.#log = parts.log;
+  }
+
+  /**
+   * Tops up what the data plane holds; `left` of what it was given is unused.
+   *
+   * Gives something whenever there is anything: it asks once per top-up, and waits without end for one that never comes.
+   */
+  replenish(left: number): void {
+    if (this.#closed) return;
+    const free = this.#allocator.grantableCount + left;
+    const wanted = Math.min(Math.floor(free / 2), grantClustersMax) - left;
+    const runs = this.#allocator.grant(Math.max(wanted, grantClustersMin));
+    this.#exhausted = runs.length === 0 && this.#allocator.grantableCount === 0;
+    if (runs.length > 0) this.#plane.grant(runs.flatMap(toTriple));
+    else if (this.#exhausted) this.#plane.grantExhausted();
+  }
+
+  /** There is more space than before: writers that were refused may go on. */
+  spaceFreed(): void {
+    if (this.#exhausted) this.replenish(0);
+  }
+
+  /** Records up to `sequence` released clusters that nobody reaches any more. */
+  reclaim(sequence: number): void {
+    const runs = this.#allocator.takeReleased(sequence);
+    if (runs.length === 0) return;
+    const work = this.discard(runs).then(() => {
+      this.#allocator.free(runs);
+      this.spaceFreed();
+    });
+    this.#discarding.add(work);
+    void work.finally(() => this.#discarding.delete(work));
+  }
+
+  /** Gives the space of clusters back to whatever the disks lie on. A disk that cannot keeps it: no harm is done. */
+  async discard(runs: readonly ClusterRun[]): Promise<void> {
+    await Promise.all(
+      this.#disks.all.map(async ({ label, plane, location }) => {
+        const ours = runs.filter((run) => run.disk === label.diskNumber);
+        if (ours.length === 0) return;
+        const ranges = ours.flatMap((run) => [
+          run.firstCluster * label.clusterBytes,
+          run.count * label.clusterBytes,
+        ]);
+        try {
+          await plane.discard(ranges);
+        } catch (error) {
+          this.#log.warn({ disk: location.uri, error }, 'freed space could not be given back');
+        }
+      }),
+    );
+  }
+
+  /** The data plane has closed the pool: gives it nothing more, and waits for the discards begun. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all(this.#discarding);
+  }
+}
+
+function toTriple(run: ClusterRun): [number, number, number] {
+  return [run.disk, run.firstCluster, run.count];
+}

@@ -1,0 +1,157 @@
+/**
+ * Overlay: what is durable in the journal but not yet in the index.
+ *
+ *   a read sees   LevelDB ← frozen (being folded) ← current (taking changes)
+ *
+ * Applying a change touches memory only, about a microsecond. A generation knows, per leaf, which slots changed; ranges of
+ * leaves that were deleted before those changes; and index keys put or deleted.
+ * Elsewhere: writing a frozen generation into LevelDB (fold.ts), what else a record changes (pool-state.ts).
+ */
+import { invariant } from '../base/errors.ts';
+import { slotsPerLeaf } from '../base/units.ts';
+import type { IndexChange } from './index-store.ts';
+import { LeafSlab } from './leaf-slab.ts';
+
+export interface LeafRange {
+  readonly firstLeaf: number;
+  readonly count: number;
+}
+
+/** A changed leaf: its place in the slab tells which slots. */
+export interface PendingLeaf {
+  readonly layer: number;
+  readonly leaf: number;
+  readonly index: number;
+}
+
+/** Changes that are applied together; later ones win. */
+export class Generation {
+  readonly slab = new LeafSlab();
+  readonly #leaves = new Map<number, Map<number, number>>();
+  readonly #cleared = new Map<number, LeafRange[]>();
+  readonly #keys = new Map<string, IndexChange>();
+
+  get isEmpty(): boolean {
+    return this.slab.count === 0 && this.#cleared.size === 0 && this.#keys.size === 0;
+  }
+
+  /** Leaves it holds memory for. */
+  get leafCount(): number {
+    return this.slab.count;
+  }
+
+  setSlot(layer: number, slot: number, lo: number, hi: number): void {
+    const within = slot % slotsPerLeaf;
+    this.slab.set(this.#leafIndex(layer, (slot - within) / slotsPerLeaf), within, lo, hi);
+  }
+
+  /** Whatever those leaves held, here and below, is gone. */
+  clearLeaves(layer: number, range: LeafRange): void {
+    const leaves = this.#leaves.get(layer);
+    for (const leaf of leaves?.keys() ?? []) {
+      if (contains(range, leaf)) leaves?.delete(leaf);
+    }
+    const ranges = this.#cleared.get(layer);
+    if (ranges === undefined) this.#cleared.set(layer, [range]);
+    else ranges.push(range);
+  }
+
+  /** A value of null deletes the key. */
+  setKey(key: Uint8Array, value: Uint8Array | null): void {
+    this.#keys.set(Buffer.from(key).toString('latin1'), { key, value });
+  }
+
+  isCleared(layer: number, leaf: number): boolean {
+    return this.#cleared.get(layer)?.some((range) => contains(range, leaf)) ?? false;
+  }
+
+  /** Lays this generation's knowledge of one leaf over the dense leaf at `into[at]`. */
+  mergeInto(layer: number, leaf: number, into: Uint32Array, at: number): void {
+    if (this.isCleared(layer, leaf)) into.fill(0, at, at + 2 * slotsPerLeaf);
+    const index = this.#leaves.get(layer)?.get(leaf);
+    if (index !== undefined) this.slab.mergeInto(index, into, at);
+  }
+
+  /** The first changed leaf at or after `from`, or Infinity. */
+  nextLeaf(layer: number, from: number): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const leaf of this.#leaves.get(layer)?.keys() ?? []) {
+      if (leaf >= from && leaf < next) next = leaf;
+    }
+    return next;
+  }
+
+  /** The changed leaves in the index's order. */
+  pendingLeaves(): PendingLeaf[] {
+    const pending: PendingLeaf[] = [];
+    for (const [layer, leaves] of this.#leaves) {
+      for (const [leaf, index] of leaves) pending.push({ layer, leaf, index });
+    }
+    return pending.sort((a, b) => a.layer - b.layer || a.leaf - b.leaf);
+  }
+
+  clearedRanges(): { readonly layer: number; readonly range: LeafRange }[] {
+    return [...this.#cleared].flatMap(([layer, ranges]) =>
+      ranges.map((range) => ({ layer, range })),
+    );
+  }
+
+  keyChanges(): IndexChange[] {
+    return [...this.#keys.values()];
+  }
+
+  #leafIndex(layer: number, leaf: number): number {
+    let leaves = this.#leaves.get(layer);
+    if (leaves === undefined) {
+      leaves = new Map();
+      this.#leaves.set(layer, leaves);
+    }
+    let index = leaves.get(leaf);
+    if (index === undefined) {
+      index = this.slab.add();
+      leaves.set(leaf, index);
+    }
+    return index;
+  }
+}
+
+/** The two generations above the index, and how often one of them went into it. */
+export class Overlay {
+  current = new Generation();
+  #frozen: Generation | null = null;
+  #folds = 0;
+
+  /** Grows whenever LevelDB took over a generation: a reader that saw it change reads again. */
+  get folds(): number {
+    return this.#folds;
+  }
+
+  /** Sets the current generation aside for the fold; changes go to a new one. */
+  freeze(): Generation {
+    invariant(this.#frozen === null, 'one generation is folded at a time');
+    this.#frozen = this.current;
+    this.current = new Generation();
+    return this.#frozen;
+  }
+
+  /** The frozen generation is in LevelDB. */
+  settle(): void {
+    invariant(this.#frozen !== null, 'a generation was frozen');
+    this.#frozen = null;
+    this.#folds += 1;
+  }
+
+  mergeInto(layer: number, leaf: number, into: Uint32Array, at: number): void {
+    this.#frozen?.mergeInto(layer, leaf, into, at);
+    this.current.mergeInto(layer, leaf, into, at);
+  }
+
+  nextLeaf(layer: number, from: number): number {
+    const frozen = this.#frozen?.nextLeaf(layer, from) ?? Number.POSITIVE_INFINITY;
+    return Math.min(frozen, this.current.nextLeaf(layer, from));
+  }
+}
+
+function contains(range: LeafRange, leaf: number): boolean {
+  return leaf >= range.firstLeaf && leaf < range.firstLeaf + range.count;
+}

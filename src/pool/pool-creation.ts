@@ -1,0 +1,141 @@
+/**
+ * Making a pool: labels and the first journal record on disks that were checked before.
+ *
+ * The record goes first: as soon as a label can be read, the pool is whole.
+ */
+import type { Clock } from '../base/clock.ts';
+import { isoTime } from '../base/clock.ts';
+import { newUuid } from '../base/ids.ts';
+import type { DataPlane } from '../dataplane/data-plane.ts';
+import { Allocator } from './allocator.ts';
+import type { BackingPlan } from './backing.ts';
+import { DiskSet, explained, openDiskPlane, type PoolDisk } from './disk-set.ts';
+import { encodeBatch } from './format/batch.ts';
+import {
+  checkpointReserveClusters,
+  diskGeometry,
+  type GeometryOptions,
+  journalBytesFor,
+  journalReplicasMax,
+  labelAreaBytes,
+} from './format/geometry.ts';
+import { encodeRecord, recordKind } from './format/journal-record.ts';
+import type { Label } from './format/label.ts';
+import { writeRing } from './journal-replay.ts';
+import { diskRecordOp, putRecord } from './pool.ts';
+import { describePool } from './pool-info.ts';
+import type { PoolInfo } from './types.ts';
+
+export interface NewPool {
+  readonly name: string;
+  readonly clusterBytes: number;
+  readonly plans: readonly BackingPlan[];
+  readonly labels: readonly Label[];
+  readonly createdAt: string;
+}
+
+/** Lays the pool out. @throws StorageError disk/too-small */
+export function planPool(
+  name: string,
+  clusterBytes: number,
+  plans: readonly BackingPlan[],
+  clock: Clock,
+): NewPool {
+  const withJournal = plans.slice(0, journalReplicasMax);
+  // Replicas are alike to the byte: the smallest disk decides.
+  const journalBytes = Math.min(...withJournal.map((plan) => journalBytesFor(plan.sizeBytes)));
+  const poolUuid = newUuid();
+  const labels = plans.map((plan, number) => {
+    const journal = number < withJournal.length;
+    const layout = { diskBytes: plan.sizeBytes, clusterBytes, journal, journalBytes };
+    return newLabel(layout, {
+      poolUuid,
+      poolName: name,
+      diskNumber: number,
+      diskCount: plans.length,
+    });
+  });
+  return { name, clusterBytes, plans, labels, createdAt: isoTime(clock) };
+}
+
+type LabelIdentity = Pick<Label, 'poolUuid' | 'poolName' | 'diskNumber' | 'diskCount'>;
+
+function newLabel(layout: GeometryOptions, identity: LabelIdentity): Label {
+  return {
+    ...identity,
+    ...diskGeometry(layout),
+    generation: 0,
+    featuresCompatible: 0n,
+    featuresReadOnly: 0n,
+    featuresRefused: 0n,
+    diskUuid: newUuid(),
+    clusterBytes: layout.clusterBytes,
+    diskBytes: layout.diskBytes,
+    tailPosition: 0,
+    tailSequence: 1,
+    checkpoint: null,
+    epoch: 0,
+    owner: null,
+    heartbeatMs: 0,
+  };
+}
+
+/** What the pool will say of itself. */
+export function previewPool(pool: NewPool): PoolInfo {
+  const disks = pool.labels.map((label, at) => ({
+    label,
+    location: (pool.plans[at] as BackingPlan).location,
+  }));
+  const allocator = new Allocator(
+    pool.labels.map((label) => ({
+      number: label.diskNumber,
+      firstCluster: label.firstCluster,
+      clusterCount: label.clusterCount,
+      journal: label.journalBytes > 0,
+    })),
+    (clusters) => checkpointReserveClusters(clusters, pool.clusterBytes),
+  );
+  return describePool({
+    disks,
+    allocator,
+    promisedBytes: 0,
+    journalUsedBytes: 0,
+    createdAt: pool.createdAt,
+    failure: undefined,
+    warnings: [],
+  });
+}
+
+/** Writes the pool to its disks, whose files exist. @throws StorageError pool/held, disk/unusable, disk/io */
+export async function writePool(dataPlane: DataPlane, pool: NewPool): Promise<void> {
+  const opened: PoolDisk[] = [];
+  try {
+    for (const [at, plan] of pool.plans.entries()) {
+      const plane = await openDiskPlane(dataPlane, plan.location);
+      opened.push({ location: plan.location, plane, label: pool.labels[at] as Label });
+    }
+    const disks = new DiskSet(opened);
+    for (const disk of disks.all) await wipeLabels(disk);
+    await writeFirstRecord(disks, pool);
+    await disks.sync();
+    await disks.writeLabels(() => ({}));
+  } finally {
+    for (const disk of opened) await disk.plane.close();
+  }
+}
+
+/** Nothing is left of labels, ours or a stranger's. */
+export async function wipeLabels(disk: Pick<PoolDisk, 'location' | 'plane'>): Promise<void> {
+  await explained(disk, () => disk.plane.write(0, new Uint8Array(labelAreaBytes)));
+}
+
+async function writeFirstRecord(disks: DiskSet, pool: NewPool): Promise<void> {
+  const [first] = pool.labels;
+  if (first === undefined) return;
+  const ops = [putRecord('pool', { createdAt: pool.createdAt }), ...disks.all.map(diskRecordOp)];
+  const record = encodeRecord(
+    { kind: recordKind.batch, poolUuid: first.poolUuid, epoch: 0, sequence: 1, position: 0 },
+    encodeBatch(ops),
+  );
+  for (const disk of disks.journals) await writeRing(disk, 0, record);
+}

@@ -1,0 +1,121 @@
+/**
+ * What a pool says of itself: sizes in bytes, and warnings that hold as long as their cause.
+ *
+ *   capacity = used (volumes, checkpoint) + free (data may take it) + reserve (kept for checkpoints)
+ */
+import { formatSize } from '../base/size.ts';
+import { Allocator } from './allocator.ts';
+import type { PoolDisk } from './disk-set.ts';
+import type { DiskInfo, PoolInfo, PoolWarning } from './types.ts';
+
+type DescribedDisk = Pick<PoolDisk, 'label' | 'location'>;
+
+export interface PoolDescription {
+  readonly disks: readonly DescribedDisk[];
+  readonly allocator: Allocator;
+  readonly promisedBytes: number;
+  readonly journalUsedBytes: number;
+  readonly createdAt: string;
+  /** Why the pool stopped, if it did. */
+  readonly failure: string | undefined;
+  /** Warnings of other causes than space. */
+  readonly warnings: readonly PoolWarning[];
+}
+
+const spaceThresholds = [
+  { percent: 95, level: 'critical' },
+  { percent: 90, level: 'critical' },
+  { percent: 80, level: 'warning' },
+] as const;
+
+export function describePool(pool: PoolDescription): PoolInfo {
+  const [first] = pool.disks;
+  if (first === undefined) throw new Error('a pool has disks');
+  const { poolUuid, poolName, clusterBytes } = first.label;
+  const { allocator } = pool;
+  const space = {
+    capacityBytes: allocator.usableCount * clusterBytes,
+    usedBytes: (allocator.usedCount + allocator.checkpointCount) * clusterBytes,
+    reserveBytes: allocator.reserveCount * clusterBytes,
+  };
+  return {
+    uuid: poolUuid,
+    name: poolName,
+    state: pool.failure === undefined ? 'online' : 'failed',
+    warnings: [...failureWarning(pool), ...spaceWarning(poolName, space), ...pool.warnings],
+    clusterBytes,
+    ...space,
+    freeBytes: space.capacityBytes - space.usedBytes - space.reserveBytes,
+    promisedBytes: pool.promisedBytes,
+    disks: pool.disks.map((disk) => describeDisk(disk, pool)),
+    journalBytes: Math.max(...pool.disks.map(({ label }) => label.journalBytes)),
+    journalUsedBytes: pool.journalUsedBytes,
+    createdAt: pool.createdAt,
+  };
+}
+
+export function describeDisk(
+  disk: DescribedDisk,
+  pool: Pick<PoolDescription, 'allocator' | 'failure'>,
+): DiskInfo {
+  const { label, location } = disk;
+  const space = pool.allocator.disk(label.diskNumber);
+  const capacityBytes = space.usableCount * label.clusterBytes;
+  const usedBytes =
+    (space.usedCount + pool.allocator.checkpointCountOn(label.diskNumber)) * label.clusterBytes;
+  return {
+    uuid: label.diskUuid,
+    number: label.diskNumber,
+    pool: label.poolName,
+    uri: location.uri,
+    path: location.path,
+    kind: location.kind,
+    state: pool.failure === undefined ? 'online' : 'failed',
+    journal: label.journalBytes > 0,
+    sizeBytes: label.diskBytes,
+    capacityBytes,
+    usedBytes,
+    freeBytes: capacityBytes - usedBytes,
+  };
+}
+
+/** A disk as it would join a pool. */
+export function previewDisk(disk: DescribedDisk): DiskInfo {
+  const { diskNumber: number, firstCluster, clusterCount } = disk.label;
+  const allocator = new Allocator(
+    [{ number, firstCluster, clusterCount, journal: false }],
+    () => 0,
+  );
+  return describeDisk(disk, { allocator, failure: undefined });
+}
+
+function failureWarning({ failure }: PoolDescription): PoolWarning[] {
+  if (failure === undefined) return [];
+  return [
+    {
+      level: 'critical',
+      code: 'pool/failed',
+      message: `the pool stopped: ${failure}`,
+      actions: ['mend the disk, then restart the service'],
+    },
+  ];
+}
+
+function spaceWarning(
+  name: string,
+  space: { capacityBytes: number; usedBytes: number; reserveBytes: number },
+): PoolWarning[] {
+  const available = space.capacityBytes - space.reserveBytes;
+  const percent = available <= 0 ? 100 : Math.floor((100 * space.usedBytes) / available);
+  const threshold = spaceThresholds.find((candidate) => percent >= candidate.percent);
+  if (threshold === undefined) return [];
+  const free = formatSize(Math.max(0, available - space.usedBytes));
+  return [
+    {
+      level: threshold.level,
+      code: 'pool/space',
+      message: `pool ${name} is ${percent} % full, ${free} are free`,
+      actions: [`varve disk add ${name} DISK-URI`, 'trim or delete volumes'],
+    },
+  ];
+}

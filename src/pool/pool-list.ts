@@ -1,0 +1,90 @@
+/**
+ * Which pools this host serves, and who this host is: `STATE/pools.json` and `STATE/host-id`.
+ *
+ * Only where the disks are is kept here; everything else is on them.
+ */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { readFileIfThere, writeFileAtomically } from '../base/atomic-file.ts';
+import { StorageError } from '../base/errors.ts';
+import { newUuid } from '../base/ids.ts';
+import type { DiskLocation } from './disk-set.ts';
+import { PoolFolder } from './lineage.ts';
+
+export interface PoolEntry {
+  readonly uuid: string;
+  readonly name: string;
+  readonly disks: readonly DiskLocation[];
+}
+
+export class PoolList {
+  readonly #stateDir: string;
+  readonly hostId: string;
+  #entries: readonly PoolEntry[];
+
+  private constructor(stateDir: string, hostId: string, entries: readonly PoolEntry[]) {
+    this.#stateDir = stateDir;
+    this.hostId = hostId;
+    this.#entries = entries;
+  }
+
+  /** Reads the lists; a new state folder gets an identity. @throws StorageError service/state-version */
+  static async open(stateDir: string): Promise<PoolList> {
+    await mkdir(join(stateDir, 'pools'), { recursive: true, mode: 0o700 });
+    return new PoolList(stateDir, await readHostId(stateDir), await readEntries(stateDir));
+  }
+
+  get entries(): readonly PoolEntry[] {
+    return this.#entries;
+  }
+
+  /** What this host keeps of a pool; the folder exists afterwards. */
+  async folderOf(uuid: string): Promise<PoolFolder> {
+    const path = join(this.#stateDir, 'pools', uuid);
+    await mkdir(path, { recursive: true, mode: 0o700 });
+    return new PoolFolder(path);
+  }
+
+  /** Adds the pool, or replaces what was known of it. */
+  async put(entry: PoolEntry): Promise<void> {
+    await this.#write([...this.#entries.filter(({ uuid }) => uuid !== entry.uuid), entry]);
+  }
+
+  async remove(uuid: string): Promise<void> {
+    await this.#write(this.#entries.filter((entry) => entry.uuid !== uuid));
+  }
+
+  async #write(entries: readonly PoolEntry[]): Promise<void> {
+    await writeFileAtomically(
+      listPath(this.#stateDir),
+      JSON.stringify({ pools: entries }, null, 2),
+    );
+    this.#entries = entries;
+  }
+}
+
+function listPath(stateDir: string): string {
+  return join(stateDir, 'pools.json');
+}
+
+async function readEntries(stateDir: string): Promise<PoolEntry[]> {
+  const content = await readFileIfThere(listPath(stateDir));
+  if (content === undefined) return [];
+  try {
+    return (JSON.parse(content.toString('utf8')) as { pools: PoolEntry[] }).pools;
+  } catch (cause) {
+    throw new StorageError('service/state-version', `${listPath(stateDir)} cannot be read`, {
+      cause,
+      actions: ['remove the file, then import the pools from their disks'],
+    });
+  }
+}
+
+async function readHostId(stateDir: string): Promise<string> {
+  const path = join(stateDir, 'host-id');
+  const known = (await readFileIfThere(path))?.toString('utf8').trim();
+  if (known) return known;
+  const made = newUuid();
+  await writeFileAtomically(path, `${made}\n`);
+  return made;
+}

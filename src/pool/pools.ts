@@ -1,0 +1,383 @@
+/**
+ * Pools: the pools this host serves, by name.
+ *
+ * What an operator may do with pools as wholes: create, import, export, delete, add a disk, check. Everything is checked
+ * before anything is written; one such change runs at a time. A pool that cannot be opened at the start of the
+ * service is listed as failed with the reason; the others serve.
+ */
+import type { Clock } from '../base/clock.ts';
+import { StorageError } from '../base/errors.ts';
+import { newUuid } from '../base/ids.ts';
+import type { Log } from '../base/log.ts';
+import { Mutex } from '../base/mutex.ts';
+import { expectName } from '../base/names.ts';
+import type { DataPlane } from '../dataplane/data-plane.ts';
+import {
+  type BackingPlan,
+  createFiles,
+  locateDisks,
+  planBackings,
+  removeFiles,
+} from './backing.ts';
+import { type DiskLocation, DiskSet, openDiskPlane, type PoolDisk } from './disk-set.ts';
+import { parseDiskUri } from './disk-uri.ts';
+import { defaultClusterBytes, diskGeometry, isClusterBytes } from './format/geometry.ts';
+import { checkOnline } from './online-check.ts';
+import { Pool, type PoolServices } from './pool.ts';
+import { type NewPool, planPool, previewPool, wipeLabels, writePool } from './pool-creation.ts';
+import { previewDisk } from './pool-info.ts';
+import { type PoolEntry, PoolList } from './pool-list.ts';
+import { probeDisk } from './probe.ts';
+import { recoverPool } from './recovery.ts';
+import type {
+  CheckReport,
+  CreatePoolOptions,
+  DiskInfo,
+  EmitEvent,
+  ImportPoolOptions,
+  PoolInfo,
+} from './types.ts';
+import { describeUnopened, type UnopenedPool } from './unopened-pool.ts';
+
+export interface PoolsOptions {
+  /** Unflushed writes become durable within this. */
+  readonly flushWindowMs: number;
+}
+
+export interface PoolsDependencies {
+  readonly stateDir: string;
+  readonly dataPlane: DataPlane;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly emit: EmitEvent;
+  readonly options: PoolsOptions;
+}
+
+export class Pools {
+  readonly #services: PoolServices;
+  readonly #list: PoolList;
+  readonly #open = new Map<string, Pool>();
+  readonly #unopened = new Map<string, UnopenedPool>();
+  readonly #changing = new Mutex();
+  readonly #beforeClose: ((pool: Pool) => Promise<void>)[] = [];
+
+  private constructor(services: PoolServices, list: PoolList) {
+    this.#services = services;
+    this.#list = list;
+  }
+
+  /** Opens every pool of the state folder that can be opened. @throws StorageError service/state-version */
+  static async open(dependencies: PoolsDependencies): Promise<Pools> {
+    const { stateDir, options, ...services } = dependencies;
+    const list = await PoolList.open(stateDir);
+    const pools = new Pools({ ...services, flushWindowMs: options.flushWindowMs }, list);
+    for (const entry of list.entries) await pools.#openKnown(entry);
+    return pools;
+  }
+
+  list(): PoolInfo[] {
+    const open = [...this.#open.values()].map((pool) => pool.info());
+    const unopened = [...this.#unopened.values()].map(describeUnopened);
+    return [...open, ...unopened].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** The open pools. */
+  all(): readonly Pool[] {
+    return [...this.#open.values()];
+  }
+
+  /** @throws StorageError pool/not-found; whatever kept the pool from being opened */
+  get(name: string): Pool {
+    const pool = this.#open.get(name);
+    if (pool !== undefined) return pool;
+    const unopened = this.#unopened.get(name);
+    if (unopened !== undefined) throw unopened.error;
+    throw new StorageError('pool/not-found', `there is no pool ${name}`, {
+      actions: ['varve pool list'],
+    });
+  }
+
+  /** `work` runs before a pool is closed or let go, so that nobody above still uses it. */
+  onClose(work: (pool: Pool) => Promise<void>): void {
+    this.#beforeClose.push(work);
+  }
+
+  /**
+   * Creates a pool on disks, files among them created sparse when they have a size and are absent.
+   *
+   * The same name on the same disks again changes nothing.
+   *
+   * @throws StorageError request/invalid, pool/exists, disk/unusable, disk/in-use, disk/too-small, pool/held, disk/io;
+   *   files it created are removed then
+   */
+  create(
+    name: string,
+    uris: readonly string[],
+    options: CreatePoolOptions = {},
+  ): Promise<{ pool: PoolInfo; changed: boolean }> {
+    return this.#changing.run(async () => {
+      expectName('pool', name);
+      const clusterBytes = options.clusterBytes ?? defaultClusterBytes;
+      expectClusterBytes(clusterBytes);
+      const same = await this.#sameAsExisting(name, uris, options.clusterBytes);
+      if (same !== undefined) return { pool: same, changed: false };
+      const plans = await this.#planBackings(uris, options.force ?? false);
+      const plan = planPool(name, clusterBytes, plans, this.#services.clock);
+      if (options.dryRun) return { pool: previewPool(plan), changed: true };
+      return { pool: (await this.#make(plan)).info(), changed: true };
+    });
+  }
+
+  /**
+   * Removes an empty pool: its disks carry no label afterwards. Files stay.
+   *
+   * @throws StorageError pool/not-found, pool/not-empty
+   */
+  delete(name: string, options: { readonly dryRun?: boolean } = {}): Promise<void> {
+    return this.#changing.run(async () => {
+      const pool = this.get(name);
+      expectEmpty(pool);
+      if (options.dryRun) return;
+      const locations = pool.disks.map((disk) => disk.location);
+      await this.#letGo(pool);
+      await this.#wipe(locations);
+      this.#tell('pool/deleted', name, `pool ${name} was deleted`);
+    });
+  }
+
+  /** Lets go of a pool cleanly, so that any host may import it. @throws StorageError pool/not-found, disk/io */
+  export(name: string, options: { readonly dryRun?: boolean } = {}): Promise<void> {
+    return this.#changing.run(async () => {
+      const pool = this.get(name);
+      if (options.dryRun) return;
+      await this.#letGo(pool);
+      this.#tell('pool/exported', name, `pool ${name} was let go`);
+    });
+  }
+
+  /**
+   * Opens a pool from its disks alone.
+   *
+   * @throws StorageError pool/exists, pool/held, pool/disk-missing, pool/format, pool/damaged, disk/unusable, disk/io
+   */
+  import(uris: readonly string[], options: ImportPoolOptions = {}): Promise<PoolInfo> {
+    return this.#changing.run(async () => {
+      const disks = await locateDisks(uris);
+      const { uuid, name } = await this.#identify(disks);
+      if (options.dryRun) return describeUnopened({ entry: { uuid, name, disks }, error: null });
+      const pool = await this.#start(disks, options.takeover ?? false);
+      await this.#list.put({ uuid, name, disks });
+      this.#unopened.delete(name);
+      this.#tell('pool/imported', name, `pool ${name} was imported`);
+      return pool.info();
+    });
+  }
+
+  /**
+   * Adds a disk to a pool while it serves.
+   *
+   * @throws StorageError pool/not-found, pool/failed, disk/unusable, disk/in-use, disk/too-small, disk/io
+   */
+  addDisk(
+    poolName: string,
+    uri: string,
+    options: { readonly force?: boolean; readonly dryRun?: boolean } = {},
+  ): Promise<DiskInfo> {
+    return this.#changing.run(async () => {
+      const pool = this.get(poolName);
+      pool.expectOnline();
+      const [plan] = await this.#planBackings([uri], options.force ?? false);
+      if (plan === undefined) throw new StorageError('request/invalid', 'no disk was named');
+      const { clusterBytes } = pool;
+      const layout = { diskBytes: plan.sizeBytes, clusterBytes, journal: false };
+      const label = pool.labelForNewDisk({
+        ...diskGeometry(layout),
+        diskBytes: plan.sizeBytes,
+        diskUuid: newUuid(),
+      });
+      if (options.dryRun) return previewDisk({ label, location: plan.location });
+      return this.#addDisk(pool, plan, label);
+    });
+  }
+
+  /** Verifies a pool while it serves. @throws StorageError pool/not-found, pool/failed */
+  async check(name: string): Promise<CheckReport> {
+    const pool = this.get(name);
+    await pool.flush();
+    return checkOnline(pool);
+  }
+
+  /** Closes every pool; the same service may open them again. */
+  close(): Promise<void> {
+    return this.#changing.run(async () => {
+      for (const pool of this.#open.values()) await this.#close(pool, false);
+      this.#unopened.clear();
+    });
+  }
+
+  async #openKnown(entry: PoolEntry): Promise<void> {
+    try {
+      await this.#start(entry.disks, false);
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      this.#unopened.set(entry.name, { entry, error });
+      const message = `pool ${entry.name} cannot be opened: ${error.message}`;
+      this.#services.log.error({ pool: entry.name, error }, message);
+      this.#services.emit({ kind: 'pool/unopened', level: 'error', subject: entry.name, message });
+    }
+  }
+
+  async #start(disks: readonly DiskLocation[], takeover: boolean): Promise<Pool> {
+    const recovered = await recoverPool({
+      dataPlane: this.#services.dataPlane,
+      clock: this.#services.clock,
+      locations: disks,
+      hostId: this.#list.hostId,
+      takeover,
+      folderOf: (uuid) => this.#list.folderOf(uuid),
+    });
+    try {
+      const pool = await Pool.start(recovered, this.#services);
+      this.#open.set(pool.name, pool);
+      return pool;
+    } catch (error) {
+      await recovered.index.close();
+      await recovered.disks.close();
+      throw error;
+    }
+  }
+
+  async #make(plan: NewPool): Promise<Pool> {
+    await createFiles(plan.plans);
+    try {
+      await writePool(this.#services.dataPlane, plan);
+      const disks = plan.plans.map(({ location }) => location);
+      const pool = await this.#start(disks, false);
+      await this.#list.put({ uuid: pool.uuid, name: pool.name, disks });
+      this.#tell('pool/created', pool.name, `pool ${pool.name} was created`);
+      return pool;
+    } catch (error) {
+      await removeFiles(plan.plans);
+      throw error;
+    }
+  }
+
+  async #addDisk(pool: Pool, plan: BackingPlan, label: PoolDisk['label']): Promise<DiskInfo> {
+    await createFiles([plan]);
+    const disk = await this.#labelDisk(plan, label);
+    const known = pool.disks.map(({ location }) => location);
+    await this.#list.put({ uuid: pool.uuid, name: pool.name, disks: [...known, plan.location] });
+    const info = await pool.addDisk(disk);
+    this.#tell('disk/added', pool.name, `disk ${info.uri} was added to pool ${pool.name}`);
+    return info;
+  }
+
+  async #labelDisk(plan: BackingPlan, label: PoolDisk['label']): Promise<PoolDisk> {
+    try {
+      const plane = await openDiskPlane(this.#services.dataPlane, plan.location);
+      const disk: PoolDisk = { location: plan.location, plane, label };
+      await wipeLabels(disk);
+      await new DiskSet([disk]).writeLabels(() => ({}));
+      return disk;
+    } catch (error) {
+      await removeFiles([plan]);
+      throw error;
+    }
+  }
+
+  async #letGo(pool: Pool): Promise<void> {
+    await this.#close(pool, true);
+    await this.#list.remove(pool.uuid);
+    const folder = await this.#list.folderOf(pool.uuid);
+    await folder.remove();
+  }
+
+  async #close(pool: Pool, letGo: boolean): Promise<void> {
+    for (const work of this.#beforeClose) await work(pool);
+    await pool.close({ letGo });
+    this.#open.delete(pool.name);
+  }
+
+  async #wipe(locations: readonly DiskLocation[]): Promise<void> {
+    for (const location of locations) {
+      const plane = await openDiskPlane(this.#services.dataPlane, location);
+      await wipeLabels({ location, plane });
+      await plane.sync();
+      await plane.close();
+    }
+  }
+
+  async #planBackings(uris: readonly string[], force: boolean): Promise<BackingPlan[]> {
+    const served = await this.#servedDisks();
+    const plans = await planBackings(uris, { force, isServed: (disk) => served.get(disk) });
+    if (plans.length === 0) throw new StorageError('request/invalid', 'no disk was named');
+    return plans;
+  }
+
+  /** Identities of all disks of known pools, with the pool's name. */
+  async #servedDisks(): Promise<Map<string, string>> {
+    const served = new Map<string, string>();
+    for (const { name, disks } of this.#list.entries) {
+      for (const { path } of disks) {
+        const probe = await probeDisk(path).catch(() => undefined);
+        if (probe?.identity) served.set(probe.identity, name);
+      }
+    }
+    return served;
+  }
+
+  async #sameAsExisting(
+    name: string,
+    uris: readonly string[],
+    clusterBytes: number | undefined,
+  ): Promise<PoolInfo | undefined> {
+    if (!this.#open.has(name) && !this.#unopened.has(name)) return undefined;
+    const info = this.get(name).info();
+    const paths = info.disks.map((disk) => disk.path).sort();
+    const named = uris.map((uri) => parseDiskUri(uri).path).sort();
+    const sameDisks =
+      paths.length === named.length && paths.every((path, at) => path === named[at]);
+    if (sameDisks && (clusterBytes ?? info.clusterBytes) === info.clusterBytes) return info;
+    throw new StorageError('pool/exists', `pool ${name} exists with other parameters`, {
+      actions: [`varve pool show ${name}`],
+    });
+  }
+
+  /** Whose disks these are; by the first one's label, recovery compares the others. */
+  async #identify(disks: readonly DiskLocation[]): Promise<{ uuid: string; name: string }> {
+    const [first] = disks;
+    if (first === undefined) throw new StorageError('request/invalid', 'no disk was named');
+    const { label, labelProblem } = await probeDisk(first.path);
+    if (label === null) {
+      const why = labelProblem?.message ?? 'it carries no varve label';
+      throw new StorageError('disk/unusable', `disk ${first.uri}: ${why}`);
+    }
+    if (this.#open.has(label.poolName)) {
+      throw new StorageError('pool/exists', `pool ${label.poolName} is served here already`);
+    }
+    return { uuid: label.poolUuid, name: label.poolName };
+  }
+
+  #tell(kind: string, subject: string, message: string): void {
+    this.#services.emit({ kind, level: 'info', subject, message });
+  }
+}
+
+function expectClusterBytes(clusterBytes: number): void {
+  if (isClusterBytes(clusterBytes)) return;
+  throw new StorageError(
+    'request/invalid',
+    'a cluster size is a power of two between 16 KiB and 1 MiB',
+  );
+}
+
+function expectEmpty(pool: Pool): void {
+  const volumes = pool.records<{ name: string; state: string }>('volume/');
+  const names = volumes.filter(({ state }) => state === 'online').map(({ name }) => name);
+  if (names.length === 0) return;
+  throw new StorageError(
+    'pool/not-empty',
+    `pool ${pool.name} holds ${names.length} volumes: ${names.slice(0, 5).join(', ')}`,
+    { actions: ['varve volume delete NAME'] },
+  );
+}
