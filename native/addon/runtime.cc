@@ -75,8 +75,9 @@ void OpenVolume::OnRegionWanted(uint64_t region) {
 }
 
 Runtime& Runtime::Get() {
-  static Runtime runtime;
-  return runtime;
+  // Never destroyed: a process that exits without Stop() leaves its loops to the kernel.
+  static Runtime* runtime = new Runtime();
+  return *runtime;
 }
 
 bool Runtime::Start(LoopBackend backend, unsigned loops, uint64_t buffer_bytes, uint64_t map_bytes, std::string* error) {
