@@ -10,6 +10,12 @@ import type { CheckedDisk } from './disks.ts';
 import type { FindingLog } from './findings.ts';
 import { bitsFor } from './tail.ts';
 
+/** Told in numbers: millions of slots are claimed, and only those that are wrong need words. */
+export interface SlotPlace {
+  readonly layer: number;
+  readonly slot: number;
+}
+
 interface DiskMap {
   readonly firstCluster: number;
   readonly clusterCount: number;
@@ -53,12 +59,12 @@ export class ClusterMap {
   }
 
   /** A slot owns the cluster. */
-  claim(disk: number, cluster: number, where: string): void {
+  claim(disk: number, cluster: number, owner: SlotPlace): void {
     const map = this.#disks.get(disk);
     if (map === undefined || cluster < map.firstCluster || cluster >= map.clusterCount) {
       this.#log.damage(
         'slot/address',
-        where,
+        describe(owner),
         `points to cluster ${cluster} of disk ${disk}, outside of what is usable`,
       );
       return;
@@ -66,7 +72,7 @@ export class ClusterMap {
     if (getBit(map.owned, cluster)) {
       this.#log.damage(
         'slot/shared',
-        where,
+        describe(owner),
         `points to cluster ${cluster} of disk ${disk}, which another slot owns`,
       );
     }
@@ -121,6 +127,10 @@ export class ClusterMap {
       from = findNext(pair, 'taken', to, end);
     }
   }
+}
+
+function describe({ layer, slot }: SlotPlace): string {
+  return `layer ${layer} slot ${slot}`;
 }
 
 function emptyMap({ firstCluster, clusterCount }: CheckedDisk['label']): DiskMap {

@@ -57,8 +57,7 @@ export class IndexWalk {
 
   #visitSlot(layer: number, firstSlot: number, { slot, hi, lo }: LeafEntry): void {
     if (!slotHasAddress(hi, lo)) return;
-    const where = `layer ${layer} slot ${firstSlot + slot}`;
-    this.#clusters.claim(slotDisk(hi), slotCluster(hi, lo), where);
+    this.#clusters.claim(slotDisk(hi), slotCluster(hi, lo), { layer, slot: firstSlot + slot });
   }
 }
 

@@ -51,6 +51,8 @@ function reasonAgainst(bytes: Uint8Array, expected: PendingLogExpectation): stri
   const room = BigInt(Math.floor((bytes.length - headerBytes) / entryBytes));
   const capacity = view.getBigUint64(at.capacity, true);
   if (capacity === 0n || capacity > room) return 'its capacity does not fit its size';
+  const durable = view.getBigUint64(at.durableSerial, true);
+  if (durable > BigInt(Number.MAX_SAFE_INTEGER)) return 'its durable serial is out of range';
   return undefined;
 }
 

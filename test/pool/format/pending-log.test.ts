@@ -82,6 +82,7 @@ test.each<[string, (log: Buffer) => Buffer]>([
   ['restarted', (log) => log.fill('9', 56, 57)],
   ['capacity', (log) => log.subarray(0, log.length - 1)],
   ['capacity', (log) => log.fill(0, 40, 48)],
+  ['durable serial', (log) => log.fill(0xff, 48, 56)],
 ])('a log is refused: %s', (words, hurt) => {
   const log = header(8, 0);
   put(log, 8, 1);
