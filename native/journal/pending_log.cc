@@ -109,8 +109,8 @@ uint64_t PendingLog::Append(const Delta& delta) {
     }
   }
   Entry* entry = EntryOf(last + 1);
-  std::atomic_ref(entry->serial).store(0, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_release);
+  // Not an entry of any lap while the rest is written: acquire keeps what follows behind it.
+  std::atomic_ref(entry->serial).exchange(0, std::memory_order_acq_rel);
   entry->delta = delta;
   std::atomic_ref(entry->serial).store(last + 1, std::memory_order_release);
   last_.store(last + 1, std::memory_order_release);
