@@ -161,7 +161,7 @@ export class Operations {
     const item: OperationItem = { ...this.get(id), ...end, finished_at: this.#now() };
     this.#save(item);
     this.#emit({
-      kind: `operation-${item.state}`,
+      kind: `operation/${item.state}`,
       level: item.state === 'failed' ? 'error' : 'info',
       subject: item.id,
       message: `${item.operation} of ${item.target} ${item.state}${because(item)}`,

@@ -2,7 +2,7 @@
  * What this machine has and lacks for varve, and how to get it. Reads only; needs no service.
  */
 import { execFile } from 'node:child_process';
-import { access, readFile, statfs } from 'node:fs/promises';
+import { readdir, readFile, statfs } from 'node:fs/promises';
 import { arch, release } from 'node:os';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -14,7 +14,7 @@ import { writeJson } from './output.ts';
 import { table } from './table.ts';
 
 const run = promisify(execFile);
-const addon = resolve(import.meta.dirname, '../../build/Release/varve.node');
+const buildFolder = resolve(import.meta.dirname, '../../build/Release');
 
 interface Finding {
   readonly check: string;
@@ -83,12 +83,10 @@ async function ioUring(): Promise<Finding> {
 
 /** Libraries it is linked to, as the loader finds them. */
 async function nativeAddon(): Promise<Finding> {
-  const built = await access(addon).then(
-    () => true,
-    () => false,
-  );
-  if (!built) return must('addon', false, 'not built', 'npm run build');
-  const { stdout } = await run('ldd', [addon]).catch(() => ({ stdout: '' }));
+  const files = await readdir(buildFolder).catch(() => []);
+  const addon = files.find((name) => name.endsWith('.node'));
+  if (addon === undefined) return must('addon', false, 'not built', 'npm run build');
+  const { stdout } = await run('ldd', [resolve(buildFolder, addon)]).catch(() => ({ stdout: '' }));
   const absent = stdout.split('\n').filter((line) => line.includes('not found'));
   const names = absent.map((line) => line.trim().split(' ')[0]).join(' ');
   const found = absent.length === 0 ? 'built, its libraries are there' : `lacks ${names}`;

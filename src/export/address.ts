@@ -34,6 +34,18 @@ export function nbdUri(address: Address, exportName: string): string {
   return `nbd+unix:///${name}?socket=${socket}`;
 }
 
+/** Whether stored addresses are the wanted ones; a stored port answers a wish for any port. */
+export function sameAddresses(stored: readonly string[], wanted: readonly string[]): boolean {
+  if (stored.length !== wanted.length) return false;
+  return wanted.every((text, at) => {
+    const want = parseAddress(text);
+    const have = parseAddress(stored[at] ?? '');
+    if (want.kind === 'tcp' && have.kind === 'tcp' && want.port === 0)
+      return want.host === have.host;
+    return formatAddress(want) === formatAddress(have);
+  });
+}
+
 /** @throws StorageError export/listen the path does not fit into a socket address */
 export function checkUnixPath(path: string): void {
   const bytes = Buffer.byteLength(path);

@@ -9,13 +9,23 @@
  * at start under the same addresses. Changing calls run one after the other.
  */
 import { invariant, StorageError } from '../base/errors.ts';
+import { Mutex } from '../base/mutex.ts';
+import { expectName } from '../base/names.ts';
 import type { VolumeStats } from '../dataplane/binding.ts';
-import type { DataPlane, VolumePlane } from '../dataplane/data-plane.ts';
+import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { EmitEvent } from '../pool/types.ts';
 import type { VolumeInfo } from '../volume/types.ts';
-import { type Address, formatAddress, nbdUri, parseAddress } from './address.ts';
+import { type Address, formatAddress, nbdUri, parseAddress, sameAddresses } from './address.ts';
+import { tellOfClients } from './client-events.ts';
 import { forgetExport, type RecordPool, storedExports, storeExport } from './export-store.ts';
 import { type Listener, Listeners } from './listeners.ts';
+import {
+  type ExportVolumes,
+  type OpenedVolume,
+  type Served,
+  Serving,
+  volumeById,
+} from './serving.ts';
 import type {
   AddExportOptions,
   ExportClient,
@@ -23,20 +33,6 @@ import type {
   ExportRecord,
   RemoveExportOptions,
 } from './types.ts';
-
-/** A volume held open; closing gives the hold back. */
-export interface OpenedVolume {
-  readonly plane: VolumePlane;
-  close(): Promise<void>;
-}
-
-/** What exports need of the volume layer. */
-export interface ExportVolumes {
-  list(): VolumeInfo[];
-  get(name: string): VolumeInfo;
-  open(name: string): Promise<OpenedVolume>;
-  addGuard(guard: (volume: string) => string | null): void;
-}
 
 export type ExportDataPlane = Pick<
   DataPlane,
@@ -54,11 +50,6 @@ export interface ExportServiceDependencies {
   readonly defaultAddress: Address;
 }
 
-interface Served {
-  readonly volume: OpenedVolume;
-  readonly listeners: readonly Listener[];
-}
-
 /** A remembered export with its volume open, not yet served. */
 interface Opened {
   readonly entry: Entry;
@@ -72,20 +63,21 @@ interface Entry {
   failure: string | null;
 }
 
-const namePattern = /^[a-z0-9][a-z0-9._-]{0,62}$/;
-
 export class ExportService {
   readonly #to: ExportServiceDependencies;
   readonly #listeners: Listeners;
+  readonly #serving: Serving;
   readonly #entries = new Map<string, Entry>();
   #default: Listener | null = null;
-  #queue: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Mutex();
 
   constructor(dependencies: ExportServiceDependencies) {
     this.#to = dependencies;
-    this.#listeners = new Listeners(dependencies.dataPlane);
-    dependencies.volumes.addGuard((volume) => this.#guard(volume));
-    this.#tellOfClients();
+    const { dataPlane, volumes, defaultAddress } = dependencies;
+    this.#listeners = new Listeners(dataPlane);
+    this.#serving = new Serving(dataPlane, volumes, this.#listeners, defaultAddress);
+    volumes.addGuard((volume) => this.#guard(volume));
+    tellOfClients(dataPlane, dependencies.emit);
   }
 
   list(): ExportInfo[] {
@@ -126,7 +118,7 @@ export class ExportService {
    * @throws StorageError export/exists the name serves something else, or otherwise
    */
   add(options: AddExportOptions): Promise<{ export: ExportInfo | null; changed: boolean }> {
-    return this.#inTurn(() => this.#add(options));
+    return this.#turns.run(() => this.#add(options));
   }
 
   /**
@@ -136,7 +128,7 @@ export class ExportService {
    * @throws StorageError export/busy clients are connected and `disconnect` was not given
    */
   remove(name: string, options: RemoveExportOptions = {}): Promise<void> {
-    return this.#inTurn(() => this.#remove(name, options));
+    return this.#turns.run(() => this.#remove(name, options));
   }
 
   /**
@@ -145,7 +137,7 @@ export class ExportService {
    * @throws StorageError export/listen the default socket cannot be had
    */
   start(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const opened: Opened[] = [];
       for (const pool of this.#to.pools()) opened.push(...(await this.#openStored(pool)));
       this.#default = await this.#listeners.hold(this.#to.defaultAddress);
@@ -155,7 +147,7 @@ export class ExportService {
 
   /** Serves what a pool remembers that was opened later; what cannot be served is kept as failed and said. */
   restore(pool: RecordPool): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       for (const each of await this.#openStored(pool)) await this.#serveStored(each);
     });
   }
@@ -166,7 +158,7 @@ export class ExportService {
    * @throws StorageError export/busy clients are connected
    */
   release(pool: string): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       this.checkIdle(pool);
       await this.#dropAll((entry) => entry.pool === pool);
     });
@@ -181,7 +173,7 @@ export class ExportService {
 
   /** Answers what is in flight, closes clients, volumes and sockets. May be called twice. */
   close(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       await this.#dropAll(() => true);
       if (this.#default !== null) await this.#listeners.release(this.#default);
       this.#default = null;
@@ -189,7 +181,7 @@ export class ExportService {
   }
 
   async #add(options: AddExportOptions): Promise<{ export: ExportInfo | null; changed: boolean }> {
-    checkName(options.name);
+    expectName('export', options.name);
     const volume = this.#to.volumes.get(options.volume);
     const addresses = (options.listen ?? []).map(parseAddress);
     const known = this.#entries.get(options.name);
@@ -206,7 +198,7 @@ export class ExportService {
     };
     const entry = await this.#bringUp(pool, draft);
     this.#to.emit({
-      kind: 'export-added',
+      kind: 'export/added',
       level: 'info',
       subject: options.name,
       message: `export ${options.name} serves volume ${volume.name}`,
@@ -239,24 +231,24 @@ export class ExportService {
   }
 
   async #retry(entry: Entry): Promise<void> {
-    const volume = await this.#openVolume(entry.pool, entry.record);
-    entry.served = await this.#serve(volume, entry.record);
-    this.#expose(entry.record, entry.served);
+    const volume = await this.#serving.open(entry.pool, entry.record);
+    entry.served = await this.#serving.listen(volume, entry.record);
+    this.#serving.expose(entry.record, entry.served);
     entry.failure = null;
   }
 
   async #bringUp(pool: RecordPool, draft: ExportRecord): Promise<Entry> {
     const poolName = pool.info().name;
-    const served = await this.#serve(await this.#openVolume(poolName, draft), draft);
+    const served = await this.#serving.listen(await this.#serving.open(poolName, draft), draft);
     const listen = served.listeners.slice(1).map((listener) => formatAddress(listener.address));
     const record = { ...draft, listen };
     try {
       await storeExport(pool, record);
     } catch (error) {
-      await this.#unserve(served);
+      await this.#serving.end(served);
       throw error;
     }
-    this.#expose(record, served);
+    this.#serving.expose(record, served);
     const entry: Entry = { record, pool: poolName, served, failure: null };
     this.#entries.set(record.name, entry);
     return entry;
@@ -269,7 +261,7 @@ export class ExportService {
     await forgetExport(this.#pool(entry.pool), name);
     await this.#drop(entry);
     this.#to.emit({
-      kind: 'export-removed',
+      kind: 'export/removed',
       level: 'info',
       subject: name,
       message: `export ${name} is gone`,
@@ -291,7 +283,7 @@ export class ExportService {
       }
       this.#entries.set(record.name, entry);
       try {
-        opened.push({ entry, volume: await this.#openVolume(entry.pool, record) });
+        opened.push({ entry, volume: await this.#serving.open(entry.pool, record) });
       } catch (error) {
         this.#fail(entry, error);
       }
@@ -301,8 +293,8 @@ export class ExportService {
 
   async #serveStored({ entry, volume }: Opened): Promise<void> {
     try {
-      entry.served = await this.#serve(volume, entry.record);
-      this.#expose(entry.record, entry.served);
+      entry.served = await this.#serving.listen(volume, entry.record);
+      this.#serving.expose(entry.record, entry.served);
     } catch (error) {
       this.#fail(entry, error);
     }
@@ -311,53 +303,18 @@ export class ExportService {
   #fail(entry: Entry, error: unknown): void {
     entry.failure = error instanceof Error ? error.message : String(error);
     this.#to.emit({
-      kind: 'export-failed',
+      kind: 'export/failed',
       level: 'error',
       subject: entry.record.name,
       message: `export ${entry.record.name} of pool ${entry.pool} is not served: ${entry.failure}`,
     });
   }
 
-  #openVolume(pool: string, record: ExportRecord): Promise<OpenedVolume> {
-    return this.#to.volumes.open(this.#volumeById(pool, record.volumeId).name);
-  }
-
-  /** Takes the volume over; volume and sockets are given back when it fails. */
-  async #serve(volume: OpenedVolume, record: ExportRecord): Promise<Served> {
-    const listeners: Listener[] = [];
-    try {
-      for (const address of [this.#to.defaultAddress, ...record.listen.map(parseAddress)]) {
-        listeners.push(await this.#listeners.hold(address));
-      }
-      return { volume, listeners };
-    } catch (error) {
-      await this.#unserve({ volume, listeners });
-      throw error;
-    }
-  }
-
-  #expose(record: ExportRecord, served: Served): void {
-    this.#to.dataPlane.addExport(
-      served.volume.plane,
-      served.listeners.map((listener) => listener.plane),
-      {
-        name: record.name,
-        description: `varve volume ${record.volumeId}`,
-        readOnly: record.readOnly,
-      },
-    );
-  }
-
-  async #unserve(served: Served): Promise<void> {
-    await served.volume.close();
-    for (const listener of served.listeners) await this.#listeners.release(listener);
-  }
-
   async #drop(entry: Entry): Promise<void> {
     this.#entries.delete(entry.record.name);
     if (entry.served === null) return;
     await this.#to.dataPlane.removeExport(entry.record.name);
-    await this.#unserve(entry.served);
+    await this.#serving.end(entry.served);
   }
 
   async #dropAll(which: (entry: Entry) => boolean): Promise<void> {
@@ -393,13 +350,7 @@ export class ExportService {
   }
 
   #volumeOf(entry: Entry): VolumeInfo {
-    return this.#volumeById(entry.pool, entry.record.volumeId);
-  }
-
-  #volumeById(pool: string, id: number): VolumeInfo {
-    const volume = this.#to.volumes.list().find((info) => info.pool === pool && info.id === id);
-    if (volume !== undefined) return volume;
-    throw new StorageError('volume/not-found', `pool ${pool} has no volume with id ${id}`);
+    return volumeById(this.#to.volumes, entry.pool, entry.record.volumeId);
   }
 
   #info(entry: Entry): ExportInfo {
@@ -419,42 +370,4 @@ export class ExportService {
       failure: entry.failure,
     };
   }
-
-  #tellOfClients(): void {
-    const tell = (kind: string, subject: string, message: string) =>
-      this.#to.emit({ kind, level: 'info', subject, message });
-    this.#to.dataPlane.onClients({
-      connected: (client, name, address) =>
-        tell('client-connected', name, `client ${client} (${address}) connected to ${name}`),
-      disconnected: (client, name, reason) =>
-        tell('client-disconnected', name, `client ${client} left ${name}: ${reason}`),
-    });
-  }
-
-  /** Runs after everything asked for before has ended, well or not. */
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#queue.then(work, work);
-    this.#queue = turn.catch(() => undefined);
-    return turn;
-  }
-}
-
-/** @throws StorageError request/invalid */
-function checkName(name: string): void {
-  if (namePattern.test(name)) return;
-  throw new StorageError('request/invalid', `${JSON.stringify(name)} cannot name an export`, {
-    actions: ['use 1 to 63 of a-z 0-9 . _ - and begin with a letter or digit'],
-  });
-}
-
-/** A stored port may answer a wish for any port. */
-function sameAddresses(stored: readonly string[], wanted: readonly string[]): boolean {
-  if (stored.length !== wanted.length) return false;
-  return wanted.every((text, at) => {
-    const want = parseAddress(text);
-    const have = parseAddress(stored[at] ?? '');
-    if (want.kind === 'tcp' && have.kind === 'tcp' && want.port === 0)
-      return want.host === have.host;
-    return formatAddress(want) === formatAddress(have);
-  });
 }

@@ -4,7 +4,7 @@
  * They travel with the pool: imported on another host, it serves the same exports.
  */
 import type { BatchOp } from '../pool/format/batch.ts';
-import { recordKey } from '../pool/format/index-keys.ts';
+import { deleteRecord, putRecord } from '../pool/pool.ts';
 import type { PoolInfo } from '../pool/types.ts';
 import type { ExportRecord } from './types.ts';
 
@@ -16,7 +16,7 @@ export interface RecordPool {
   /** The records whose names begin so. */
   records<T>(prefix: string): readonly T[];
   /** Durable when it resolves. */
-  commit(operations: BatchOp[]): Promise<number>;
+  commit(operations: readonly BatchOp[]): Promise<number>;
 }
 
 export function storedExports(pool: RecordPool): readonly ExportRecord[] {
@@ -24,10 +24,9 @@ export function storedExports(pool: RecordPool): readonly ExportRecord[] {
 }
 
 export async function storeExport(pool: RecordPool, record: ExportRecord): Promise<void> {
-  const value = new TextEncoder().encode(JSON.stringify(record));
-  await pool.commit([{ op: 'put', key: recordKey(prefix + record.name), value }]);
+  await pool.commit([putRecord(prefix + record.name, record)]);
 }
 
 export async function forgetExport(pool: RecordPool, name: string): Promise<void> {
-  await pool.commit([{ op: 'delete', key: recordKey(prefix + name) }]);
+  await pool.commit([deleteRecord(prefix + name)]);
 }

@@ -1,0 +1,190 @@
+// Goal: exports are remembered before they are answered for, restored as they were, and give back what they held.
+// Method: the service over in-memory stand-ins; look at what each of them was asked.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { ExportService } from '../../src/export/export-service.ts';
+import type { EventInput } from '../../src/pool/types.ts';
+import { FakeDataPlane, FakePool, FakeVolumes, poolInfo } from './fakes.ts';
+
+let folder: string;
+let dataPlane: FakeDataPlane;
+let pool: FakePool;
+let volumes: FakeVolumes;
+let events: EventInput[];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'varve-export-'));
+  dataPlane = new FakeDataPlane();
+  pool = new FakePool(poolInfo('main'));
+  volumes = new FakeVolumes();
+  volumes.add('gold', 'main');
+  events = [];
+});
+
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+function openService(): ExportService {
+  return new ExportService({
+    dataPlane,
+    volumes,
+    pools: () => [pool],
+    emit: (event) => events.push(event),
+    now: () => new Date(0),
+    defaultAddress: { kind: 'tcp', host: 'localhost', port: 10_809 },
+  });
+}
+
+test('an added export is stored, served and confirmed when added again', async () => {
+  const service = openService();
+  await service.start();
+  const first = await service.add({ volume: 'gold', name: 'gold' });
+  const second = await service.add({ volume: 'gold', name: 'gold' });
+  expect([first.changed, second.changed]).toEqual([true, false]);
+  expect(first.export?.uris).toEqual(['nbd://localhost:10809/gold']);
+  expect([...dataPlane.exports.keys()]).toEqual(['gold']);
+  expect([...pool.stored.keys()]).toEqual(['export/gold']);
+  expect(volumes.opened.get('gold')).toBe(1);
+});
+
+test('a name that serves something else is refused and changes nothing', async () => {
+  const service = openService();
+  volumes.add('silver', 'main');
+  await service.add({ volume: 'gold', name: 'disk' });
+  await expect(service.add({ volume: 'silver', name: 'disk' })).rejects.toMatchObject({
+    code: 'export/exists',
+  });
+  await expect(service.add({ volume: 'gold', name: 'disk', readOnly: true })).rejects.toMatchObject(
+    {
+      code: 'export/exists',
+    },
+  );
+  expect(service.get('disk').volume).toBe('gold');
+});
+
+test.each(['gold@snap', 'a/b', '', '-x', 'x'.repeat(64)])(
+  '%j cannot name an export',
+  async (name) => {
+    const service = openService();
+    await expect(service.add({ volume: 'gold', name })).rejects.toMatchObject({
+      code: 'request/invalid',
+    });
+  },
+);
+
+test('a port that was chosen once is kept over a restart', async () => {
+  const before = openService();
+  await before.start();
+  await before.add({ volume: 'gold', name: 'gold', listen: ['tcp:localhost:0'] });
+  const { uris } = before.get('gold');
+  await before.close();
+  const after = openService();
+  await after.start();
+  expect(uris[1]).toBe('nbd://localhost:40000/gold');
+  expect(after.get('gold').uris).toEqual(uris);
+  expect(after.get('gold').failure).toBeNull();
+});
+
+test('what cannot be restored is kept, told, and served when added again', async () => {
+  await openService().add({ volume: 'gold', name: 'gold' });
+  volumes.damaged.add('gold');
+  const service = openService();
+  await service.start();
+  expect(service.get('gold').failure).toMatch('map is damaged');
+  expect(events.at(-1)).toMatchObject({ kind: 'export/failed', level: 'error', subject: 'gold' });
+  volumes.damaged.clear();
+  expect(await service.add({ volume: 'gold', name: 'gold' })).toMatchObject({ changed: true });
+  expect(service.get('gold').failure).toBeNull();
+});
+
+test('nothing stays open when the record cannot be written', async () => {
+  const service = openService();
+  pool.broken = true;
+  await expect(service.add({ volume: 'gold', name: 'gold' })).rejects.toMatchObject({
+    code: 'pool/failed',
+  });
+  expect(volumes.opened.get('gold')).toBe(0);
+  expect(dataPlane.listening.size).toBe(0);
+  expect(service.list()).toEqual([]);
+});
+
+test('nothing stays open when an address cannot be had', async () => {
+  const service = openService();
+  dataPlane.taken.add('localhost:999');
+  const adding = service.add({ volume: 'gold', name: 'gold', listen: ['tcp:localhost:999'] });
+  await expect(adding).rejects.toMatchObject({ code: 'export/listen' });
+  expect(volumes.opened.get('gold')).toBe(0);
+  expect(dataPlane.listening.size).toBe(0);
+  expect(pool.stored.size).toBe(0);
+});
+
+test('an export in use is removed only when asked to disconnect', async () => {
+  const service = openService();
+  await service.add({ volume: 'gold', name: 'gold' });
+  dataPlane.connect('gold');
+  await expect(service.remove('gold')).rejects.toMatchObject({ code: 'export/busy' });
+  await service.remove('gold', { disconnect: true, dryRun: true });
+  expect(service.list()).toHaveLength(1);
+  await service.remove('gold', { disconnect: true });
+  expect(service.list()).toEqual([]);
+  expect(pool.stored.size).toBe(0);
+  expect(volumes.opened.get('gold')).toBe(0);
+  await expect(service.remove('gold')).rejects.toMatchObject({ code: 'export/not-found' });
+});
+
+test('an exported volume is guarded', async () => {
+  const service = openService();
+  await service.add({ volume: 'gold', name: 'disk' });
+  expect(volumes.guards.map((guard) => guard('gold'))).toEqual(['it is exported as disk']);
+  expect(volumes.guards.map((guard) => guard('silver'))).toEqual([null]);
+});
+
+test('a pool that is let go keeps its exports, and serves them when it comes back', async () => {
+  const service = openService();
+  await service.add({ volume: 'gold', name: 'gold' });
+  await service.release('main');
+  expect(service.list()).toEqual([]);
+  expect(pool.stored.size).toBe(1);
+  await service.restore(pool);
+  expect(dataPlane.exports.has('gold')).toBe(true);
+});
+
+test('a pool whose exports are in use is not let go', async () => {
+  const service = openService();
+  await service.add({ volume: 'gold', name: 'gold' });
+  dataPlane.connect('gold');
+  await expect(service.release('main')).rejects.toMatchObject({ code: 'export/busy' });
+  expect(service.list()).toHaveLength(1);
+});
+
+test('closing twice closes everything once', async () => {
+  const service = openService();
+  await service.start();
+  await service.add({ volume: 'gold', name: 'gold' });
+  await service.close();
+  await service.close();
+  expect(dataPlane.exports.size).toBe(0);
+  expect(dataPlane.listening.size).toBe(0);
+  expect(volumes.opened.get('gold')).toBe(0);
+});
+
+test('clients coming and going are told', async () => {
+  openService();
+  dataPlane.connect('gold');
+  dataPlane.listener?.disconnected(1, 'gold', 'it asked to');
+  expect(events.map((event) => event.kind)).toEqual(['client/connected', 'client/disconnected']);
+});
+
+test('a living socket is not taken over, a dead one is', async () => {
+  const { freeSocketPath } = await import('../../src/export/unix-socket.ts');
+  const path = join(folder, 'x.sock');
+  const server = createServer().listen(path);
+  await new Promise((resolve) => server.once('listening', resolve));
+  await expect(freeSocketPath(path)).rejects.toMatchObject({ code: 'export/listen' });
+  await new Promise((resolve) => server.close(resolve));
+  await freeSocketPath(path);
+  await expect(freeSocketPath(join(folder, 'y'.repeat(120)))).rejects.toThrow('bytes, the system');
+  await expect(freeSocketPath(folder)).rejects.toThrow('no socket');
+});

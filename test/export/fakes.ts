@@ -1,0 +1,202 @@
+/** In-memory stand-ins for the layers below exports: just enough of each to see what was asked of it. */
+import { StorageError } from '../../src/base/errors.ts';
+import type { ClientStats, VolumeStats } from '../../src/dataplane/binding.ts';
+import type { ClientListener, ListenerPlane, VolumePlane } from '../../src/dataplane/data-plane.ts';
+import type { ExportDataPlane } from '../../src/export/export-service.ts';
+import type { RecordPool } from '../../src/export/export-store.ts';
+import type { ExportVolumes } from '../../src/export/serving.ts';
+import type { BatchOp } from '../../src/pool/format/batch.ts';
+import { parseIndexKey } from '../../src/pool/format/index-keys.ts';
+import type { PoolInfo } from '../../src/pool/types.ts';
+import type { VolumeInfo } from '../../src/volume/types.ts';
+
+const zeroStats: VolumeStats = {
+  reads: 0,
+  writes: 0,
+  flushes: 0,
+  discards: 0,
+  readBytes: 0,
+  writeBytes: 0,
+  discardBytes: 0,
+  errors: 0,
+  mapBytes: 0,
+};
+
+/** Keeps a list of what is exported; sockets are real files only by name. */
+export class FakeDataPlane implements ExportDataPlane {
+  readonly exports = new Map<string, { readOnly: boolean; listeners: number[] }>();
+  readonly listening = new Map<number, string>();
+  connected: ClientStats[] = [];
+  listener: ClientListener | undefined;
+  /** Addresses that cannot be had. */
+  readonly taken = new Set<string>();
+  #nextHandle = 1;
+
+  async listen(spec: { path?: string; host?: string; port?: number }): Promise<ListenerPlane> {
+    const port = spec.port === 0 ? 40_000 : (spec.port ?? 0);
+    const address = spec.path ?? `${spec.host}:${port}`;
+    if (this.taken.has(address)) throw new Error('EADDRINUSE');
+    const handle = this.#nextHandle++;
+    this.listening.set(handle, address);
+    const close = async () => {
+      this.listening.delete(handle);
+    };
+    return { handle, port, close } as unknown as ListenerPlane;
+  }
+
+  addExport(
+    _volume: VolumePlane,
+    listeners: readonly ListenerPlane[],
+    spec: { name: string; readOnly: boolean },
+  ): void {
+    const handles = listeners.map((listener) => listener.handle);
+    this.exports.set(spec.name, { readOnly: spec.readOnly, listeners: handles });
+  }
+
+  async removeExport(name: string): Promise<number> {
+    this.exports.delete(name);
+    const before = this.connected.length;
+    this.connected = this.connected.filter((client) => client.export !== name);
+    return before - this.connected.length;
+  }
+
+  clients(): ClientStats[] {
+    return this.connected;
+  }
+
+  onClients(listener: ClientListener): void {
+    this.listener = listener;
+  }
+
+  connect(exportName: string): void {
+    const client = this.connected.length + 1;
+    this.connected.push({
+      client,
+      export: exportName,
+      address: 'unix',
+      connectedAtMs: 0,
+      reads: 0,
+      writes: 0,
+      readBytes: 0,
+      writeBytes: 0,
+      inFlight: 0,
+    });
+    this.listener?.connected(client, exportName, 'unix');
+  }
+}
+
+/** Records of a pool as they would be in its index. */
+export class FakePool implements RecordPool {
+  readonly stored = new Map<string, unknown>();
+  /** Makes the next commits fail. */
+  broken = false;
+
+  constructor(readonly poolInfo: PoolInfo) {}
+
+  info(): PoolInfo {
+    return this.poolInfo;
+  }
+
+  records<T>(prefix: string): readonly T[] {
+    return [...this.stored]
+      .filter(([name]) => name.startsWith(prefix))
+      .map(([, value]) => value as T);
+  }
+
+  async commit(operations: readonly BatchOp[]): Promise<number> {
+    if (this.broken) throw new StorageError('pool/failed', 'the pool stopped');
+    for (const operation of operations) this.#apply(operation);
+    return 1;
+  }
+
+  #apply(operation: BatchOp): void {
+    if (operation.op !== 'put' && operation.op !== 'delete') return;
+    const key = parseIndexKey(operation.key);
+    if (key.kind !== 'record') return;
+    if (operation.op === 'delete') this.stored.delete(key.name);
+    else this.stored.set(key.name, JSON.parse(new TextDecoder().decode(operation.value)));
+  }
+}
+
+export function poolInfo(name: string): PoolInfo {
+  return {
+    uuid: `00000000-0000-0000-0000-${name.padStart(12, '0').slice(-12)}`,
+    name,
+    state: 'online',
+    warnings: [],
+    clusterBytes: 65_536,
+    capacityBytes: 1000 * 65_536,
+    usedBytes: 10 * 65_536,
+    freeBytes: 980 * 65_536,
+    promisedBytes: 0,
+    reserveBytes: 10 * 65_536,
+    disks: [
+      {
+        uuid: '11111111-aaaa-0000-0000-000000000000',
+        number: 0,
+        pool: name,
+        uri: `file:/disks/${name}.img`,
+        path: `/disks/${name}.img`,
+        kind: 'file',
+        state: 'online',
+        journal: true,
+        sizeBytes: 2000 * 65_536,
+        capacityBytes: 1000 * 65_536,
+        usedBytes: 10 * 65_536,
+        freeBytes: 980 * 65_536,
+      },
+    ],
+    journalBytes: 1024 * 1024,
+    journalUsedBytes: 4096,
+    createdAt: '2026-01-01T00:00:00.000Z',
+  };
+}
+
+export class FakeVolumes implements ExportVolumes {
+  readonly volumes = new Map<string, VolumeInfo>();
+  readonly opened = new Map<string, number>();
+  readonly guards: ((volume: string) => string | null)[] = [];
+  /** Names of volumes that cannot be opened. */
+  readonly damaged = new Set<string>();
+
+  add(name: string, pool: string, sizeBytes = 1024 * 1024): VolumeInfo {
+    const volume: VolumeInfo = {
+      id: this.volumes.size + 1,
+      name,
+      pool,
+      sizeBytes,
+      exclusiveBytes: 0,
+      sharedBytes: 0,
+      snapshotMode: 'row',
+      thick: false,
+      createdAt: '2026-01-01T00:00:00.000Z',
+    };
+    this.volumes.set(name, volume);
+    return volume;
+  }
+
+  list(): VolumeInfo[] {
+    return [...this.volumes.values()];
+  }
+
+  get(name: string): VolumeInfo {
+    const volume = this.volumes.get(name);
+    if (volume !== undefined) return volume;
+    throw new StorageError('volume/not-found', `there is no volume ${name}`, {
+      actions: ['varve volume list'],
+    });
+  }
+
+  async open(name: string) {
+    if (this.damaged.has(name)) throw new StorageError('pool/damaged', 'its map is damaged');
+    this.opened.set(name, (this.opened.get(name) ?? 0) + 1);
+    const close = async () => {
+      this.opened.set(name, (this.opened.get(name) ?? 0) - 1);
+    };
+    return { plane: { stats: () => zeroStats } as unknown as VolumePlane, close };
+  }
+
+  addGuard(guard: (volume: string) => string | null): void {
+    this.guards.push(guard);
+  }
+}
