@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <climits>
 #include <cstring>
+#include <utility>
 
 namespace varve {
 
@@ -124,18 +125,15 @@ EpollLoop::FileOperation* EpollLoop::TakeFile(FileOperation::Kind kind, int fd, 
   return operation;
 }
 
-void EpollLoop::ReadFile(int fd, const iovec* iov, int count, uint64_t offset, Completion* done) {
-  FileOperation* read = TakeFile(FileOperation::Kind::kRead, fd, done);
-  read->transfer.Begin(fd, iov, count, offset);
-  if (!ReadCached(&read->transfer)) return RunOnHelper(read);
-  file_operations_.Give(read);
-  Complete(done, Status::Ok());
+void EpollLoop::ReadFileLater(FileTransfer* transfer, Completion* done) {
+  FileOperation* read = TakeFile(FileOperation::Kind::kRead, transfer->fd(), done);
+  std::swap(read->transfer, *transfer);
+  RunOnHelper(read);
 }
 
-void EpollLoop::WriteFileLater(int fd, const iovec* iov, int count, uint64_t offset,
-                               Completion* done) {
-  FileOperation* write = TakeFile(FileOperation::Kind::kWrite, fd, done);
-  write->transfer.Begin(fd, iov, count, offset);
+void EpollLoop::WriteFileLater(FileTransfer* transfer, Completion* done) {
+  FileOperation* write = TakeFile(FileOperation::Kind::kWrite, transfer->fd(), done);
+  std::swap(write->transfer, *transfer);
   RunOnHelper(write);
 }
 

@@ -2,8 +2,8 @@
 //
 // Sockets are tried at once and watched with epoll only while they have nothing; a
 // watch fires once, so a descriptor without waiting operations needs no
-// bookkeeping and may be closed by its owner. Files are read at once when the page cache has
-// the bytes; all else that may block goes to helper threads.
+// bookkeeping and may be closed by its owner. What may block on a file goes to
+// helper threads.
 //
 // Invariant: watches_ has an entry exactly for descriptors with waiting operations.
 // Thread: the loop's.
@@ -25,7 +25,6 @@ class EpollLoop final : public LoopBase {
   void Receive(int fd, void* buffer, size_t bytes, CountedCompletion* done) override;
   void Send(int fd, const msghdr* message, CountedCompletion* done) override;
   void CancelSocket(int fd) override;
-  void ReadFile(int fd, const iovec* iov, int count, uint64_t offset, Completion* done) override;
   void SyncFile(int fd, Completion* done) override;
   void ZeroFile(int fd, uint64_t offset, uint64_t bytes, bool punch, Completion* done) override;
   const char* backend() const override { return "epoll"; }
@@ -56,8 +55,8 @@ class EpollLoop final : public LoopBase {
 
   void Wait(std::optional<Clock::duration> limit) override;
   void HandleEvents() override;
-  void WriteFileLater(int fd, const iovec* iov, int count, uint64_t offset,
-                      Completion* done) override;
+  void ReadFileLater(FileTransfer* transfer, Completion* done) override;
+  void WriteFileLater(FileTransfer* transfer, Completion* done) override;
 
   void Start(const SocketOperation& operation);
   static int64_t Try(const SocketOperation& operation);   // result or negative errno

@@ -12,8 +12,8 @@ bool InlineWritePolicy::MayWriteInline(int fd, uint64_t bytes, Clock::time_point
   return true;
 }
 
-void InlineWritePolicy::Wrote(int fd, Clock::duration took, Clock::time_point now) {
-  if (took > kSlowWrite) slow_.push_back({fd, now + kAvoidance});
+void InlineWritePolicy::Stalled(int fd, Clock::time_point now) {
+  slow_.push_back({fd, now + kAvoidance});
 }
 
 }  // namespace varve

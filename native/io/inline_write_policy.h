@@ -24,8 +24,8 @@ class InlineWritePolicy {
   static constexpr std::chrono::seconds kAvoidance{1};
 
   bool MayWriteInline(int fd, uint64_t bytes, Clock::time_point now);
-  // Reports an inline write that ended at `now`.
-  void Wrote(int fd, Clock::duration took, Clock::time_point now);
+  // Reports an inline write that was held up for longer than kSlowWrite, until `now`.
+  void Stalled(int fd, Clock::time_point now);
 
  private:
   struct SlowFile {

@@ -1,5 +1,6 @@
 #include "io/loop_base.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "io/threads.h"
@@ -45,15 +46,26 @@ void LoopBase::SetTimer(Timer* timer, std::chrono::milliseconds after) {
 
 void LoopBase::CancelTimer(Timer* timer) { timers_.Cancel(timer); }
 
+// A cached read is a copy, and doing it here spares the turn through the kernel's queue.
+void LoopBase::ReadFile(int fd, const iovec* iov, int count, uint64_t offset, Completion* done) {
+  transfer_.Begin(fd, iov, count, offset);
+  if (ReadCached(&transfer_)) Complete(done, Status::Ok());
+  else ReadFileLater(&transfer_, done);
+}
+
 void LoopBase::WriteFile(int fd, const iovec* iov, int count, uint64_t offset, Completion* done) {
-  inline_transfer_.Begin(fd, iov, count, offset);
-  Clock::time_point start = Clock::now();
-  if (!inline_writes_.MayWriteInline(fd, inline_transfer_.bytes_left(), start)) {
-    return WriteFileLater(fd, iov, count, offset, done);
-  }
-  Complete(done, FinishWrite(&inline_transfer_));
+  transfer_.Begin(fd, iov, count, offset);
+  Clock::time_point now = Clock::now();
+  if (inline_writes_.MayWriteInline(fd, transfer_.bytes_left(), now)) WriteInline(done, now);
+  else WriteFileLater(&transfer_, done);
+}
+
+void LoopBase::WriteInline(Completion* done, Clock::time_point start) {
+  sleep_watch_.Begin();
+  Complete(done, FinishWrite(&transfer_));
   Clock::time_point end = Clock::now();
-  inline_writes_.Wrote(fd, end - start, end);
+  bool stalled = end - start > InlineWritePolicy::kSlowWrite && sleep_watch_.Slept();
+  if (stalled) inline_writes_.Stalled(transfer_.fd(), end);
 }
 
 void LoopBase::RunBlocking(std::function<Status()> work, Completion* done) {
@@ -82,6 +94,7 @@ void LoopBase::Run() {
     HandleEvents();
     RunReady();
     RunDeferred();
+    sleep_watch_.End();
     Wait(TimeToWait());
   }
 }

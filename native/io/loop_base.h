@@ -2,8 +2,8 @@
 //
 //   turn:  wait ─▶ posted work ─▶ timers ─▶ events ─▶ ready ─▶ deferred ─▶ wait
 //
-// "Ready" are operations that ended inside the call that submitted them (an inline
-// write, Complete()); they are reported in the same turn. What deferred work
+// "Ready" are operations that ended inside the call that submitted them (a cached
+// read, an inline write, Complete()); they are reported in the same turn. What deferred work
 // submits or defers keeps the loop from sleeping: it is handled in the next turn.
 // Thread: as in event_loop.h.
 // Elsewhere: io_uring (uring_loop.h), epoll (epoll_loop.h).
@@ -19,6 +19,7 @@
 #include "io/helper_threads.h"
 #include "io/inbox.h"
 #include "io/inline_write_policy.h"
+#include "io/sleep_watch.h"
 #include "io/timer_heap.h"
 
 namespace varve {
@@ -35,6 +36,7 @@ class LoopBase : public EventLoop {
   void Defer(Completion* work) final;
   void SetTimer(Timer* timer, std::chrono::milliseconds after) final;
   void CancelTimer(Timer* timer) final;
+  void ReadFile(int fd, const iovec* iov, int count, uint64_t offset, Completion* done) final;
   void WriteFile(int fd, const iovec* iov, int count, uint64_t offset, Completion* done) final;
   void RunBlocking(std::function<Status()> work, Completion* done) final;
 
@@ -48,9 +50,10 @@ class LoopBase : public EventLoop {
   virtual void Wait(std::optional<Clock::duration> limit) = 0;
   // Runs the completions of what has ended.
   virtual void HandleEvents() = 0;
-  // Writes without ever blocking the loop's thread.
-  virtual void WriteFileLater(int fd, const iovec* iov, int count, uint64_t offset,
-                              Completion* done) = 0;
+  // Carry a transfer to its end without ever blocking the loop's thread. Its
+  // content is taken over (swapped).
+  virtual void ReadFileLater(FileTransfer* transfer, Completion* done) = 0;
+  virtual void WriteFileLater(FileTransfer* transfer, Completion* done) = 0;
 
   void CompleteCounted(CountedCompletion* done, int64_t result);
   Inbox& inbox() { return inbox_; }
@@ -74,12 +77,14 @@ class LoopBase : public EventLoop {
   void RunReady();
   void RunDeferred();
   std::optional<Clock::duration> TimeToWait();
+  void WriteInline(Completion* done, Clock::time_point start);
   void EndBlocking(BlockingCall* call);
 
   Inbox inbox_;
   TimerHeap timers_;
   InlineWritePolicy inline_writes_;
-  FileTransfer inline_transfer_;
+  SleepWatch sleep_watch_;
+  FileTransfer transfer_;  // the one being submitted
   FreeList<BlockingCall> blocking_calls_;
   // Each list has a twin that is worked through while the first fills again.
   std::vector<std::function<void()>> posted_;

@@ -1,6 +1,7 @@
 #include "io/uring_loop.h"
 
 #include <cstring>
+#include <utility>
 
 namespace varve {
 
@@ -86,23 +87,19 @@ void UringLoop::CancelSocket(int fd) {
   }
 }
 
-void UringLoop::ReadFile(int fd, const iovec* iov, int count, uint64_t offset, Completion* done) {
-  TransferFile(Kind::kRead, fd, iov, count, offset, done);
+void UringLoop::ReadFileLater(FileTransfer* transfer, Completion* done) {
+  SubmitTransfer(Kind::kRead, transfer, done);
 }
 
-void UringLoop::WriteFileLater(int fd, const iovec* iov, int count, uint64_t offset,
-                               Completion* done) {
-  TransferFile(Kind::kWrite, fd, iov, count, offset, done);
+void UringLoop::WriteFileLater(FileTransfer* transfer, Completion* done) {
+  SubmitTransfer(Kind::kWrite, transfer, done);
 }
 
-void UringLoop::TransferFile(Kind kind, int fd, const iovec* iov, int count, uint64_t offset,
-                             Completion* done) {
-  Operation* operation = Take(kind, fd);
+void UringLoop::SubmitTransfer(Kind kind, FileTransfer* transfer, Completion* done) {
+  Operation* operation = Take(kind, transfer->fd());
   operation->done = done;
-  operation->transfer.Begin(fd, iov, count, offset);
-  if (!operation->transfer.done()) return Submit(operation);
-  operations_.Give(operation);
-  Complete(done, Status::Ok());
+  std::swap(operation->transfer, *transfer);
+  Submit(operation);
 }
 
 void UringLoop::SyncFile(int fd, Completion* done) {

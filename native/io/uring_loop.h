@@ -2,7 +2,7 @@
 //
 // One ring per loop, used by the loop's thread alone. Operations become queue entries as they
 // are submitted and reach the kernel in the one system call per turn that also
-// waits. Cached reads and ready sockets end inside that call.
+// waits. Sockets that are ready end inside that call.
 //
 // Invariants:
 //   - An operation has one entry in the kernel at a time. It is given back to the
@@ -33,7 +33,6 @@ class UringLoop final : public LoopBase {
   void Receive(int fd, void* buffer, size_t bytes, CountedCompletion* done) override;
   void Send(int fd, const msghdr* message, CountedCompletion* done) override;
   void CancelSocket(int fd) override;
-  void ReadFile(int fd, const iovec* iov, int count, uint64_t offset, Completion* done) override;
   void SyncFile(int fd, Completion* done) override;
   void ZeroFile(int fd, uint64_t offset, uint64_t bytes, bool punch, Completion* done) override;
   const char* backend() const override { return "io_uring"; }
@@ -46,12 +45,11 @@ class UringLoop final : public LoopBase {
   void BeginThread() override;
   void Wait(std::optional<Clock::duration> limit) override;
   void HandleEvents() override;
-  void WriteFileLater(int fd, const iovec* iov, int count, uint64_t offset,
-                      Completion* done) override;
+  void ReadFileLater(FileTransfer* transfer, Completion* done) override;
+  void WriteFileLater(FileTransfer* transfer, Completion* done) override;
 
   Operation* Take(Operation::Kind kind, int fd);
-  void TransferFile(Operation::Kind kind, int fd, const iovec* iov, int count, uint64_t offset,
-                    Completion* done);
+  void SubmitTransfer(Operation::Kind kind, FileTransfer* transfer, Completion* done);
   void SubmitSocket(Operation* operation);
   void Submit(Operation* operation);
   bool Queue(Operation* operation);

@@ -7,7 +7,6 @@
 namespace varve {
 namespace {
 
-using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
 constexpr InlineWritePolicy::Clock::time_point kStart{std::chrono::hours(1)};
@@ -19,15 +18,9 @@ TEST(InlineWritePolicy, SmallWritesAreInlineLargeOnesNot) {
   EXPECT_FALSE(policy.MayWriteInline(3, InlineWritePolicy::kInlineBytesMax + 1, kStart));
 }
 
-TEST(InlineWritePolicy, QuickWritesChangeNothing) {
+TEST(InlineWritePolicy, StalledWriteSendsItsFileTheOtherWayForASecond) {
   InlineWritePolicy policy;
-  policy.Wrote(3, microseconds(1999), kStart);
-  EXPECT_TRUE(policy.MayWriteInline(3, 4096, kStart));
-}
-
-TEST(InlineWritePolicy, SlowWriteSendsItsFileTheOtherWayForASecond) {
-  InlineWritePolicy policy;
-  policy.Wrote(3, milliseconds(3), kStart);
+  policy.Stalled(3, kStart);
   EXPECT_FALSE(policy.MayWriteInline(3, 4096, kStart));
   EXPECT_TRUE(policy.MayWriteInline(4, 4096, kStart));
   EXPECT_FALSE(policy.MayWriteInline(3, 4096, kStart + milliseconds(999)));
@@ -36,8 +29,8 @@ TEST(InlineWritePolicy, SlowWriteSendsItsFileTheOtherWayForASecond) {
 
 TEST(InlineWritePolicy, EachFileHasItsOwnTime) {
   InlineWritePolicy policy;
-  policy.Wrote(3, milliseconds(3), kStart);
-  policy.Wrote(4, milliseconds(3), kStart + milliseconds(500));
+  policy.Stalled(3, kStart);
+  policy.Stalled(4, kStart + milliseconds(500));
   EXPECT_TRUE(policy.MayWriteInline(3, 4096, kStart + milliseconds(1200)));
   EXPECT_FALSE(policy.MayWriteInline(4, 4096, kStart + milliseconds(1200)));
 }
