@@ -2,7 +2,6 @@
 #include "nbd/session.h"
 
 #include <ctime>
-
 #include <utility>
 
 namespace varve::nbd {
