@@ -20,10 +20,13 @@ export interface AllocatorDiskSpec extends DiskSpaceSpec {
 /** One grant to one disk at a time: larger pieces would let a disk fall behind the others. */
 const spreadClusters = 1024;
 
-interface Released {
-  readonly sequence: number;
+export interface ClusterPlace {
   readonly disk: number;
   readonly cluster: number;
+}
+
+interface Released extends ClusterPlace {
+  readonly sequence: number;
 }
 
 export class Allocator {
@@ -138,7 +141,7 @@ export class Allocator {
   }
 
   /** Of those clusters the ones that are free, coalesced: a replay may have used others again. */
-  stillFree(clusters: readonly Omit<Released, 'sequence'>[]): ClusterRun[] {
+  stillFree(clusters: readonly ClusterPlace[]): ClusterRun[] {
     return coalesce(clusters.filter(({ disk, cluster }) => this.disk(disk).isFree(cluster)));
   }
 
@@ -222,7 +225,8 @@ export class Allocator {
   }
 }
 
-function coalesce(clusters: readonly Omit<Released, 'sequence'>[]): ClusterRun[] {
+/** Clusters as ascending runs, disk by disk. */
+export function coalesce(clusters: readonly ClusterPlace[]): ClusterRun[] {
   const sorted = [...clusters].sort((a, b) => a.disk - b.disk || a.cluster - b.cluster);
   const runs: { disk: number; firstCluster: number; count: number }[] = [];
   for (const { disk, cluster } of sorted) {

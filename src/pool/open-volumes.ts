@@ -65,6 +65,10 @@ export class OpenVolumes {
     });
   }
 
+  get count(): number {
+    return this.#byId.size;
+  }
+
   isOpen(id: number): boolean {
     return this.#byId.has(id);
   }

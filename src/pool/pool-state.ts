@@ -6,7 +6,7 @@
  * Elsewhere: LevelDB (index-store.ts), the journal's bytes (format/, journal-replay.ts).
  */
 import { StorageError } from '../base/errors.ts';
-import type { Allocator } from './allocator.ts';
+import type { Allocator, ClusterPlace } from './allocator.ts';
 import { type BatchOp, type ClusterRun, decodeBatch } from './format/batch.ts';
 import { forEachDelta } from './format/delta.ts';
 import { hostKey, parseIndexKey, recordKey } from './format/index-keys.ts';
@@ -37,12 +37,10 @@ export interface Frozen {
   readonly applied: Applied;
 }
 
-export type ReplayedRelease = { readonly disk: number; readonly cluster: number };
-
 export class PoolState {
   readonly overlay = new Overlay();
   /** Set during a replay: releases are free at once, and listed here for discarding. */
-  replayedReleases: ReplayedRelease[] | null = null;
+  replayedReleases: ClusterPlace[] | null = null;
   readonly #records: Map<string, unknown>;
   readonly #layerClusters: Map<number, number>;
   readonly #dirtyLayers = new Set<number>();

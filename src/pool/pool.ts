@@ -97,16 +97,17 @@ export class Pool {
     this.#epoch = recovered.lineage.epoch;
   }
 
-  /** Hands a recovered pool to the data plane. @throws StorageError disk/io; the disks stay open then */
+  /** Hands a recovered pool to the data plane. @throws StorageError disk/io; everything is closed then */
   static async start(recovered: RecoveredPool, services: PoolServices): Promise<Pool> {
     const pool = new Pool(recovered, services);
-    await recovered.folder.writeLineage({ ...recovered.lineage, served: recovered.lineage.epoch });
-    await pool.#openPlane(recovered.journal);
-    await pool.#grants.discard(recovered.discards);
-    pool.#grants.replenish(0);
-    pool.#tellRecovery(recovered);
-    await pool.#recordDisks();
-    return pool;
+    try {
+      await pool.#start(recovered);
+      return pool;
+    } catch (error) {
+      pool.#fail(messageOf(error));
+      await pool.close();
+      throw error;
+    }
   }
 
   get name(): string {
@@ -254,6 +255,14 @@ export class Pool {
     }
   }
 
+  /** @throws StorageError export/busy somebody has a volume open */
+  expectUnused(): void {
+    if (this.#volumes.count === 0) return;
+    throw new StorageError('export/busy', `volumes of pool ${this.name} are exported or in use`, {
+      actions: ['varve export list', 'varve export remove NAME'],
+    });
+  }
+
   /**
    * Closes volumes, journal, index and disks; after it the disks alone hold everything.
    *
@@ -264,17 +273,31 @@ export class Pool {
     return this.#closing;
   }
 
+  async #start(recovered: RecoveredPool): Promise<void> {
+    await recovered.folder.writeLineage({ ...recovered.lineage, served: recovered.lineage.epoch });
+    await this.#openPlane(recovered.journal);
+    await this.#grants.discard(recovered.discards);
+    this.#grants.replenish(0);
+    this.#tellRecovery(recovered);
+    await this.#recordDisks();
+  }
+
   async #close(letGo: boolean): Promise<void> {
     this.#stopHeartbeat();
     await this.#beating;
+    if (this.#planeOpen) await this.#closePlane();
+    await this.#sayGoodbye(letGo);
+    await this.#index.close();
+    await this.#disks.close();
+  }
+
+  /** The data plane makes what is pending durable first, which may need a checkpoint to make room. */
+  async #closePlane(): Promise<void> {
     await this.#volumes.closeAll();
     await this.#plane.close();
     this.#planeOpen = false;
     await this.#grants.close();
     await this.#maintenance.stop();
-    await this.#sayGoodbye(letGo);
-    await this.#index.close();
-    await this.#disks.close();
   }
 
   /** A failed pool's labels stay as they are: they name what was last known to be whole. */

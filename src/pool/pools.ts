@@ -59,6 +59,7 @@ export class Pools {
   readonly #open = new Map<string, Pool>();
   readonly #unopened = new Map<string, UnopenedPool>();
   readonly #changing = new Mutex();
+  readonly #afterOpen: ((pool: Pool) => void)[] = [];
   readonly #beforeClose: ((pool: Pool) => Promise<void>)[] = [];
 
   private constructor(services: PoolServices, list: PoolList) {
@@ -95,6 +96,12 @@ export class Pools {
     throw new StorageError('pool/not-found', `there is no pool ${name}`, {
       actions: ['varve pool list'],
     });
+  }
+
+  /** `work` runs for every pool that is open, and for each that will be. */
+  onOpen(work: (pool: Pool) => void): void {
+    this.#afterOpen.push(work);
+    for (const pool of this.#open.values()) work(pool);
   }
 
   /** `work` runs before a pool is closed or let go, so that nobody above still uses it. */
@@ -236,15 +243,10 @@ export class Pools {
       takeover,
       folderOf: (uuid) => this.#list.folderOf(uuid),
     });
-    try {
-      const pool = await Pool.start(recovered, this.#services);
-      this.#open.set(pool.name, pool);
-      return pool;
-    } catch (error) {
-      await recovered.index.close();
-      await recovered.disks.close();
-      throw error;
-    }
+    const pool = await Pool.start(recovered, this.#services);
+    this.#open.set(pool.name, pool);
+    for (const work of this.#afterOpen) work(pool);
+    return pool;
   }
 
   async #make(plan: NewPool): Promise<Pool> {
@@ -293,6 +295,7 @@ export class Pools {
   }
 
   async #close(pool: Pool, letGo: boolean): Promise<void> {
+    if (letGo) pool.expectUnused();
     for (const work of this.#beforeClose) await work(pool);
     await pool.close({ letGo });
     this.#open.delete(pool.name);
