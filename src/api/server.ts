@@ -5,7 +5,7 @@
  * problem (problem.ts); while stopping, changing calls are refused and reading ones answered.
  */
 import swagger from '@fastify/swagger';
-import Fastify, { type FastifyBaseLogger, type FastifyError } from 'fastify';
+import Fastify, { type FastifyBaseLogger, type FastifyError, LogController } from 'fastify';
 import { StorageError } from '../base/errors.ts';
 import { addIdempotency } from './idempotency.ts';
 import { openapiInfo } from './openapi.ts';
@@ -43,7 +43,8 @@ export async function buildServer(
 ): Promise<ApiApp> {
   const app: ApiApp = Fastify({
     loggerInstance: logger,
-    disableRequestLogging: true,
+    // One line per request of our own, see onResponse.
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: bodyBytesMax,
     requestTimeout: requestMs,
     routerOptions: { maxParamLength: paramCharsMax },

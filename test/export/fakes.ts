@@ -1,4 +1,5 @@
 /** In-memory stand-ins for the layers below exports: just enough of each to see what was asked of it. */
+import { writeFileSync } from 'node:fs';
 import { StorageError } from '../../src/base/errors.ts';
 import type { ClientStats, VolumeStats } from '../../src/dataplane/binding.ts';
 import type { ClientListener, ListenerPlane, VolumePlane } from '../../src/dataplane/data-plane.ts';
@@ -22,7 +23,7 @@ const zeroStats: VolumeStats = {
   mapBytes: 0,
 };
 
-/** Keeps a list of what is exported; sockets are real files only by name. */
+/** Keeps a list of what is exported; a unix socket is a plain file. */
 export class FakeDataPlane implements ExportDataPlane {
   readonly exports = new Map<string, { readOnly: boolean; listeners: number[] }>();
   readonly listening = new Map<number, string>();
@@ -36,6 +37,7 @@ export class FakeDataPlane implements ExportDataPlane {
     const port = spec.port === 0 ? 40_000 : (spec.port ?? 0);
     const address = spec.path ?? `${spec.host}:${port}`;
     if (this.taken.has(address)) throw new Error('EADDRINUSE');
+    if (spec.path !== undefined) writeFileSync(spec.path, '');
     const handle = this.#nextHandle++;
     this.listening.set(handle, address);
     const close = async () => {

@@ -67,7 +67,7 @@ export function poolRoutes(app: ApiApp, services: ApiServices): void {
     '/v1/pools/:name',
     { schema: { tags, params: NameParams, response: { 200: Pool, ...problems } } },
     async (request, reply) => {
-      const pool = services.pools.get(request.params.name).info();
+      const pool = shownPool(services, request.params.name);
       tag(reply, configuration(pool));
       return envelope('Pool', poolItem(pool));
     },
@@ -183,6 +183,11 @@ export function poolRoutes(app: ApiApp, services: ApiServices): void {
     },
     async (request) => checkReportDocument(await services.pools.check(request.params.name)),
   );
+}
+
+/** A pool that could not be opened is shown all the same, with its reason among the warnings. */
+function shownPool({ pools }: ApiServices, name: string): PoolInfo {
+  return pools.list().find((pool) => pool.name === name) ?? pools.get(name).info();
 }
 
 /** Exports stop first; they are served again when the pool could not be let go. */

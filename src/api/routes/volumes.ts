@@ -26,6 +26,7 @@ import {
   tag,
 } from '../route-kit.ts';
 import { Operation, Plan, Result, Volume, VolumeList, VolumeMap } from '../schemas.ts';
+import { readVolumeMap } from '../volume-map.ts';
 
 const VolumeBody = body({
   size_bytes: Type.Integer(),
@@ -152,8 +153,8 @@ export function volumeRoutes(app: ApiApp, services: ApiServices): void {
     async (request) => {
       const volume = services.volumes.get(request.params.name);
       const range = mapRange(volume, request.query);
-      const extents = await services.volumes.map(volume.name, range.offset, range.length);
-      const given = extents.slice(0, request.query.limit ?? extentsDefault);
+      const limit = request.query.limit ?? extentsDefault;
+      const given = await readVolumeMap(services.volumes, volume.name, { ...range, limit });
       const last = given.at(-1);
       const next = last === undefined ? range.end : last.offset + last.length;
       return volumeMapDocument(volume.name, given, next < range.end ? String(next) : undefined);
@@ -242,7 +243,7 @@ function mapRange(volume: VolumeInfo, query: MapRangeQuery) {
   const end = query.length_bytes === undefined ? volume.sizeBytes : start + query.length_bytes;
   const offset = query.page_token === undefined ? start : Number(query.page_token);
   const inside = Number.isSafeInteger(offset) && offset >= start && offset <= end;
-  if (inside && end <= volume.sizeBytes) return { offset, end, length: end - offset };
+  if (inside && end <= volume.sizeBytes) return { offset, end };
   throw new StorageError(
     'request/invalid',
     `the range leaves volume ${volume.name}, which has ${volume.sizeBytes} bytes`,

@@ -1,0 +1,167 @@
+/** The API over in-memory pools and volumes: enough to see what a route asks for and answers. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { EventLog } from '../../src/api/event-log.ts';
+import { Operations } from '../../src/api/operations.ts';
+import type { ApiServices, PoolsPort, VolumesPort } from '../../src/api/ports.ts';
+import type { ApiApp } from '../../src/api/route-kit.ts';
+import { buildServer } from '../../src/api/server.ts';
+import { systemClock } from '../../src/base/clock.ts';
+import { StorageError } from '../../src/base/errors.ts';
+import { ExportService } from '../../src/export/export-service.ts';
+import type { CheckReport, DiskInfo, PoolInfo, ReportProgress } from '../../src/pool/types.ts';
+import type { CreateVolumeOptions, VolumeInfo, VolumeMapExtent } from '../../src/volume/types.ts';
+import { FakeDataPlane, FakePool, FakeVolumes, poolInfo } from '../export/fakes.ts';
+
+export class FakePools implements PoolsPort {
+  readonly pools = new Map<string, FakePool>();
+  /** What the next check answers. */
+  findings: CheckReport['findings'] = [];
+
+  list(): PoolInfo[] {
+    return [...this.pools.values()].map((pool) => pool.info());
+  }
+
+  get(name: string): FakePool {
+    const pool = this.pools.get(name);
+    if (pool !== undefined) return pool;
+    throw new StorageError('pool/not-found', `there is no pool ${name}`, {
+      actions: ['varve pool list'],
+    });
+  }
+
+  async create(name: string, _uris: string[], options: { dryRun?: boolean }) {
+    const known = this.pools.get(name);
+    if (known !== undefined) return { pool: known.info(), changed: false };
+    const pool = new FakePool(poolInfo(name));
+    if (!options.dryRun) this.pools.set(name, pool);
+    return { pool: pool.info(), changed: true };
+  }
+
+  async delete(name: string, options: { dryRun?: boolean }): Promise<void> {
+    if (!options.dryRun) this.pools.delete(name);
+  }
+
+  async export(name: string, options: { dryRun?: boolean }): Promise<void> {
+    await this.delete(name, options);
+  }
+
+  async import(uris: string[], options: { dryRun?: boolean }): Promise<PoolInfo> {
+    return (await this.create('imported', uris, options)).pool;
+  }
+
+  async addDisk(name: string, uri: string): Promise<DiskInfo> {
+    const [disk] = this.get(name).info().disks;
+    return { ...(disk as DiskInfo), number: 1, uri };
+  }
+
+  async check(name: string): Promise<CheckReport> {
+    const counts = { clustersChecked: 10, leavesChecked: 2, recordsChecked: 3 };
+    return { pool: this.get(name).info().name, findings: this.findings, ...counts };
+  }
+}
+
+export class FakeVolumeService extends FakeVolumes implements VolumesPort {
+  /** Thick creation waits until this resolves. */
+  provisioned: Promise<void> = Promise.resolve();
+
+  async create(options: CreateVolumeOptions, report?: ReportProgress, signal?: AbortSignal) {
+    const { name, sizeBytes, pool = 'main', dryRun = false } = options;
+    const known = this.volumes.get(name);
+    if (known !== undefined) return { volume: known, changed: false };
+    if (dryRun) return { volume: { name } as VolumeInfo, changed: true };
+    report?.(sizeBytes / 2, sizeBytes);
+    if (options.thick) await Promise.race([this.provisioned, aborted(signal)]);
+    return { volume: this.add(name, pool, sizeBytes), changed: true };
+  }
+
+  async rename(name: string, to: string, options: { dryRun?: boolean }): Promise<VolumeInfo> {
+    const volume = { ...this.get(name), name: to };
+    if (options.dryRun) return volume;
+    this.volumes.delete(name);
+    this.volumes.set(to, volume);
+    return volume;
+  }
+
+  async resize(
+    name: string,
+    sizeBytes: number,
+    options: { dryRun?: boolean },
+  ): Promise<VolumeInfo> {
+    const volume = this.get(name);
+    if (sizeBytes < volume.sizeBytes) throw new StorageError('volume/shrink', 'it would shrink');
+    if (!options.dryRun) this.volumes.set(name, { ...volume, sizeBytes });
+    return { ...volume, sizeBytes };
+  }
+
+  async delete(name: string, options: { dryRun?: boolean }): Promise<{ freedBytes: number }> {
+    const guarded = this.guards.map((guard) => guard(name)).find((why) => why !== null);
+    if (guarded) throw new StorageError('volume/busy', `volume ${name} is in use: ${guarded}`);
+    if (!options.dryRun) this.volumes.delete(name);
+    return { freedBytes: 65_536 };
+  }
+
+  async map(name: string, offset: number, length: number): Promise<VolumeMapExtent[]> {
+    const { sizeBytes } = this.get(name);
+    const extents: VolumeMapExtent[] = [];
+    for (let at = offset; at < Math.min(offset + length, sizeBytes); at += 65_536) {
+      const odd = (at / 65_536) % 2 === 1;
+      extents.push({ offset: at, length: 65_536, hole: odd, zero: odd });
+    }
+    return extents;
+  }
+}
+
+function aborted(signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((_, reject) => {
+    signal?.addEventListener('abort', () => reject(signal.reason as Error));
+  });
+}
+
+export interface TestApi {
+  readonly app: ApiApp;
+  readonly folder: string;
+  readonly pools: FakePools;
+  readonly volumes: FakeVolumeService;
+  readonly dataPlane: FakeDataPlane;
+  readonly services: ApiServices;
+  readonly service: { stopping: boolean };
+  close(): Promise<void>;
+}
+
+export async function openApi(): Promise<TestApi> {
+  const folder = mkdtempSync(join(tmpdir(), 'varve-api-'));
+  const log = pino({ level: 'silent' });
+  const pools = new FakePools();
+  const volumes = new FakeVolumeService();
+  const dataPlane = new FakeDataPlane();
+  const events = new EventLog(systemClock, log, join(folder, 'events.jsonl'));
+  const emit = events.emit.bind(events);
+  const exports = new ExportService({
+    dataPlane,
+    volumes,
+    emit,
+    pools: () => [...pools.pools.values()],
+    now: () => new Date(0),
+    defaultAddress: { kind: 'unix', path: join(folder, 'nbd.sock') },
+  });
+  const operations = new Operations(systemClock, log, emit, join(folder, 'operations.jsonl'));
+  const service = {
+    stateDir: folder,
+    backend: 'fake',
+    startedAt: new Date(0),
+    stopping: false,
+    readiness: () => [{ name: 'started', ok: !service.stopping }],
+  };
+  const services = { pools, volumes, exports, operations, events, service };
+  const app = await buildServer(services, log);
+  const close = async () => {
+    await app.close();
+    await operations.close();
+    events.close();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  return { app, folder, pools, volumes, dataPlane, services, service, close };
+}
