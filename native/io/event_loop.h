@@ -98,7 +98,8 @@ class EventLoop {
 
 enum class LoopBackend { kAuto, kUring, kEpoll };
 
-// Null with `error` set when the asked-for backend cannot be had.
+// Null with `error` set when the asked-for backend cannot be had. kAuto falls back to epoll,
+// and `error` then says why io_uring is refused.
 std::unique_ptr<EventLoop> CreateEventLoop(LoopBackend backend, std::string* error);
 
 }  // namespace varve

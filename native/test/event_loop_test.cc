@@ -1,9 +1,13 @@
 // Goal: both event loops keep the promises of io/event_loop.h.
 // Method: every test runs on io_uring and on epoll; sockets are real pairs.
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include <atomic>
 #include <cstring>
@@ -388,9 +392,31 @@ INSTANTIATE_TEST_SUITE_P(Loops, EventLoopTest, testing::Values(LoopBackend::kUri
                            return info.param == LoopBackend::kUring ? "uring" : "epoll";
                          });
 
-TEST(CreateEventLoop, TakesWhatTheKernelHas) {
-  std::string error;
-  EXPECT_NE(CreateEventLoop(LoopBackend::kAuto, &error), nullptr);
+// From here on io_uring_setup answers EPERM on this thread, as in many containers.
+void ForbidUring() {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  sock_fprog filter{std::size(program), program};
+  ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+  ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
+}
+
+TEST(CreateEventLoop, FallsBackWhenTheKernelRefusesAndSaysWhy) {
+  std::thread([] {
+    ForbidUring();
+    std::string error;
+    EXPECT_EQ(CreateEventLoop(LoopBackend::kUring, &error), nullptr);
+    EXPECT_EQ(error, "the kernel refuses io_uring: Operation not permitted");
+    error.clear();
+    std::unique_ptr<EventLoop> loop = CreateEventLoop(LoopBackend::kAuto, &error);
+    ASSERT_NE(loop, nullptr);
+    EXPECT_STREQ(loop->backend(), "epoll");
+    EXPECT_EQ(error, "the kernel refuses io_uring: Operation not permitted");
+  }).join();
 }
 
 }  // namespace
