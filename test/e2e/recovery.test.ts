@@ -17,7 +17,7 @@ let image: string;
 
 beforeAll(async () => {
   service = await Service.start();
-  disks = await service.createPool('1GiB', 3);
+  disks = await service.createPool('256MiB', 3);
   uri = await service.createExportedVolume('kept', '128MiB');
   image = join(service.folder, 'image.raw');
   writeFileSync(image, randomBytes(128 * MiB));
@@ -61,11 +61,11 @@ test('a second service on the same state folder is refused and harms nothing', a
 
 test('a full pool fails writes with ENOSPC while what is there goes on', async () => {
   const big = await service.createExportedVolume('big', '8GiB');
-  const write = await outcomeOf('qemu-io', ['-f', 'raw', '-c', 'write -P 9 0 4G', big]);
+  const write = await outcomeOf('qemu-io', ['-f', 'raw', '-c', 'write -P 9 0 1G', big]);
   expect(write.stdout + write.stderr).toContain('No space left on device');
   expect(await compare(uri)).toContain('identical');
   await run('qemu-io', ['-f', 'raw', '-c', 'write -P 5 1M 64k', '-c', 'read -P 5 1M 64k', uri]);
-  await run('qemu-io', ['-f', 'raw', '-c', 'discard 0 1G', '-c', 'discard 1G 1G', big]);
+  await run('qemu-io', ['-f', 'raw', '-c', 'discard 0 1G', big]);
   await run('nbdcopy', ['--flush', image, uri]);
   await service.varve('export', 'remove', 'big');
   await service.varve('volume', 'delete', 'big');

@@ -8,8 +8,8 @@ that holds another volume's bytes, an older write's, or a torn one names itself.
 
 Model (reliability.md, a mere kill of the process): a sector holds the serial that was last acknowledged
 for its block, or that of a write still in flight when the server went away. A block has at most one
-operation in flight, so the order of its operations is known. Serial 0 stands for zeroes: never written, trimmed or zeroed.
-A trim in flight may have reached some sectors; a completed one reads as zeroes (the server's promise).
+operation in flight, so the order of its operations is known. Serial 0 stands for zeroes: never written,
+zeroed, or trimmed. Trims cover whole sub-blocks, which varve promises to read as zeroes afterwards.
 
 Progress is one line per 50 acknowledged operations, so that the test can kill at a known amount of work.
 """
@@ -26,6 +26,7 @@ import nbd
 SECTOR = 512
 # Half a sub-block: neighbours share sub-blocks, which is where read-modify-write would lose data.
 BLOCK = 2048
+PER_SUB_BLOCK = 4096 // BLOCK
 IN_FLIGHT = 16
 ZERO = bytes(SECTOR)
 
@@ -91,27 +92,38 @@ class Writer:
         kind = self.random.random()
         if kind < 0.02:
             self.handle.aio_flush(lambda error: 1)
+        elif kind < 0.85:
+            self.submit_write(block)
+        elif kind < 0.93:
+            self.submit_zeroes([block], self.handle.aio_zero)
+        else:
+            first = block - block % PER_SUB_BLOCK
+            self.submit_zeroes(list(range(first, first + PER_SUB_BLOCK)), self.handle.aio_trim)
+
+    def submit_write(self, block):
         if block in self.busy:
             return
-        offset = block * BLOCK
-        done = lambda error, block=block: self.complete(block, error.value if hasattr(error, "value") else error)
-        self.busy.add(block)
-        if kind < 0.85:
-            self.model.serial += 1
-            self.model.begin(block, self.model.serial)
-            data = nbd.Buffer.from_bytearray(bytearray(content(self.model.volume, block, self.model.serial)))
-            self.handle.aio_pwrite(data, offset, done)
-        elif kind < 0.93:
-            self.model.begin(block, 0)
-            self.handle.aio_zero(BLOCK, offset, done)
-        else:
-            self.model.begin(block, 0)
-            self.handle.aio_trim(BLOCK, offset, done)
+        self.model.serial += 1
+        data = nbd.Buffer.from_bytearray(bytearray(content(self.model.volume, block, self.model.serial)))
+        done = self.begin([block], self.model.serial)
+        self.handle.aio_pwrite(data, block * BLOCK, done)
 
-    def complete(self, block, error):
-        self.busy.discard(block)
+    def submit_zeroes(self, blocks, request):
+        if self.busy.isdisjoint(blocks):
+            request(len(blocks) * BLOCK, blocks[0] * BLOCK, self.begin(blocks, 0))
+
+    def begin(self, blocks, serial):
+        """Notes the operation as in flight; returns what to call at its end."""
+        self.busy.update(blocks)
+        for block in blocks:
+            self.model.begin(block, serial)
+        return lambda error: self.complete(blocks, error.value)
+
+    def complete(self, blocks, error):
+        self.busy.difference_update(blocks)
         if error == 0:
-            self.model.acknowledge(block)
+            for block in blocks:
+                self.model.acknowledge(block)
             self.acknowledged += 1
             if self.acknowledged % 50 == 0:
                 print(self.acknowledged, flush=True)
