@@ -1,0 +1,79 @@
+/**
+ * One state that a power cut may leave: checked offline, imported from the disks alone with a fresh state folder, and every
+ * volume compared with what the moment of the cut had promised.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import type { DataPlane } from '../../src/dataplane/data-plane.ts';
+import { checkOffline } from '../../src/pool/check/check-offline.ts';
+import { Pools } from '../../src/pool/pools.ts';
+import { VolumeService } from '../../src/volume/volume-service.ts';
+import type { VolumeLife } from './life.ts';
+
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+
+export interface Cut {
+  readonly moment: number;
+  /** Files with what the cut left of each disk. */
+  readonly disks: readonly string[];
+}
+
+/** @returns a sentence for each broken promise */
+export async function judge(
+  dataPlane: DataPlane,
+  cut: Cut,
+  lives: readonly VolumeLife[],
+  folder: string,
+): Promise<string[]> {
+  const found = await damageOn(cut.disks);
+  const stateDir = mkdtempSync(join(folder, 'state-'));
+  const pools = await Pools.open({
+    stateDir,
+    dataPlane,
+    clock: systemClock,
+    log: silent,
+    emit: () => {},
+    options: { flushWindowMs: 1000 },
+  });
+  try {
+    await pools.import(cut.disks, { takeover: true });
+    const volumes = new VolumeService({ pools, clock: systemClock, emit: () => {} });
+    for (const life of lives) found.push(...(await judgeVolume(volumes, life, cut.moment)));
+  } catch (error) {
+    found.push(`the pool does not open: ${error instanceof Error ? error.stack : error}`);
+  } finally {
+    await pools.close();
+    rmSync(stateDir, { recursive: true });
+  }
+  found.push(...(await damageOn(cut.disks)).map((finding) => `after recovery: ${finding}`));
+  return found;
+}
+
+async function damageOn(disks: readonly string[]): Promise<string[]> {
+  const report = await checkOffline([...disks]);
+  return report.findings
+    .filter((finding) => finding.severity === 'damage')
+    .map((finding) => `${finding.code} ${finding.where}: ${finding.message}`);
+}
+
+async function judgeVolume(
+  volumes: VolumeService,
+  life: VolumeLife,
+  cut: number,
+): Promise<string[]> {
+  const there = volumes.list().some((volume) => volume.name === life.name);
+  if (!there) {
+    const mayBeGone = life.created > cut || life.deleteBegun <= cut;
+    return mayBeGone ? [] : [`volume ${life.name} is gone`];
+  }
+  if (life.createBegun > cut) return [`volume ${life.name} was not created yet`];
+  if (life.deleted <= cut) return [`volume ${life.name} was deleted`];
+  const open = await volumes.open(life.name);
+  try {
+    const shown = await open.plane.read(0, life.model.sizeBytes);
+    return life.model.violations(shown, cut);
+  } finally {
+    await open.close();
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * The power-cut explorer: seeded lives on recorded disks, each cut at many moments in many ways, each state judged.
+ */
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { MiB } from '../../src/base/units.ts';
+import { judge } from './afterlife.ts';
+import { Life } from './life.ts';
+import { Random } from './random.ts';
+import { RecordingPlane } from './recording-plane.ts';
+
+const diskBytes = 8 * MiB;
+const stepsPerLife = 60;
+export const cutsPerLife = 50;
+
+export interface Violation {
+  readonly seed: number;
+  readonly moment: number;
+  readonly cutSeed: number;
+  readonly sentences: readonly string[];
+}
+
+export interface Exploration {
+  states: number;
+  readonly violations: Violation[];
+}
+
+export interface ExploreOptions {
+  readonly firstSeed: number;
+  readonly states: number;
+  /** Only this moment and cut seed: replays one case. */
+  readonly only?: { readonly moment: number; readonly cutSeed: number };
+  readonly onLife?: (exploration: Exploration, seed: number) => void;
+}
+
+/** Explores until `states` states were judged or one was found that breaks a promise. */
+export async function explore(options: ExploreOptions): Promise<Exploration> {
+  const exploration: Exploration = { states: 0, violations: [] };
+  // On tmpfs when there is one: thousands of small pools come and go.
+  const folder = mkdtempSync('/dev/shm/varve-explore-');
+  try {
+    for (let seed = options.firstSeed; exploration.states < options.states; seed++) {
+      await exploreLife(seed, options, exploration, folder);
+      options.onLife?.(exploration, seed);
+      if (exploration.violations.length > 0 || options.only !== undefined) break;
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  return exploration;
+}
+
+async function exploreLife(
+  seed: number,
+  options: ExploreOptions,
+  exploration: Exploration,
+  folder: string,
+): Promise<void> {
+  const random = new Random(seed);
+  const home = join(folder, `life-${seed}`);
+  const disks = Array.from({ length: 1 + random.below(3) }, (_, at) => join(home, `disk${at}`));
+  mkdirSync(home);
+  for (const disk of disks) {
+    writeFileSync(disk, '');
+    truncateSync(disk, diskBytes);
+  }
+  const plane = new RecordingPlane(new Map(disks.map((disk) => [disk, diskBytes])));
+  const life = await Life.begin(plane, random, home, disks);
+  const begun = plane.moment();
+  for (let step = 0; step < stepsPerLife; step++) await life.step();
+  const ended = plane.moment();
+  await life.end();
+
+  for (let cut = 0; cut < cutsPerLife && exploration.states < options.states; cut++) {
+    // The first two ways of each life are the extremes: everything kept, nothing un-synced kept.
+    const cutSeed = options.only?.cutSeed ?? (cut < 10 ? cut % 2 : 2 + random.below(1 << 30));
+    const moment = options.only?.moment ?? begun + random.below(ended - begun);
+    const left = disks.map((_, at) => join(home, `left${at}`));
+    for (const [at, disk] of disks.entries()) {
+      await plane.cut(disk, moment, cutSeed < 2 ? cutSeed : cutSeed + at, left[at] as string);
+    }
+    const sentences = await judge(plane, { moment, disks: left }, life.lives, home);
+    exploration.states += 1;
+    if (sentences.length > 0) exploration.violations.push({ seed, moment, cutSeed, sentences });
+    if (sentences.length > 0 || options.only !== undefined) break;
+  }
+  await plane.dispose();
+  plane.stop();
+  rmSync(home, { recursive: true });
+}
