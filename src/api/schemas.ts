@@ -14,11 +14,10 @@ const Time = Type.String({ format: 'date-time' });
 
 /** A single document: what it is, then its fields. */
 function document<K extends string, P extends TProperties>(kind: K, fields: P) {
-  return Type.Object({
-    api_version: Type.Literal(apiVersion),
-    kind: Type.Literal(kind),
-    ...fields,
-  });
+  return Type.Object(
+    { api_version: Type.Literal(apiVersion), kind: Type.Literal(kind), ...fields },
+    { description: kind },
+  );
 }
 
 /** A page of documents without their envelopes; `next_page_token` is absent on the last one. */

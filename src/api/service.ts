@@ -1,7 +1,7 @@
 /**
  * The composition root: builds every layer in its order, takes them down in the reverse one.
  *
- *   state folder → events, operations → data plane → pools → volumes → exports → REST       ready
+ *   state folder → events → data plane → pools → volumes → exports → operations → REST       ready
  *
  * Guarantees: `start` returns a service that serves, or throws with everything closed again. Stopping refuses
  * changing calls first, then lets operations and exports end before pools are checkpointed; it may be asked for twice.
@@ -21,7 +21,6 @@ import { EventLog } from './event-log.ts';
 import type { ServiceLog } from './logger.ts';
 import { Operations } from './operations.ts';
 import type { ApiServices } from './ports.ts';
-import { buildServer } from './server.ts';
 import { StateDir } from './state-dir.ts';
 
 /** Who may write to the socket is an operator: the folder it is in and its group decide. */
@@ -107,6 +106,8 @@ export class Service {
   }
 
   async #listen(services: ApiServices, socket: string): Promise<void> {
+    // Loaded only now: guests get their disks back before operators get their interface.
+    const { buildServer } = await import('./server.ts');
     const app = await buildServer(services, this.#log);
     this.#closers.push(() => app.close());
     await freeSocketPath(socket);

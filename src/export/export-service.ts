@@ -332,7 +332,7 @@ export class ExportService {
 
   #guard(volume: string): string | null {
     const name = this.nameOfVolume(volume);
-    return name === null ? null : `it is exported as ${name}`;
+    return name === null ? null : `it is exported as ${name} (varve export remove ${name})`;
   }
 
   #entry(name: string): Entry {

@@ -137,7 +137,9 @@ test('an export in use is removed only when asked to disconnect', async () => {
 test('an exported volume is guarded', async () => {
   const service = openService();
   await service.add({ volume: 'gold', name: 'disk' });
-  expect(volumes.guards.map((guard) => guard('gold'))).toEqual(['it is exported as disk']);
+  expect(volumes.guards.map((guard) => guard('gold'))).toEqual([
+    'it is exported as disk (varve export remove disk)',
+  ]);
   expect(volumes.guards.map((guard) => guard('silver'))).toEqual([null]);
 });
 

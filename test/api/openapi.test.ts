@@ -1,0 +1,63 @@
+// Goal: docs/openapi.json is what the service answers, and every route says enough to be used.
+// Method: generate it and compare with the committed file (`npx vitest run test/api/openapi.test.ts -u` rewrites it).
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openApi, type TestApi } from './fakes.ts';
+
+let api: TestApi;
+
+beforeAll(async () => {
+  api = await openApi();
+});
+
+afterAll(() => api.close());
+
+test('the committed document is up to date', async () => {
+  const document = `${JSON.stringify(api.app.swagger(), undefined, 2)}\n`;
+  await expect(document).toMatchFileSnapshot('../../docs/openapi.json');
+});
+
+test('the service answers it', async () => {
+  const response = await api.app.inject('/v1/openapi.json');
+  expect(response.json()).toMatchObject({ openapi: '3.1.0', info: { title: 'varve' } });
+});
+
+test('every route of /v1 has a tag, an answer and problems', () => {
+  const paths = Object.entries(api.app.swagger().paths ?? {});
+  const lacking = paths.flatMap(([path, methods]) =>
+    Object.entries(methods as Record<string, { tags?: string[]; responses: object }>)
+      .filter(([, { tags, responses }]) => {
+        const answers = Object.keys(responses);
+        return !tags?.length || (path.startsWith('/v1') && !answers.includes('4XX'));
+      })
+      .map(([method]) => `${method} ${path}`),
+  );
+  expect(lacking).toEqual([]);
+});
+
+test('no document names an address that is not served', () => {
+  const paths = Object.keys(api.app.swagger().paths ?? {}).sort();
+  expect(paths).toEqual([
+    '/livez',
+    '/metrics',
+    '/readyz',
+    '/v1/clients',
+    '/v1/disks',
+    '/v1/disks/{disk}',
+    '/v1/events',
+    '/v1/exports',
+    '/v1/exports/{name}',
+    '/v1/exports/{name}/attach',
+    '/v1/operations',
+    '/v1/operations/{id}',
+    '/v1/operations/{id}/actions/cancel',
+    '/v1/pools',
+    '/v1/pools/actions/import',
+    '/v1/pools/{name}',
+    '/v1/pools/{name}/actions/check',
+    '/v1/pools/{name}/actions/export',
+    '/v1/status',
+    '/v1/volumes',
+    '/v1/volumes/{name}',
+    '/v1/volumes/{name}/map',
+  ]);
+});
