@@ -105,7 +105,8 @@ export class PoolState {
 
   /** @throws StorageError pool/damaged the operations name clusters that do not exist, or keys that are no records */
   applyBatch(ops: readonly BatchOp[], at: Applied): void {
-    for (const op of ops) this.#applyOp(op, at.sequence);
+    const layer = ops.find((op) => op.op === 'delete-leaves')?.layer;
+    for (const op of ops) this.#applyOp(op, at.sequence, layer);
     this.#applied = at;
   }
 
@@ -133,7 +134,8 @@ export class PoolState {
     return { generation: this.overlay.freeze(), trailer, applied: this.#applied };
   }
 
-  #applyOp(op: BatchOp, sequence: number): void {
+  /** `layer`: whose leaves the batch deletes, and so whose clusters it releases. */
+  #applyOp(op: BatchOp, sequence: number, layer: number | undefined): void {
     switch (op.op) {
       case 'put':
         this.#put(op.key, op.value);
@@ -142,7 +144,10 @@ export class PoolState {
         this.#delete(op.key);
         return;
       case 'release':
-        forEachCluster(op, (disk, cluster) => this.#release(disk, cluster, sequence));
+        forEachCluster(op, (disk, cluster) => {
+          const released = this.#release(disk, cluster, sequence);
+          if (released && layer !== undefined) this.#count(layer, -1);
+        });
         return;
       case 'acquire':
         forEachCluster(op, (disk, cluster) => this.allocator.use(disk, cluster));
