@@ -37,6 +37,8 @@ export class Allocator {
   readonly #reserveClusters: (totalClusters: number) => number;
   /** Released, in the order of their records. */
   #released: Released[] = [];
+  /** Released and not free yet, by disk. */
+  readonly #returning = new Map<number, number>();
   #granted = 0;
 
   /** @param reserveClusters how many clusters a journal disk keeps for checkpoints of a pool of that many */
@@ -73,8 +75,13 @@ export class Allocator {
     return this.disks.reduce((sum, disk) => sum + disk.usableCount, 0);
   }
 
+  /** Clusters of layers, and those on their way back from them: nobody can have these yet. */
   get usedCount(): number {
-    return this.disks.reduce((sum, disk) => sum + disk.usedCount, 0);
+    return this.disks.reduce((sum, disk) => sum + this.usedCountOn(disk.spec.number), 0);
+  }
+
+  usedCountOn(number: number): number {
+    return this.disk(number).usedCount + (this.#returning.get(number) ?? 0);
   }
 
   /** Clusters held by checkpoints. */
@@ -117,6 +124,7 @@ export class Allocator {
   release(disk: number, cluster: number, sequence: number): boolean {
     if (!this.#usable(disk, cluster).unuse(cluster, 'held')) return false;
     this.#released.push({ sequence, disk, cluster });
+    this.#returning.set(disk, (this.#returning.get(disk) ?? 0) + 1);
     return true;
   }
 
@@ -132,11 +140,12 @@ export class Allocator {
     return coalesce(this.#released.splice(0, count));
   }
 
-  /** Held clusters become free. */
+  /** What `takeReleased` gave becomes free. */
   free(runs: readonly ClusterRun[]): void {
     for (const run of runs) {
       const disk = this.disk(run.disk);
       for (let at = 0; at < run.count; at++) disk.unhold(run.firstCluster + at);
+      this.#returning.set(run.disk, (this.#returning.get(run.disk) ?? 0) - run.count);
     }
   }
 

@@ -62,7 +62,9 @@ export function describeDisk(
   const space = pool.allocator.disk(label.diskNumber);
   const capacityBytes = space.usableCount * label.clusterBytes;
   const usedBytes =
-    (space.usedCount + pool.allocator.checkpointCountOn(label.diskNumber)) * label.clusterBytes;
+    (pool.allocator.usedCountOn(label.diskNumber) +
+      pool.allocator.checkpointCountOn(label.diskNumber)) *
+    label.clusterBytes;
   return {
     uuid: label.diskUuid,
     number: label.diskNumber,

@@ -1,0 +1,101 @@
+/**
+ * A state folder, backing files and the real data plane for tests of pools and volumes.
+ *
+ * `restart` closes everything and opens it again as a new service would; `close` removes the folder.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Clock, systemClock } from '../../src/base/clock.ts';
+import type { Log } from '../../src/base/log.ts';
+import { DataPlane } from '../../src/dataplane/data-plane.ts';
+import { Pools } from '../../src/pool/pools.ts';
+import type { EventInput } from '../../src/pool/types.ts';
+import { VolumeService } from '../../src/volume/volume-service.ts';
+
+export const quietLog: Log = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** Time that stands still until a test moves it; `every` fires as it passes. */
+export class ManualClock implements Clock {
+  #nowMs = Date.parse('2026-01-01T00:00:00Z');
+  readonly #timers = new Set<{ everyMs: number; nextMs: number; work: () => void }>();
+
+  nowMs(): number {
+    return this.#nowMs;
+  }
+
+  every(everyMs: number, work: () => void): () => void {
+    const timer = { everyMs, nextMs: this.#nowMs + everyMs, work };
+    this.#timers.add(timer);
+    return () => this.#timers.delete(timer);
+  }
+
+  advance(ms: number): void {
+    this.#nowMs += ms;
+    for (const timer of this.#timers) {
+      while (timer.nextMs <= this.#nowMs) {
+        timer.nextMs += timer.everyMs;
+        timer.work();
+      }
+    }
+  }
+}
+
+export class Fixture {
+  readonly events: EventInput[] = [];
+  pools!: Pools;
+  volumes!: VolumeService;
+
+  private constructor(
+    readonly folder: string,
+    readonly dataPlane: DataPlane,
+    readonly clock: Clock,
+  ) {}
+
+  static async open(clock: Clock = systemClock): Promise<Fixture> {
+    const folder = await mkdtemp(join(tmpdir(), 'varve-pool-'));
+    const fixture = new Fixture(folder, new DataPlane({ loops: 2 }), clock);
+    await fixture.start();
+    return fixture;
+  }
+
+  /** A path inside the folder. */
+  path(name: string): string {
+    return join(this.folder, name);
+  }
+
+  get stateDir(): string {
+    return this.path('state');
+  }
+
+  /** Opens the pools of a state folder as a service would. */
+  async openPools(stateDir = this.stateDir): Promise<Pools> {
+    const { dataPlane, clock } = this;
+    const emit = (event: EventInput) => this.events.push(event);
+    const options = { flushWindowMs: 1000 };
+    return Pools.open({ stateDir, dataPlane, clock, log: quietLog, emit, options });
+  }
+
+  async start(): Promise<void> {
+    this.pools = await this.openPools();
+    const emit = (event: EventInput) => this.events.push(event);
+    this.volumes = new VolumeService({ pools: this.pools, clock: this.clock, emit });
+  }
+
+  async restart(whileDown: () => Promise<void> = async () => {}): Promise<void> {
+    await this.pools.close();
+    await whileDown();
+    await this.start();
+  }
+
+  async close(): Promise<void> {
+    await this.pools.close();
+    this.dataPlane.stop();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Resolves when the condition holds; looks again whenever the event loop has had its turn. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
+}
