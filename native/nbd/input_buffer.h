@@ -42,8 +42,9 @@ class InputBuffer {
   // `bytes` were received into Room().
   void Commit(size_t bytes) { end_ += bytes; }
 
-  // bytes fit.
+  // bytes fit. An empty span may have no address, which memcpy may not be given.
   void Append(std::span<const std::byte> bytes) {
+    if (bytes.empty()) return;
     std::memcpy(Room().data(), bytes.data(), bytes.size());
     Commit(bytes.size());
   }
