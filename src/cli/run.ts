@@ -6,7 +6,6 @@ import { type CommandError, errorText, exitUsage, toCommandError, usageError } f
 import { buildProgram } from './program.ts';
 
 export async function run(argv: readonly string[]): Promise<number> {
-  endWithReader();
   try {
     await buildProgram().parseAsync([...argv], { from: 'user' });
     return 0;
@@ -37,12 +36,4 @@ function grammarError(error: CommanderError): CommandError {
     ...actions,
     'varve help, or --help behind a command',
   ]);
-}
-
-/** `varve … | head` is no error. */
-function endWithReader(): void {
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
-    throw error;
-  });
 }
