@@ -185,7 +185,7 @@ export class Allocator {
   /** The clusters of a checkpoint found on the disk at open. */
   adoptCheckpoint(number: number, clusters: readonly number[]): void {
     const disk = this.disk(number);
-    for (const cluster of clusters) disk.hold(cluster);
+    for (const cluster of clusters) disk.adopt(cluster);
     this.#checkpointHeld.set(number, this.checkpointCountOn(number) + clusters.length);
   }
 

@@ -91,8 +91,18 @@ export class DiskSpace {
     this.#usedCount -= 1;
     this.#dirty(cluster);
     if (then === 'held') setBit(this.held, cluster);
-    else this.#free += 1;
+    // A checkpoint may have taken the cluster already, see adopt.
+    else if (!getBit(this.held, cluster)) this.#free += 1;
     return true;
+  }
+
+  /**
+   * Holds a cluster of a checkpoint found at open. The checkpoint's own bitmap may still call it used: it was released after the
+   * state that the checkpoint reflects, and before its chain was written. The journal's tail brings the release.
+   */
+  adopt(cluster: number): void {
+    if (!getBit(this.used, cluster)) this.#free -= 1;
+    setBit(this.held, cluster);
   }
 
   hold(cluster: number): void {
