@@ -5,6 +5,7 @@
  * has the rest); no stack trace leaves the process.
  */
 import { type ErrorCode, errorCodes, StorageError } from '../base/errors.ts';
+import { DataPlaneError } from '../dataplane/data-plane.ts';
 import type { ProblemDocument } from './schemas.ts';
 
 export const problemType = 'application/problem+json';
@@ -24,6 +25,9 @@ const frameworkCodes: Readonly<Record<string, ErrorCode>> = {
 /** The storage error behind anything thrown; `service/internal` for what no request may cause. */
 export function toStorageError(thrown: unknown): StorageError {
   if (thrown instanceof StorageError) return thrown;
+  if (thrown instanceof DataPlaneError) {
+    return new StorageError('disk/io', thrown.message, { cause: thrown });
+  }
   const code = frameworkCodes[(thrown as { code?: string } | null)?.code ?? ''];
   if (code !== undefined) return new StorageError(code, (thrown as Error).message);
   return new StorageError('service/internal', 'the service met a fault of its own', {

@@ -9,6 +9,7 @@
 import { chmod, mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { systemClock } from '../base/clock.ts';
+import { StorageError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { DataPlane } from '../dataplane/data-plane.ts';
 import { ExportService } from '../export/export-service.ts';
@@ -79,7 +80,7 @@ export class Service {
     const events = this.#opened(new EventLog(clock, log, eventsPath), (opened) => opened.close());
     const emit: EmitEvent = (event) => events.emit(event);
 
-    const dataPlane = this.#opened(new DataPlane(config), (opened) => opened.stop());
+    const dataPlane = this.#opened(startDataPlane(config), (opened) => opened.stop());
     const pools = this.#opened(
       await Pools.open({ stateDir: state.path, dataPlane, clock, log, emit, options: config }),
       (opened) => opened.close(),
@@ -150,4 +151,17 @@ export class Service {
 
 async function makeSocketFolder(socket: string): Promise<void> {
   await mkdir(dirname(socket), { recursive: true, mode: 0o750 });
+}
+
+/** @throws StorageError service/config the addon is not built, or its backend cannot be had */
+function startDataPlane(config: Config): DataPlane {
+  try {
+    return new DataPlane(config);
+  } catch (cause) {
+    const reason = cause instanceof Error ? (cause.message.split('\n')[0] ?? '') : String(cause);
+    throw new StorageError('service/config', `the data plane cannot start: ${reason}`, {
+      cause,
+      actions: ['varve doctor', 'npm run build'],
+    });
+  }
 }

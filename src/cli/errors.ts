@@ -10,6 +10,7 @@ import { errorCodes, StorageError } from '../base/errors.ts';
 
 export const exitFailed = 1;
 export const exitUsage = 2;
+export const exitNotFound = 3;
 export const exitDamage = 7;
 export const exitInterrupted = 130;
 

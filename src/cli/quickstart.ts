@@ -7,6 +7,7 @@ import { resolve } from 'node:path';
 import type { AttachmentDocument } from '../api/schemas.ts';
 import { GiB } from '../base/units.ts';
 import { Client } from './client.ts';
+import { CommandError, exitNotFound } from './errors.ts';
 import { shellLine } from './shell.ts';
 
 const launcher = resolve(import.meta.dirname, '../../tools/varve');
@@ -27,11 +28,20 @@ export async function quickstart(folder: string): Promise<void> {
 
 async function prepare(client: Client, state: string): Promise<AttachmentDocument> {
   const disks = diskNames.map((name) => `file:${state}/${name}?size=${diskSize}`);
-  await client.call('/v1/pools/default', { method: 'PUT', body: { disks } });
-  const volume = { size_bytes: volumeBytes, pool: 'default' };
-  await client.call('/v1/volumes/disk1', { method: 'PUT', body: volume });
-  await client.call('/v1/exports/disk1', { method: 'PUT', body: { volume: 'disk1' } });
+  await ensure(client, '/v1/pools/default', { disks });
+  await ensure(client, '/v1/volumes/disk1', { size_bytes: volumeBytes, pool: 'default' });
+  await ensure(client, '/v1/exports/disk1', { volume: 'disk1' });
   return client.get<AttachmentDocument>('/v1/exports/disk1/attach');
+}
+
+/** What is there is left as it is: a pool may have got more disks since, a volume may have grown. */
+async function ensure(client: Client, address: string, body: object): Promise<void> {
+  try {
+    await client.get(address);
+  } catch (error) {
+    if (!(error instanceof CommandError) || error.exit !== exitNotFound) throw error;
+    await client.call(address, { method: 'PUT', body });
+  }
 }
 
 function welcome(attachment: AttachmentDocument, socket: string): string {

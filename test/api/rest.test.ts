@@ -1,6 +1,7 @@
 // Goal: REST is what cli.md says: idempotent PUT, dry runs, tags, keys, pages, problems.
 // Method: requests injected into the real server over in-memory services.
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { DataPlaneError } from '../../src/dataplane/data-plane.ts';
 import { openApi, type TestApi } from './fakes.ts';
 
 let api: TestApi;
@@ -194,6 +195,16 @@ test('a bug tells the caller nothing of itself', async () => {
   const answer = await get('/v1/pools');
   expect(answer.body).toMatchObject({ status: 500, code: 'service/internal' });
   expect(JSON.stringify(answer.body)).not.toContain('secret');
+});
+
+test('an error of the operating system is told', async () => {
+  api.pools.list = () => {
+    throw new DataPlaneError(5, 'read of /d: EIO');
+  };
+  expect((await get('/v1/pools')).body).toMatchObject({
+    code: 'disk/io',
+    detail: 'read of /d: EIO',
+  });
 });
 
 test('a volume map comes in pages without gaps', async () => {
