@@ -31,6 +31,8 @@ export class DiskSpace {
   readonly held: Uint32Array;
   readonly #dirtyChunks = new Set<number>();
   #free: number;
+  /** Clusters of the checkpoint found at open. */
+  readonly #adopted = new Set<number>();
   #usedCount = 0;
   /** Where the next run is looked for first, and the next cluster of a checkpoint. */
   #cursor: number;
@@ -71,11 +73,12 @@ export class DiskSpace {
   }
 
   /** A layer owns the cluster. @returns 'repeated' when one did already; else where it came from */
-  use(cluster: number): 'held' | 'free' | 'repeated' {
+  use(cluster: number): 'held' | 'free' | 'adopted' | 'repeated' {
     if (getBit(this.used, cluster)) return 'repeated';
     setBit(this.used, cluster);
     this.#usedCount += 1;
     this.#dirty(cluster);
+    if (this.#adopted.has(cluster)) return 'adopted';
     if (getBit(this.held, cluster)) {
       clearBit(this.held, cluster);
       return 'held';
@@ -97,12 +100,13 @@ export class DiskSpace {
   }
 
   /**
-   * Holds a cluster of a checkpoint found at open. The checkpoint's own bitmap may still call it used: it was released after the
-   * state that the checkpoint reflects, and before its chain was written. The journal's tail brings the release.
+   * Holds a cluster of a checkpoint found at open, whatever the journal's tail says of it: between the state that the checkpoint
+   * reflects and the writing of its chain, layers may have owned and released it. The tail ends with its release.
    */
   adopt(cluster: number): void {
     if (!getBit(this.used, cluster)) this.#free -= 1;
     setBit(this.held, cluster);
+    this.#adopted.add(cluster);
   }
 
   hold(cluster: number): void {
@@ -114,6 +118,7 @@ export class DiskSpace {
   unhold(cluster: number): void {
     invariant(getBit(this.held, cluster), `cluster ${cluster} is held`);
     clearBit(this.held, cluster);
+    this.#adopted.delete(cluster);
     this.#free += 1;
   }
 
