@@ -47,7 +47,8 @@ void Session::JoinFence(FenceHold hold) {
   // Requests may still lie unread in the stream. All of them end before the newcomer's writes begin, which
   // must not wait for a client that no longer reads its replies.
   holds_to_end_.push_back(std::move(hold));
-  parts_.loop.SetTimer(&stall_timer_, kStallMax);
+  // Between its end and its destruction a session arms nothing that could outlive it.
+  if (phase_ != Phase::kEnded) parts_.loop.SetTimer(&stall_timer_, kStallMax);
 }
 
 void Session::Drain(const char* reason) { LeaveOpen(Phase::kDraining, reason); }

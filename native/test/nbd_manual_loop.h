@@ -35,6 +35,8 @@ class ManualLoop final : public EventLoop {
     }
   }
 
+  size_t armed_timers() const { return timers_.size(); }
+
   void Post(std::function<void()> work) override { posted_.push_back(std::move(work)); }
   void Defer(Completion* work) override { deferred_.push_back(work); }
   void Complete(Completion* done, Status status) override {

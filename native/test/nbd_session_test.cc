@@ -513,6 +513,21 @@ TEST(SessionFence, WaitsForTheEndOfAClientThatHungUp) {
   EXPECT_TRUE(open);
 }
 
+TEST(SessionFence, EndedSessionKeepsTheHoldAndArmsNothing) {
+  Surroundings around;
+  bool open = false;
+  {
+    Client older(around, Framing::kSimple);
+    older.transport->EndInput();
+    around.loop.RunAll();
+    EXPECT_EQ(older.host.ended, 1);
+    older.session->JoinFence(std::make_shared<Fence>([&] { open = true; }));
+    EXPECT_FALSE(open);
+  }
+  EXPECT_TRUE(open);
+  EXPECT_EQ(around.loop.armed_timers(), 0u) << "a timer would outlive its session";
+}
+
 TEST(SessionFence, WritesHeldByAClosedFenceAreNotAppliedAfterTheConnectionBroke) {
   Surroundings around;
   Client client(around, Framing::kSimple, kAllFlags, SIZE_MAX, true);
