@@ -91,7 +91,7 @@ export class Service {
         dataPlane,
         volumes,
         emit,
-        pools: () => pools.list().map((pool) => pools.get(pool.name)),
+        pools: () => pools.all(),
         now: () => new Date(clock.nowMs()),
         defaultAddress: { kind: 'unix', path: state.file('nbd.sock') },
       }),

@@ -4,7 +4,7 @@
  * They travel with the pool: imported on another host, it serves the same exports.
  */
 import type { BatchOp } from '../pool/format/batch.ts';
-import { deleteRecord, putRecord } from '../pool/pool.ts';
+import { deleteRecord, putRecord } from '../pool/pool-records.ts';
 import type { PoolInfo } from '../pool/types.ts';
 import type { ExportRecord } from './types.ts';
 

@@ -5,6 +5,7 @@ import {
   existsSync,
   mkdtempSync,
   openSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -222,6 +223,33 @@ test('a restart serves the same under the same URIs', async () => {
   expect(await client.read(4096, 8192)).toEqual(Buffer.alloc(8192, 7));
   client.close();
   await allClientsGone();
+});
+
+test('a stop closes connected clients, and what they wrote is there afterwards', async () => {
+  const client = await NbdClient.connect(`${state}/nbd.sock`, 'gold');
+  await client.write(0, Buffer.alloc(4096, 9));
+  await service.stop();
+  await expect(client.read(0, 4096)).rejects.toThrow();
+  service = await start();
+  const again = await NbdClient.connect(`${state}/nbd.sock`, 'gold');
+  expect(await again.read(0, 4096)).toEqual(Buffer.alloc(4096, 9));
+  again.close();
+  await allClientsGone();
+});
+
+test('a pool whose disk is gone does not keep the service from starting, and says so', async () => {
+  await service.stop();
+  renameSync(join(folder, 'b.img'), join(folder, 'b.away'));
+  service = await start();
+  const status = await document('status');
+  expect(status).toMatchObject({ health: 'critical', pools: [{ name: 'main', state: 'failed' }] });
+  expect(await document('pool', 'show', 'main')).toMatchObject({ state: 'failed' });
+  expect((await varve('volume', 'create', 'x', '--size', '1MiB')).exit).not.toBe(0);
+  expect((await document('export', 'list')).items).toEqual([]);
+  await service.stop();
+  renameSync(join(folder, 'b.away'), join(folder, 'b.img'));
+  service = await start();
+  expect(await document('status')).toMatchObject({ health: 'ok', export_count: 1 });
 });
 
 test('sockets are for the group, the folder for the owner', () => {
