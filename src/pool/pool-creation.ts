@@ -22,8 +22,8 @@ import {
 import { encodeRecord, recordKind } from './format/journal-record.ts';
 import type { Label } from './format/label.ts';
 import { writeRing } from './journal-replay.ts';
-import { diskRecordOp, putRecord } from './pool.ts';
 import { describePool } from './pool-info.ts';
+import { diskRecordOp, putRecord } from './pool-records.ts';
 import type { PoolInfo } from './types.ts';
 
 export interface NewPool {

@@ -20,21 +20,23 @@ import type {
 } from '../dataplane/data-plane.ts';
 import type { Checkpointer } from './checkpoint.ts';
 import type { DiskSet, PoolDisk } from './disk-set.ts';
-import { type BatchOp, encodeBatch } from './format/batch.ts';
+import type { BatchOp } from './format/batch.ts';
 import { uuidBytes } from './format/bytes.ts';
-import { recordKey } from './format/index-keys.ts';
 import type { Label } from './format/label.ts';
 import { Grants } from './grants.ts';
+import { JournalFeed } from './journal-feed.ts';
 import { recordPayloadLimit } from './journal-replay.ts';
 import { beat, heartbeatIntervalMs } from './lease.ts';
 import type { PoolFolder } from './lineage.ts';
 import { Maintenance } from './maintenance.ts';
 import { OpenVolumes, type VolumeToOpen } from './open-volumes.ts';
+import { messageOf, PoolHealth } from './pool-health.ts';
 import type { PoolIndex } from './pool-index.ts';
 import { describeDisk, describePool, type PoolDescription } from './pool-info.ts';
-import { encodeJson, type PoolState } from './pool-state.ts';
+import { diskRecordName, diskRecordOp, type PoolRecord } from './pool-records.ts';
+import type { PoolState } from './pool-state.ts';
 import type { RecoveredPool } from './recovery.ts';
-import type { DiskInfo, EmitEvent, PoolInfo, PoolWarning } from './types.ts';
+import type { DiskInfo, EmitEvent, PoolInfo } from './types.ts';
 
 export interface PoolServices {
   readonly dataPlane: DataPlane;
@@ -42,28 +44,6 @@ export interface PoolServices {
   readonly log: Log;
   readonly emit: EmitEvent;
   readonly flushWindowMs: number;
-}
-
-/** `R pool`. */
-export interface PoolRecord {
-  readonly createdAt: string;
-}
-
-/** `R disk/<number>`. */
-export interface DiskRecord {
-  readonly number: number;
-  readonly uuid: string;
-  /** Where it was when it was added: helps to find it, nothing more. */
-  readonly uri: string;
-}
-
-/** The put of a record. */
-export function putRecord(name: string, value: unknown): BatchOp {
-  return { op: 'put', key: recordKey(name), value: encodeJson(value) };
-}
-
-export function deleteRecord(name: string): BatchOp {
-  return { op: 'delete', key: recordKey(name) };
 }
 
 export class Pool {
@@ -74,16 +54,14 @@ export class Pool {
   readonly #checkpointer: Checkpointer;
   readonly #state: PoolState;
   readonly #epoch: number;
-  readonly #warnings = new Map<string, PoolWarning>();
-  /** Batches on their way, in the order in which they become durable. */
-  readonly #committing: (readonly BatchOp[])[] = [];
+  readonly #health: PoolHealth;
+  readonly #feed: JournalFeed;
   #plane!: PoolPlane;
   #grants!: Grants;
   #maintenance!: Maintenance;
   #volumes!: OpenVolumes;
   #stopHeartbeat: () => void = () => {};
   #beating: Promise<void> = Promise.resolve();
-  #failure: string | undefined;
   #closing: Promise<void> | undefined;
   #planeOpen = false;
 
@@ -95,6 +73,9 @@ export class Pool {
     this.#checkpointer = recovered.checkpointer;
     this.#state = recovered.index.state;
     this.#epoch = recovered.lineage.epoch;
+    this.#health = new PoolHealth(this.name, services.emit, () => this.#stopHeartbeat());
+    const payloadBytesMax = this.batchBytesMax;
+    this.#feed = new JournalFeed(this.#state, { epoch: this.#epoch, payloadBytesMax });
   }
 
   /** Hands a recovered pool to the data plane. @throws StorageError disk/io; everything is closed then */
@@ -104,7 +85,7 @@ export class Pool {
       await pool.#start(recovered);
       return pool;
     } catch (error) {
-      pool.#fail(messageOf(error));
+      pool.#health.fail(messageOf(error));
       await pool.close();
       throw error;
     }
@@ -173,13 +154,10 @@ export class Pool {
    */
   async commit(ops: readonly BatchOp[]): Promise<number> {
     this.expectOnline();
-    const payload = encodeBatch(ops);
-    invariant(payload.length <= this.batchBytesMax, 'a batch fits a quarter of the ring');
-    this.#committing.push(ops);
     try {
-      return await this.#plane.append('batch', payload);
+      return await this.#feed.append(this.#plane, ops);
     } catch (cause) {
-      throw this.#failedError(cause);
+      throw this.#health.failedError(cause);
     }
   }
 
@@ -208,7 +186,7 @@ export class Pool {
     try {
       await this.#plane.flush();
     } catch (cause) {
-      throw this.#failedError(cause);
+      throw this.#health.failedError(cause);
     }
   }
 
@@ -249,7 +227,7 @@ export class Pool {
 
   /** @throws StorageError pool/failed */
   expectOnline(): void {
-    if (this.#failure !== undefined) throw this.#failedError(undefined);
+    if (this.#health.failure !== undefined) throw this.#health.failedError();
     if (this.#closing !== undefined) {
       throw new StorageError('service/stopping', `pool ${this.name} is being closed`);
     }
@@ -302,7 +280,7 @@ export class Pool {
 
   /** A failed pool's labels stay as they are: they name what was last known to be whole. */
   async #sayGoodbye(letGo: boolean): Promise<void> {
-    if (this.#failure !== undefined) return;
+    if (this.#health.failure !== undefined) return;
     try {
       if (this.#hasUncheckpointed) await this.#checkpointer.take();
       await this.#disks.writeLabels(() => ({ heartbeatMs: 0, ...(letGo ? { owner: null } : {}) }));
@@ -375,82 +353,53 @@ export class Pool {
       grantLow: (clusters) => this.#grants.replenish(clusters),
       journalFull: () => this.#maintenance.checkpoint(),
       diskError: (disk, _errno, message) => this.#diskError(disk, message),
-      failed: (_errno, message) => this.#fail(message),
+      failed: (_errno, message) => this.#health.fail(message),
     };
   }
 
   #durable(event: DurableEvent): void {
-    const { sequence, head: position } = event;
-    const before = this.#state.applied;
     try {
-      if (event.deltas !== undefined) {
-        const at = { ...before, epoch: this.#epoch, serial: event.serial, sequence, position };
-        this.#state.applyDeltas(event.deltas, at);
-      } else {
-        const ops = this.#committing.shift();
-        invariant(ops !== undefined, 'a durable batch was committed here');
-        this.#state.applyBatch(ops, { ...before, sequence, position });
-      }
+      this.#feed.apply(event);
+      this.#maintenance.recordApplied();
     } catch (error) {
-      this.#fail(`record ${sequence} cannot be applied: ${messageOf(error)}`);
-      return;
+      this.#health.fail(`record ${event.sequence} cannot be applied: ${messageOf(error)}`);
     }
-    this.#maintenance.recordApplied();
   }
 
   #tailMoved(position: number): void {
-    this.#warnings.delete('pool/checkpoint');
+    this.#health.clear('pool/checkpoint');
     if (this.#planeOpen) this.#plane.trim(position);
   }
 
   #maintenanceFailed(work: 'fold' | 'checkpoint', error: unknown): void {
     const message = `${work} of pool ${this.name} failed: ${messageOf(error)}`;
     this.#services.log.error({ pool: this.name, error }, message);
-    if (error instanceof StorageError && error.code === 'disk/io') this.#fail(message);
+    const action = 'add space or delete volumes: with a full journal no new space can be written';
+    if (error instanceof StorageError && error.code === 'disk/io') this.#health.fail(message);
     else if (work === 'fold') this.#indexDamaged(error);
-    else
-      this.#warnings.set('pool/checkpoint', {
-        level: 'critical',
-        code: 'pool/checkpoint',
-        message,
-        actions: [
-          'add space or delete volumes; new space cannot be written once the journal is full',
-        ],
-      });
+    else this.#health.warn('pool/checkpoint', message, action);
   }
 
   /** The index is only a copy: what it cannot answer fails, the next opening builds a new one. */
   #indexDamaged(error: unknown): void {
-    if (this.#warnings.has('pool/index')) return;
     const message = `the index of pool ${this.name} is damaged: ${messageOf(error)}`;
-    this.#warnings.set('pool/index', {
-      level: 'critical',
-      code: 'pool/index',
-      message,
-      actions: ['restart the service: it builds a new index from the disks'],
-    });
-    this.#tell('error', 'pool/index-damaged', message);
+    const action = 'restart the service: it builds a new index from the disks';
+    if (!this.#health.warn('pool/index', message, action)) return;
+    this.#health.tell('error', 'pool/index-damaged', message);
     void this.#folder.condemnIndex();
   }
 
   #diskError(number: number, message: string): void {
     const uri = this.#disks.byNumber(number)?.location.uri ?? `number ${number}`;
-    this.#tell('error', 'disk/error', `disk ${uri}: ${message}`);
-  }
-
-  #fail(message: string): void {
-    if (this.#failure !== undefined) return;
-    this.#failure = message;
-    this.#stopHeartbeat();
-    this.#tell('error', 'pool/failed', `pool ${this.name} stopped: ${message}`);
+    this.#health.tell('error', 'disk/error', `disk ${uri}: ${message}`);
   }
 
   async #beat(): Promise<void> {
-    if (this.#failure !== undefined) return;
+    if (this.#health.failure !== undefined) return;
     try {
       await beat(this.#disks, this.#epoch, this.#services.clock);
     } catch (error) {
-      this.#fail(messageOf(error));
+      this.#health.fail(messageOf(error));
     }
   }
 
@@ -466,21 +415,12 @@ export class Pool {
     const isNew = this.#epoch === 1;
     if (rebuilt !== undefined && !isNew) {
       const message = `the index of pool ${this.name} was built from its disks: ${rebuilt}`;
-      this.#tell('warning', 'pool/index-rebuilt', message);
+      this.#health.tell('warning', 'pool/index-rebuilt', message);
     }
     if (recoveredDeltas > 0) {
       const message = `${recoveredDeltas} changes of a killed service were recovered`;
-      this.#tell('info', 'pool/recovered', message);
+      this.#health.tell('info', 'pool/recovered', message);
     }
-  }
-
-  #tell(level: 'info' | 'warning' | 'error', kind: string, message: string): void {
-    this.#services.emit({ kind, level, subject: this.name, message });
-  }
-
-  #failedError(cause: unknown): StorageError {
-    const why = this.#failure ?? messageOf(cause);
-    return new StorageError('pool/failed', `pool ${this.name} stopped: ${why}`, { cause });
   }
 
   #description(): PoolDescription {
@@ -490,8 +430,8 @@ export class Pool {
       promisedBytes: this.#promisedBytes(),
       journalUsedBytes: this.#state.applied.position - this.#label.tailPosition,
       createdAt: this.record<PoolRecord>('pool')?.createdAt ?? '',
-      failure: this.#failure,
-      warnings: [...this.#warnings.values()],
+      failure: this.#health.failure,
+      warnings: this.#health.warnings,
     };
   }
 
@@ -514,18 +454,4 @@ export class Pool {
     invariant(disk !== undefined, 'a pool has a journal');
     return disk.label.journalBytes;
   }
-}
-
-function diskRecordName(number: number): string {
-  return `disk/${number}`;
-}
-
-export function diskRecordOp({ label, location }: Pick<PoolDisk, 'label' | 'location'>): BatchOp {
-  const { diskNumber: number, diskUuid: uuid } = label;
-  const record: DiskRecord = { number, uuid, uri: location.uri };
-  return putRecord(diskRecordName(number), record);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -152,9 +152,20 @@ export class Pools {
     });
   }
 
-  /** Lets go of a pool cleanly, so that any host may import it. @throws StorageError pool/not-found, disk/io */
+  /**
+   * Lets go of a pool cleanly, so that any host may import it; one that could not be opened is forgotten.
+   *
+   * @throws StorageError pool/not-found, export/busy, disk/io
+   */
   export(name: string, options: { readonly dryRun?: boolean } = {}): Promise<void> {
     return this.#changing.run(async () => {
+      const unopened = this.#unopened.get(name);
+      if (unopened !== undefined) {
+        if (options.dryRun) return;
+        await this.#forget(unopened.entry.uuid);
+        this.#unopened.delete(name);
+        return;
+      }
       const pool = this.get(name);
       if (options.dryRun) return;
       await this.#letGo(pool);
@@ -289,8 +300,12 @@ export class Pools {
 
   async #letGo(pool: Pool): Promise<void> {
     await this.#close(pool, true);
-    await this.#list.remove(pool.uuid);
-    const folder = await this.#list.folderOf(pool.uuid);
+    await this.#forget(pool.uuid);
+  }
+
+  async #forget(uuid: string): Promise<void> {
+    await this.#list.remove(uuid);
+    const folder = await this.#list.folderOf(uuid);
     await folder.remove();
   }
 

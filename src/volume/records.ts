@@ -4,7 +4,8 @@
  *   volume/<id>   VolumeRecord      layer/<id>   LayerRecord      counters   the next ids; none is ever used twice
  */
 import type { BatchOp } from '../pool/format/batch.ts';
-import { deleteRecord, type Pool, putRecord } from '../pool/pool.ts';
+import type { Pool } from '../pool/pool.ts';
+import { deleteRecord, putRecord } from '../pool/pool-records.ts';
 import type { VolumeRecord } from './types.ts';
 
 /** As stored under `R layer/<id>`. */

@@ -1,0 +1,41 @@
+/**
+ * The pool's own records in its index, and how records get into batches.
+ *
+ *   pool          PoolRecord        disk/<number>   DiskRecord
+ */
+import type { PoolDisk } from './disk-set.ts';
+import type { BatchOp } from './format/batch.ts';
+import { recordKey } from './format/index-keys.ts';
+import { encodeJson } from './pool-state.ts';
+
+/** `R pool`. */
+export interface PoolRecord {
+  readonly createdAt: string;
+}
+
+/** `R disk/<number>`. */
+export interface DiskRecord {
+  readonly number: number;
+  readonly uuid: string;
+  /** Where it was when it was added: helps to find it, nothing more. */
+  readonly uri: string;
+}
+
+/** The put of a record. */
+export function putRecord(name: string, value: unknown): BatchOp {
+  return { op: 'put', key: recordKey(name), value: encodeJson(value) };
+}
+
+export function deleteRecord(name: string): BatchOp {
+  return { op: 'delete', key: recordKey(name) };
+}
+
+export function diskRecordName(number: number): string {
+  return `disk/${number}`;
+}
+
+export function diskRecordOp({ label, location }: Pick<PoolDisk, 'label' | 'location'>): BatchOp {
+  const { diskNumber: number, diskUuid: uuid } = label;
+  const record: DiskRecord = { number, uuid, uri: location.uri };
+  return putRecord(diskRecordName(number), record);
+}
