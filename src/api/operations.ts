@@ -5,7 +5,7 @@
  *
  * Guarantees: every change of state is in STATE/operations.jsonl before it is told; ids grow and are never
  * reused; the newest `operationsKept` are remembered. What ran when the process died is `failed` after the
- * restart and says so: the work it had done stays done, and asking again goes on from there.
+ * restart and says so; what it had done by then stays.
  */
 import type { Clock } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
@@ -196,7 +196,7 @@ export function isEnded(item: Pick<OperationItem, 'state'>): boolean {
 
 function interrupted(): StorageError {
   return new StorageError('service/stopping', 'interrupted by a restart of the service', {
-    actions: ['run the same command again: it goes on from what is done'],
+    actions: ['look at what it left, then decide whether to repeat it'],
   });
 }
 
