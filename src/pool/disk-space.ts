@@ -206,7 +206,8 @@ export class DiskSpace {
       at = findNext(this, 'taken', first, Math.min(end, first + left));
       if (at - first < Math.min(runClustersMin, left)) continue;
       runs.push({ firstCluster: first, count: at - first });
-      for (let cluster = first; cluster < at; cluster++) this.hold(cluster);
+      for (let cluster = first; cluster < at; cluster++) setBit(this.held, cluster);
+      this.#free -= at - first;
       left -= at - first;
       this.#cursor = at === this.spec.clusterCount ? this.spec.firstCluster : at;
     }
