@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { mkdir, open, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { Level } from 'level';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { encodeLabel, type Label, labelOffset, newestLabel } from '../../src/pool/format/label.ts';
 import { Fixture, ManualClock } from './fixture.ts';
@@ -164,6 +165,22 @@ describe('pools', () => {
     await expectPattern(2);
   });
 
+  test('a damaged leaf fails its reads only, and is mended by the next start', async () => {
+    await create('a');
+    await fixture.volumes.create({ name: 'v', sizeBytes: 10 * GiB });
+    await writePattern(6);
+    const { uuid } = fixture.pools.get('gold');
+    await fixture.restart(() => flipLeaf(`${fixture.stateDir}/pools/${uuid}/index`));
+    const volume = await fixture.volumes.open('v');
+    await expect(volume.plane.read(0, 4096)).rejects.toMatchObject({ errno: 5 });
+    expect((await volume.plane.read(7 * 513 * MiB, 1))[0]).toBe(13);
+    await volume.close();
+    expect(fixture.pools.list()[0]?.warnings).toMatchObject([{ code: 'pool/index' }]);
+    await fixture.restart();
+    await expectPattern(6);
+    expect(fixture.pools.list()[0]?.warnings).toEqual([]);
+  });
+
   test('exported, then imported by another host from the disks alone', async () => {
     await create('a', 'b');
     await fixture.volumes.create({ name: 'v', sizeBytes: 10 * GiB });
@@ -272,6 +289,22 @@ async function writeExt4(path: string): Promise<void> {
 async function contentHash(path: string): Promise<string | undefined> {
   const content = await readFile(path).catch(() => undefined);
   return content && createHash('sha256').update(content).digest('hex');
+}
+
+/** Flips a bit of the first leaf that an index stores. */
+async function flipLeaf(indexPath: string): Promise<void> {
+  const db = new Level<Uint8Array, Uint8Array>(indexPath, {
+    keyEncoding: 'view',
+    valueEncoding: 'view',
+  });
+  const [entry] = await db
+    .iterator({ gte: Buffer.from('L'), lt: Buffer.from('M'), limit: 1 })
+    .all();
+  if (entry === undefined) throw new Error('the index has no leaf');
+  const [key, value] = entry;
+  value[3] = (value[3] as number) ^ 1;
+  await db.put(key, value);
+  await db.close();
 }
 
 /** Writes the next label as another host would have. */
