@@ -6,6 +6,7 @@
  * Elsewhere: the label's bytes (format/label.ts), which label is the truth (recovery.ts).
  */
 
+import { setTimeout } from 'node:timers/promises';
 import { StorageError } from '../base/errors.ts';
 import { Mutex } from '../base/mutex.ts';
 import {
@@ -35,28 +36,47 @@ export interface PoolDisk {
 }
 
 /**
+ * The kernel drops the files of a killed process's io_uring, and with them its locks, some time after the process is
+ * gone: a restart right behind a kill must not take the dead for the living.
+ */
+const lockPatienceMs = 2_000;
+const lockRetryMs = 20;
+
+/**
  * Opens and locks a disk.
  *
- * @throws StorageError pool/held another process has it; disk/unusable
+ * @throws StorageError pool/held another process has had it for two seconds; disk/unusable
  */
 export async function openDiskPlane(
-  dataPlane: DataPlane,
+  dataPlane: Pick<DataPlane, 'openDisk'>,
   location: DiskLocation,
 ): Promise<DiskPlane> {
-  try {
-    return await dataPlane.openDisk({ kind: 'file', path: location.path });
-  } catch (cause) {
-    if (cause instanceof DataPlaneError && cause.errno === EWOULDBLOCK) {
-      throw new StorageError('pool/held', `disk ${location.uri} is in use by another process`, {
-        cause,
-        actions: ['stop the other process, then retry'],
-      });
+  const giveUpAt = performance.now() + lockPatienceMs;
+  for (;;) {
+    try {
+      return await dataPlane.openDisk({ kind: 'file', path: location.path });
+    } catch (cause) {
+      if (!isLocked(cause)) throw cannotOpen(location, cause);
+      if (performance.now() > giveUpAt) throw heldByOther(location, cause);
     }
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new StorageError('disk/unusable', `disk ${location.uri} cannot be opened: ${reason}`, {
-      cause,
-    });
+    await setTimeout(lockRetryMs);
   }
+}
+
+function isLocked(error: unknown): boolean {
+  return error instanceof DataPlaneError && error.errno === EWOULDBLOCK;
+}
+
+function heldByOther({ uri }: DiskLocation, cause: unknown): StorageError {
+  return new StorageError('pool/held', `disk ${uri} is in use by another process`, {
+    cause,
+    actions: ['stop the other process, then retry'],
+  });
+}
+
+function cannotOpen({ uri }: DiskLocation, cause: unknown): StorageError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new StorageError('disk/unusable', `disk ${uri} cannot be opened: ${reason}`, { cause });
 }
 
 /**

@@ -56,6 +56,7 @@ describe(`killed service, seed ${seed}`, () => {
 
   async function expectEverything(): Promise<void> {
     await fixture.start();
+    expect(fixture.events.filter(({ level }) => level === 'error')).toEqual([]);
     const volume = await fixture.volumes.open('v');
     for (const [block, serial] of newest) {
       const bytes = await volume.plane.read(block * 4096, 4096);
