@@ -29,7 +29,7 @@ class DiskTable {
   std::vector<unsigned> TakeDirty() {
     std::vector<unsigned> numbers;
     for (unsigned n = 0; n < kDisksMax; n++) {
-      if (rows_[n].dirty.load(std::memory_order_relaxed) && rows_[n].dirty.exchange(false)) numbers.push_back(n);
+      if (rows_[n].dirty.load() && rows_[n].dirty.exchange(false)) numbers.push_back(n);
     }
     return numbers;
   }

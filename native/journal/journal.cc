@@ -69,10 +69,7 @@ void Journal::RequestRound() {
 
 void Journal::StartRound() {
   if (running_) return;  // EndRound looks for more to do
-  if (failed()) {
-    AnswerWaiters(UINT64_MAX, Status(EIO, "journal"));
-    return;
-  }
+  if (failed()) return RefuseAll(Status(EIO, "journal"));
   running_ = true;
   window_armed_.store(false);
   home_->CancelTimer(&window_);
@@ -187,6 +184,7 @@ void Journal::FinishStep() {
       pending_.SetDurable(serial);
     }
     observer_->OnDurable(std::move(written.durable));
+    published_sequence_.store(sequence);
     if (serial != 0) published_serial_.store(serial);
     if (written.done) written.done(Status::Ok(), sequence);
   }
@@ -204,9 +202,7 @@ void Journal::EndRound() {
     more = !waiters_.empty() || !batches_.empty();
   }
   if (more) return StartRound();
-  if (!closed_) return;
-  home_->CancelTimer(&window_);
-  std::exchange(closed_, nullptr)();
+  if (closed_) EndClose();
 }
 
 void Journal::AnswerWaiters(uint64_t round, Status status) {
@@ -227,23 +223,33 @@ void Journal::AnswerWaiters(uint64_t round, Status status) {
 }
 
 void Journal::Fail(Status status) {
-  if (!failed_.exchange(true)) observer_->OnJournalFailed(status);
   running_ = false;
   waiting_for_room_ = false;
+  if (!failed_.exchange(true)) observer_->OnJournalFailed(status);
+  RefuseAll(status);
+  if (closed_) EndClose();
+}
+
+// Nothing that waits for a failed journal waits any longer, whether it came before the failure or after.
+void Journal::RefuseAll(Status status) {
   std::vector<Written> records = std::exchange(step_records_, {});
-  for (Written& written : records) {
-    if (written.done) written.done(status, 0);
-  }
   std::deque<Batch> batches = std::exchange(round_batches_, {});
   {
     std::lock_guard lock(mutex_);
-    for (Batch& batch : batches_) batches.push_back(std::move(batch));
-    batches_.clear();
+    for (Batch& batch : std::exchange(batches_, {})) batches.push_back(std::move(batch));
+  }
+  for (Written& written : records) {
+    if (written.done) written.done(status, 0);
   }
   for (Batch& batch : batches) batch.done(status, 0);
   AnswerWaiters(UINT64_MAX, Status(EIO, "journal"));
   observer_->OnRoundEnd();
-  if (closed_) std::exchange(closed_, nullptr)();
+}
+
+// No timer outlives the journal.
+void Journal::EndClose() {
+  home_->CancelTimer(&window_);
+  std::exchange(closed_, nullptr)();
 }
 
 void Journal::Trim(uint64_t tail) {
@@ -259,7 +265,7 @@ void Journal::Close(std::function<void()> done) {
   home_->Post([this, done = std::move(done)]() mutable {
     closed_ = std::move(done);
     if (failed()) {
-      std::exchange(closed_, nullptr)();
+      EndClose();
     } else if (!running_) {
       StartRound();  // makes the rest durable, then EndRound closes
     }

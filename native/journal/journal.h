@@ -112,6 +112,8 @@ class Journal {
   bool failed() const { return failed_.load(); }
   // Deltas up to this serial were handed to the observer.
   uint64_t published_serial() const { return published_serial_.load(); }
+  // So were records up to this sequence, among them the one with published_serial() if that was read before.
+  uint64_t published_sequence() const { return published_sequence_.load(); }
 
  private:
   struct Batch {
@@ -147,6 +149,8 @@ class Journal {
   void FinishStep();
   void EndRound();
   void Fail(Status status);
+  void RefuseAll(Status status);
+  void EndClose();
   // Starts `count` submissions whose common end is `then`.
   void Expect(unsigned count, void (Journal::*then)());
   void OnIoDone(Status status);
@@ -163,6 +167,7 @@ class Journal {
   std::atomic<uint64_t> started_{0};
   std::atomic<uint64_t> ended_{0};
   std::atomic<uint64_t> published_serial_{0};
+  std::atomic<uint64_t> published_sequence_{0};
   std::atomic<bool> failed_{false};
   std::atomic<bool> window_armed_{false};
   std::atomic<bool> round_requested_{false};

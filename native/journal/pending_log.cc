@@ -49,10 +49,10 @@ void* Map(const std::string& path, size_t bytes, Status* status) {
     *status = Status(errno, "pending log");
     return MAP_FAILED;
   }
+  // Space is taken now: a store into a hole of a full file system would kill the process (SIGBUS).
   void* memory = MAP_FAILED;
-  if (ftruncate(fd, static_cast<off_t>(bytes)) == 0) {
-    memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  }
+  errno = posix_fallocate(fd, 0, static_cast<off_t>(bytes));
+  if (errno == 0) memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (memory == MAP_FAILED || rename(fresh.c_str(), path.c_str()) != 0) *status = Status(errno, "pending log");
   close(fd);
   return memory;
