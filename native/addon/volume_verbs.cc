@@ -65,13 +65,14 @@ void OpenVolumeVerb(const Napi::CallbackInfo& info) {
   runtime.events().Done(NumberAt(info, 0), Status::Ok(), handle);
 }
 
-// Ends after a round of the journal, so that every change of the volume was handed over before.
+// Ends after a round of the journal, so that every change of the volume was handed over before. The volume of
+// a failed pool is closed all the same: the pool has said that it failed.
 struct VolumeClose : Completion {
-  VolumeClose(double token, Handle handle) : Completion(&OnDurable), token(token), handle(handle) {}
+  VolumeClose(double token, Handle handle) : Completion(&OnRoundEnd), token(token), handle(handle) {}
 
-  static void OnDurable(Completion* self, Status status) {
+  static void OnRoundEnd(Completion* self, Status) {
     std::unique_ptr<VolumeClose> close(static_cast<VolumeClose*>(self));
-    Runtime::Get().events().Done(close->token, status, 0, {}, [handle = close->handle](Napi::Env, Napi::Object) {
+    Runtime::Get().events().Done(close->token, Status::Ok(), 0, {}, [handle = close->handle](Napi::Env, Napi::Object) {
       Runtime::Get().volumes.erase(handle);
     });
   }
@@ -86,9 +87,12 @@ void CloseVolume(const Napi::CallbackInfo& info) {
   std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.at(handle);
   auto* close = new VolumeClose(NumberAt(info, 0), handle);
   Pool* pool = &open->pool();
-  open->volume().Close([close, pool] {
-    close->wait = {pool->journal().Stamp(), pool->home(), close};
-    pool->journal().WaitForRound(&close->wait);
+  // Behind the control plane's own requests, which are posted to the same loop.
+  pool->home()->Post([close, pool, open = std::move(open)] {
+    open->volume().Close([close, pool] {
+      close->wait = {pool->journal().Stamp(), pool->home(), close};
+      pool->journal().WaitForRound(&close->wait);
+    });
   });
 }
 
@@ -98,7 +102,7 @@ void InstallRegion(const Napi::CallbackInfo& info) {
   Napi::Uint32Array words = info[2].As<Napi::Uint32Array>();
   uint64_t states[kSlotsPerRegion];
   std::memcpy(states, words.Data(), sizeof(states));
-  VolumeAt(info, 0).Install(U64At(info, 1), states, U64At(info, 3));
+  VolumeAt(info, 0).Install(U64At(info, 1), states, U64At(info, 3), U64At(info, 4));
 }
 
 void RegionFailed(const Napi::CallbackInfo& info) { VolumeAt(info, 0).RegionFailed(U64At(info, 1)); }

@@ -31,6 +31,7 @@ struct PoolOptionsForTest {
   uint64_t map_bytes_max = uint64_t{1} << 30;
   LoopBackend backend = LoopBackend::kAuto;
   unsigned window_ms = 1000;
+  bool patient = false;  // lets writers wait for released clusters instead of saying that there are none
   std::shared_ptr<Disk> disk;  // a memory disk unless given
 };
 
@@ -120,6 +121,7 @@ class ControlPlaneForTest : public PoolObserver, public VolumeObserver {
   void OnDurable(DurableRecord record) override {
     std::lock_guard lock(mutex_);
     head_ = record.head;
+    sequence_ = record.sequence;
     for (const Delta& delta : record.deltas) {
       SlotState state{delta.state};
       map_[delta.slot] = state;
@@ -162,7 +164,10 @@ class ControlPlaneForTest : public PoolObserver, public VolumeObserver {
       }
       if (runs.empty()) exhausted_ = true;
     }
-    if (runs.empty()) return pool_->grants().SetExhausted();
+    if (runs.empty()) {
+      if (!options_.patient) pool_->grants().SetExhausted();
+      return;
+    }
     pool_->grants().Add(runs);
   }
   void OnJournalFull() override {}
@@ -181,14 +186,16 @@ class ControlPlaneForTest : public PoolObserver, public VolumeObserver {
   }
   void InstallNow(uint64_t region) {
     std::vector<uint64_t> states(kSlotsPerRegion, 0);
+    uint64_t sequence;
     {
       std::lock_guard lock(mutex_);
+      sequence = sequence_;
       auto from = map_.lower_bound(region * kSlotsPerRegion);
       for (; from != map_.end() && from->first < (region + 1) * kSlotsPerRegion; ++from) {
         states[from->first % kSlotsPerRegion] = from->second.bits;
       }
     }
-    volume_->Install(region, states.data(), region);
+    volume_->Install(region, states.data(), region, sequence);
   }
 
   PoolOptionsForTest options_;
@@ -205,6 +212,7 @@ class ControlPlaneForTest : public PoolObserver, public VolumeObserver {
   std::vector<std::pair<uint64_t, uint64_t>> releases_;
   std::vector<uint64_t> wanted_;
   uint64_t head_ = 0;
+  uint64_t sequence_ = 0;
   size_t asked_ = 0;
   bool answer_ = true;
   bool exhausted_ = false;
@@ -230,6 +238,11 @@ struct TestRequest : Completion {
     loop.Post([this, &volume] { volume.Submit(&request); });
   }
   Status Wait() { return promise.get_future().get(); }
+  // ETIMEDOUT when it has not ended within `limit`; Wait() no more.
+  Status WaitFor(std::chrono::seconds limit) {
+    std::future<Status> end = promise.get_future();
+    return end.wait_for(limit) == std::future_status::ready ? end.get() : Status(ETIMEDOUT, "request");
+  }
   // Submits and waits.
   Status Run(Volume& volume, EventLoop& loop) {
     Submit(volume, loop);

@@ -64,18 +64,24 @@ void PageTable::Set(Region* region, SlotIndex slot, SlotState state, uint64_t se
   region->last_serial = std::max(region->last_serial, serial);
 }
 
-void PageTable::Install(uint64_t region, const uint64_t* states, uint64_t empty_through) {
+uint64_t PageTable::EvictedAt(uint64_t region) const {
+  const uint64_t at = region / kRegionsPerDirectory;
+  if (at >= roots_.size() || !roots_[at].directory) return 0;
+  return roots_[at].directory->evicted[region % kRegionsPerDirectory];
+}
+
+void PageTable::Install(uint64_t region, const uint64_t* states, uint64_t empty_through, uint64_t sequence) {
   Region* present = nullptr;
-  if (Find(region, &present) == Presence::kUnknown) {
+  if (Find(region, &present) == Presence::kUnknown && EvictedAt(region) <= sequence) {
     Region* made = Materialize(region);
     for (unsigned i = 0; i < kSlotsPerRegion; i++) {
       if (states[i] != 0) Set(made, i, SlotState{states[i]}, 0);
     }
   }
-  if (empty_through > region) MarkEmpty(region + 1, empty_through);
+  if (empty_through > region) MarkEmpty(region + 1, empty_through, sequence);
 }
 
-void PageTable::MarkEmpty(uint64_t first, uint64_t last) {
+void PageTable::MarkEmpty(uint64_t first, uint64_t last, uint64_t sequence) {
   for (uint64_t region = first; region <= last;) {
     uint64_t at = region / kRegionsPerDirectory;
     uint64_t next = (at + 1) * kRegionsPerDirectory;
@@ -85,19 +91,20 @@ void PageTable::MarkEmpty(uint64_t first, uint64_t last) {
     } else {
       Directory* directory = Ensure(at);
       for (; region <= last && region < next; region++) {
-        auto& state = directory->states[region % kRegionsPerDirectory];
-        if (state == Directory::State::kUnknown) state = Directory::State::kEmpty;
+        const uint64_t i = region % kRegionsPerDirectory;
+        const bool unknown = directory->states[i] == Directory::State::kUnknown;
+        if (unknown && directory->evicted[i] <= sequence) directory->states[i] = Directory::State::kEmpty;
       }
     }
     region = next;
   }
 }
 
-void PageTable::Evict(uint64_t bytes, uint64_t published_serial) {
+void PageTable::Evict(uint64_t bytes, HandedOver told) {
   for (unsigned looked = 0; bytes_ > bytes && looked < kEvictStepsMax && !clock_.empty(); looked++) {
     hand_ %= clock_.size();
     Region* region = clock_[hand_];
-    bool evictable = region->pins == 0 && region->last_serial <= published_serial;
+    bool evictable = region->pins == 0 && region->last_serial <= told.serial;
     if (!evictable || region->referenced) {
       region->referenced = false;
       hand_++;
@@ -108,6 +115,7 @@ void PageTable::Evict(uint64_t bytes, uint64_t published_serial) {
     uint64_t i = region->index % kRegionsPerDirectory;
     Directory& directory = *roots_[region->index / kRegionsPerDirectory].directory;
     directory.states[i] = Directory::State::kUnknown;
+    directory.evicted[i] = told.sequence;
     clock_[hand_] = clock_.back();
     clock_.pop_back();
     directory.regions[i].reset();

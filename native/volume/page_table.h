@@ -8,6 +8,7 @@
 // Invariants:
 //   - A present region holds every change of its slots: it is evicted only when unpinned
 //     and when all its changes were handed to the control plane, which answers the next load.
+//   - An answer resolved before the control plane had heard of those changes is not installed, however late it comes.
 //   - Slots beyond what was ever written are in no leaf.
 // Thread: under the volume's mutex.
 #pragma once
@@ -33,6 +34,12 @@ struct Region {
   uint64_t last_serial = 0;  // newest change, see Journal::Append
 };
 
+// What the control plane was told so far: the last change and the last record.
+struct HandedOver {
+  uint64_t serial = 0;
+  uint64_t sequence = 0;
+};
+
 class PageTable {
  public:
   // empty: every region is known to hold nothing.
@@ -55,11 +62,12 @@ class PageTable {
   void Set(Region* region, SlotIndex slot, SlotState state, uint64_t serial);
 
   // Installs an unknown region: kSlotsPerRegion states as the control plane knows them. Regions (region,
-  // empty_through] become known-empty. A region that is already known is left alone.
-  void Install(uint64_t region, const uint64_t* states, uint64_t empty_through);
+  // empty_through] become known-empty. A region that is already known is left alone, and so is one whose changes
+  // may be newer than the journal's record `sequence`, which the answer reflects: it has to be asked for (again).
+  void Install(uint64_t region, const uint64_t* states, uint64_t empty_through, uint64_t sequence);
 
   // Frees regions that were not used lately until at most `bytes` are held, in a bounded number of steps.
-  void Evict(uint64_t bytes, uint64_t published_serial);
+  void Evict(uint64_t bytes, HandedOver told);
 
   uint64_t bytes() const { return bytes_; }
 
@@ -72,6 +80,7 @@ class PageTable {
     enum class State : uint8_t { kUnknown, kEmpty, kPresent };
     std::array<State, kRegionsPerDirectory> states{};
     std::array<std::unique_ptr<Region>, kRegionsPerDirectory> regions{};
+    std::array<uint64_t, kRegionsPerDirectory> evicted{};  // the record that an answer has to reflect
   };
   struct Root {
     bool empty = false;
@@ -80,7 +89,8 @@ class PageTable {
 
   Root& RootOf(uint64_t directory);
   Directory* Ensure(uint64_t directory);
-  void MarkEmpty(uint64_t first, uint64_t last);
+  void MarkEmpty(uint64_t first, uint64_t last, uint64_t sequence);
+  uint64_t EvictedAt(uint64_t region) const;
   bool RootEmpty(uint64_t directory) const;
 
   const bool all_empty_;

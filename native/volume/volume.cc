@@ -68,11 +68,11 @@ PageTable::Presence Volume::Find(uint64_t region, Region** out, VolumeOp* op) {
   return presence;
 }
 
-void Volume::Install(uint64_t region, const uint64_t* states, uint64_t empty_through) {
+void Volume::Install(uint64_t region, const uint64_t* states, uint64_t empty_through, uint64_t sequence) {
   std::vector<VolumeOp*> waiters;
   {
     std::lock_guard lock(mutex_);
-    table_.Install(region, states, empty_through);
+    table_.Install(region, states, empty_through, sequence);
     TrackMapBytes();
     // Those who wait for a region now known to be empty are answered by the same call.
     for (auto at = region_waiters_.begin(); at != region_waiters_.end();) {
@@ -124,9 +124,13 @@ void Volume::TrackMapBytes() {
 
 void Volume::ShrinkTable() {
   std::lock_guard lock(mutex_);
+  Journal& journal = pool_->journal();
+  HandedOver told;
+  told.serial = journal.published_serial();
+  told.sequence = journal.published_sequence();
   uint64_t held = budget_->bytes.load();
   uint64_t excess = held > budget_->bytes_max ? held - budget_->bytes_max : 0;
-  table_.Evict(table_.bytes() - std::min(excess, table_.bytes()), pool_->journal().published_serial());
+  table_.Evict(table_.bytes() - std::min(excess, table_.bytes()), told);
   TrackMapBytes();
 }
 

@@ -57,8 +57,9 @@ class Volume : public BlockTarget {
   uint32_t preferred_block_bytes() const override { return sub_block_bytes(); }
 
   void Resize(uint64_t size_bytes) { size_bytes_.store(size_bytes); }
-  // states: kSlotsPerRegion slots; regions (region, empty_through] hold nothing.
-  void Install(uint64_t region, const uint64_t* states, uint64_t empty_through);
+  // states: kSlotsPerRegion slots; regions (region, empty_through] hold nothing. sequence: of the newest record
+  // that the answer reflects. What has come too late for a region is dropped, and asked for again by whoever waits.
+  void Install(uint64_t region, const uint64_t* states, uint64_t empty_through, uint64_t sequence);
   void RegionFailed(uint64_t region);
   // No more requests come. `done` runs once (on a loop) when those under way have ended.
   void Close(std::function<void()> done);

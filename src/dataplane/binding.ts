@@ -169,9 +169,16 @@ export interface Addon {
   resizeVolume(volume: Handle, sizeBytes: number): void;
   /**
    * Answers `region-wanted`: the states of slots [region·4096, +4096) as u64 LE pairs (lo, hi), copied before the call returns.
-   * Regions (region, emptyThrough] hold nothing at all.
+   * Regions (region, emptyThrough] hold nothing at all. `sequence`: the newest record the answer reflects; an answer older than
+   * what the data plane has changed and evicted since is not taken.
    */
-  installRegion(volume: Handle, region: number, states: Uint32Array, emptyThrough: number): void;
+  installRegion(
+    volume: Handle,
+    region: number,
+    states: Uint32Array,
+    emptyThrough: number,
+    sequence: number,
+  ): void;
   /** The map could not be read: whoever waits for the region gets EIO. */
   regionFailed(volume: Handle, region: number): void;
   /** Allocates every cluster of the range without writing it (WRITE_ZEROES with NO_HOLE). */

@@ -312,8 +312,17 @@ export class VolumePlane {
     readonly handle: Handle,
   ) {}
 
-  installRegion(region: number, states: Uint32Array, emptyThrough: number): void {
-    this.plane.addon.installRegion(this.handle, region, states, emptyThrough);
+  /** Answers `regionWanted`, see Addon.installRegion. */
+  installRegion(
+    region: number,
+    answer: {
+      readonly states: Uint32Array;
+      readonly emptyThrough: number;
+      readonly sequence: number;
+    },
+  ): void {
+    const { states, emptyThrough, sequence } = answer;
+    this.plane.addon.installRegion(this.handle, region, states, emptyThrough, sequence);
   }
 
   regionFailed(region: number): void {

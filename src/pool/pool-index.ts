@@ -19,6 +19,8 @@ export interface Region {
   readonly states: Uint32Array;
   /** The first leaf behind the region that exists, or Infinity. */
   readonly nextLeaf: number;
+  /** Of the newest record that this reflects. */
+  readonly sequence: number;
 }
 
 export class PoolIndex {
@@ -58,6 +60,7 @@ export class PoolIndex {
       ({ entries, next }) => ({
         states: this.#mergeRegion(layer, first, entries),
         nextLeaf: Math.min(next, this.state.overlay.nextLeaf(layer, end)),
+        sequence: this.state.applied.sequence,
       }),
     );
   }

@@ -82,10 +82,10 @@ export class RegionLoader {
   async #install(region: number): Promise<void> {
     const { index, plane, layer, onDamage } = this.#parts;
     try {
-      const { states, nextLeaf } = await index.readRegion(layer, region);
+      const { states, nextLeaf, sequence } = await index.readRegion(layer, region);
       if (this.#closed) return;
       const emptyThrough = this.#emptyThrough(region, nextLeaf);
-      plane.installRegion(region, states, emptyThrough);
+      plane.installRegion(region, { states, emptyThrough, sequence });
       this.#told.add(region);
       if (emptyThrough > region) this.#toldEmpty.push({ from: region + 1, through: emptyThrough });
     } catch (error) {
