@@ -25,7 +25,8 @@ void DurabilityWait::OnRoundEnd(Completion* self, Status status) {
 void FlushOp::Advance() {
   if (request().op == BlockOp::kCache) return Finish(Status::Ok());
   volume().mutable_stats().flushes.fetch_add(1, std::memory_order_relaxed);
-  if (!wait_.Start(volume(), loop())) Finish(Status::Ok());
+  if (wait_.Start(volume(), loop())) return Withdraw();
+  Finish(Status::Ok());
 }
 
 }  // namespace varve

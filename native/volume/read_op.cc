@@ -9,7 +9,7 @@ namespace varve {
 
 void ReadOp::Advance() {
   if (!status().ok()) return Finish(status());
-  if (!Plan()) return;  // parked until the map is there
+  if (!Plan()) return Withdraw();  // until the map is there
   VolumeStats& stats = volume().mutable_stats();
   stats.reads.fetch_add(1, std::memory_order_relaxed);
   stats.read_bytes.fetch_add(request().length, std::memory_order_relaxed);

@@ -13,7 +13,8 @@ constexpr unsigned kRegionsPerAnswer = 64;
 
 void StatusOp::Advance() {
   if (!status().ok()) return Finish(status());
-  if (Walk()) Finish(Status::Ok());
+  if (!Walk()) return Withdraw();
+  Finish(Status::Ok());
 }
 
 // Fills the extents. False: parked until the first region's map is there.

@@ -8,20 +8,30 @@ void VolumeOp::Start(Volume* volume, BlockRequest* request) {
   volume_ = volume;
   request_ = request;
   status_ = Status::Ok();
-  parity_ = volume->pool().admissions().Enter(loop());
   starting_ = true;
-  Advance();
+  Continue();
   starting_ = false;
 }
 
+void VolumeOp::Continue() {
+  if (!admitted_) parity_ = volume_->pool().admissions().Enter(loop());
+  admitted_ = true;
+  Advance();
+}
+
+void VolumeOp::Withdraw() {
+  if (admitted_) volume_->pool().admissions().Leave(loop(), parity_);
+  admitted_ = false;
+}
+
 void VolumeOp::Resume() {
-  loop().Post([this] { Advance(); });
+  loop().Post([this] { Continue(); });
 }
 
 void VolumeOp::ResumeWith(Status status) {
   loop().Post([this, status] {
     Note(status);
-    Advance();
+    Continue();
   });
 }
 
@@ -32,22 +42,23 @@ Status VolumeOp::DiskError(unsigned disk, Status status) {
 }
 
 void VolumeOp::Finish(Status status) {
-  status_ = status;
   if (starting_) {
-    loop().Defer(&finish_);
+    loop().Complete(&finish_, status);
   } else {
-    FinishCompletion::OnTurnEnd(&finish_, Status::Ok());
+    Answer(status);
   }
 }
 
-void VolumeOp::FinishCompletion::OnTurnEnd(Completion* self, Status) {
-  VolumeOp* op = static_cast<FinishCompletion*>(self)->op;
-  Volume* volume = op->volume_;
-  Completion* done = op->request_->done;
-  Status status = op->status_;
+void VolumeOp::FinishCompletion::OnFinish(Completion* self, Status status) {
+  static_cast<FinishCompletion*>(self)->op->Answer(status);
+}
+
+void VolumeOp::Answer(Status status) {
+  Withdraw();
+  Volume* volume = volume_;
+  Completion* done = request_->done;
   if (!status.ok()) volume->mutable_stats().errors.fetch_add(1, std::memory_order_relaxed);
-  volume->pool().admissions().Leave(op->loop(), op->parity_);
-  op->Recycle();
+  Recycle();
   done->Run(status);
   volume->OnOpEnd();
 }

@@ -2,6 +2,9 @@
 //
 //   Start → Advance (as far as it goes; parks itself where it has to wait, is resumed later) → Finish
 //
+// Invariant: it is inside the pool's admissions while it holds an address it looked up, and outside while it only waits. A
+// released cluster becomes free when every request inside has left; what waits, perhaps for that very cluster, must not
+// be waited for.
 // Everything of an operation runs on its request's loop, so it needs no lock of its own.
 #pragma once
 
@@ -30,7 +33,9 @@ class VolumeOp {
   virtual void Advance() = 0;
   // Back to the state of a new object, and into its pool.
   virtual void Recycle() = 0;
-  // Ends the operation: the request is answered at the end of the loop's turn.
+  // Leaves the admissions until it is resumed: it has no I/O under way and will look every address up again.
+  void Withdraw();
+  // Ends the operation: the request is answered in this turn of the loop, never inside Start().
   void Finish(Status status);
 
   Volume& volume() { return *volume_; }
@@ -45,14 +50,19 @@ class VolumeOp {
 
  private:
   struct FinishCompletion : Completion {
-    explicit FinishCompletion(VolumeOp* op) : Completion(&OnTurnEnd), op(op) {}
-    static void OnTurnEnd(Completion* self, Status status);
+    explicit FinishCompletion(VolumeOp* op) : Completion(&OnFinish), op(op) {}
+    static void OnFinish(Completion* self, Status status);
     VolumeOp* op;
   };
+
+  // Advances, inside the admissions.
+  void Continue();
+  void Answer(Status status);
 
   Volume* volume_ = nullptr;
   BlockRequest* request_ = nullptr;
   Status status_;
+  bool admitted_ = false;
   unsigned parity_ = 0;
   bool starting_ = false;
   FinishCompletion finish_{this};

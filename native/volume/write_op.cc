@@ -189,12 +189,13 @@ void WriteOp::EndClaim(const Piece& piece, bool written, std::vector<VolumeOp*>*
 }
 
 void WriteOp::MaybeDone() {
-  if (in_flight_ != 0 || parked_) return;
+  if (in_flight_ != 0) return;
+  if (parked_) return Withdraw();
   if (status().ok()) {
     VolumeStats& stats = volume().mutable_stats();
     stats.writes.fetch_add(1, std::memory_order_relaxed);
     stats.write_bytes.fetch_add(request().length, std::memory_order_relaxed);
-    if (request().fua && durability_.Start(volume(), loop())) return;
+    if (request().fua && durability_.Start(volume(), loop())) return Withdraw();
   }
   Finish(status());
 }

@@ -47,17 +47,12 @@ void ZeroOp::Advance() {
     std::lock_guard lock(volume().mutex());
     Outcome outcome = PlanAll();
     parked_ = outcome == Outcome::kParked || outcome == Outcome::kYield;
-    if (outcome == Outcome::kYield) loop().Defer(&yield_);
+    if (outcome == Outcome::kYield) Resume();  // behind what the other requests of the loop have posted
     if (outcome == Outcome::kNoSpace) Note(Status(ENOSPC, "pool is full"));
     volume().NoteChange();
   }
   SubmitEdges();
   MaybeDone();
-}
-
-void ZeroOp::YieldCompletion::OnTurnEnd(Completion* self, Status) {
-  // Behind what the other requests of the loop have posted.
-  static_cast<YieldCompletion*>(self)->op->Resume();
 }
 
 ZeroOp::Outcome ZeroOp::PlanAll() {
@@ -197,12 +192,13 @@ void ZeroOp::Edge::OnZeroed(Completion* self, Status io) {
 }
 
 void ZeroOp::MaybeDone() {
-  if (in_flight_ != 0 || parked_) return;
+  if (in_flight_ != 0) return;
+  if (parked_) return Withdraw();
   if (status().ok()) {
     VolumeStats& stats = volume().mutable_stats();
     stats.discards.fetch_add(1, std::memory_order_relaxed);
     stats.discard_bytes.fetch_add(request().length, std::memory_order_relaxed);
-    if (request().fua && durability_.Start(volume(), loop())) return;
+    if (request().fua && durability_.Start(volume(), loop())) return Withdraw();
   }
   Finish(status());
 }

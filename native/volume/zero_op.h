@@ -32,12 +32,6 @@ class ZeroOp : public VolumeOp {
     iovec iov{};
     bool writes = false;  // it is valid, so zeroes go to the disk
   };
-  struct YieldCompletion : Completion {
-    explicit YieldCompletion(ZeroOp* op) : Completion(&OnTurnEnd), op(op) {}
-    static void OnTurnEnd(Completion* self, Status status);
-    ZeroOp* op;
-  };
-
   void Advance() override;
   void Recycle() override;
   void Begin();
@@ -57,7 +51,6 @@ class ZeroOp : public VolumeOp {
   size_t in_flight_ = 0;
   Edge head_{this};
   Edge tail_{this};
-  YieldCompletion yield_{this};
   DurabilityWait durability_{this, [](VolumeOp* op, Status status) { static_cast<ZeroOp*>(op)->Finish(status); }};
 };
 
