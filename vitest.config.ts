@@ -1,6 +1,6 @@
 /**
- * Vitest: two projects. `unit` runs files side by side; `e2e` starts real services, guests and clients, one
- * file at a time, because their timing matters and the machine may have two cores only.
+ * Vitest: two projects. `unit` runs files side by side; `e2e` starts real services, guests and clients, after all
+ * others and one file at a time, because their timing matters and the machine may have two cores only.
  */
 import { defineConfig } from 'vitest/config';
 
@@ -14,6 +14,7 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: ['test/e2e/**', 'test/nbd/**'],
+          sequence: { groupOrder: 0 },
           testTimeout: 60 * seconds,
           hookTimeout: 30 * seconds,
         },
@@ -23,6 +24,7 @@ export default defineConfig({
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts', 'test/nbd/**/*.test.ts'],
           fileParallelism: false,
+          sequence: { groupOrder: 1 },
           testTimeout: 180 * seconds,
           hookTimeout: 120 * seconds,
         },

@@ -1,6 +1,7 @@
 // Goal: a guest keeps its disk through a crash of the service and never knows: no error, no lost byte.
-// Method: a real guest makes ext4 on a thin volume, writes checksummed files, goes on writing while the service
-//   is killed with -9 and restarted, and is switched off; fsck and the checksums are judged by a second boot.
+// Method: a real guest, attached as `varve export qemu` says, makes ext4 on a thin volume, writes checksummed
+//   files, goes on writing while the service is killed with -9 and restarted, and is switched off; fsck and the
+//   checksums are judged by a second boot.
 import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -19,9 +20,11 @@ beforeAll(async () => {
 afterEach(() => guest?.kill());
 afterAll(() => service?.dispose());
 
-function boot(): Promise<Guest> {
-  const disk = { socket: service.nbdSocket, exportName: 'guest', reconnectDelaySeconds: 60 };
-  return Guest.boot({ folder: mkdtempSync(join(service.folder, 'guest-')), disks: [disk] });
+/** A guest with the volume attached by the very arguments that `varve export qemu` prints. */
+async function boot(): Promise<Guest> {
+  const attachment = await service.varve('export', 'qemu', 'guest');
+  const diskArguments = attachment.qemu_arguments as string[];
+  return Guest.boot({ folder: mkdtempSync(join(service.folder, 'guest-')), diskArguments });
 }
 
 const writeFiles =

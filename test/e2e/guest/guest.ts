@@ -10,18 +10,11 @@ import { Daemon } from '../../../tools/lib/daemon.ts';
 import { Console, type GuestOutcome } from './console.ts';
 import { buildInitramfs, kernelImage } from './initramfs.ts';
 
-/** An NBD export on a unix socket; in the guest the disks are /dev/vda, /dev/vdb … in order. */
-export interface GuestDisk {
-  readonly socket: string;
-  readonly exportName: string;
-  /** For how long QEMU holds requests while the server is away. */
-  readonly reconnectDelaySeconds: number;
-}
-
 export interface GuestOptions {
   /** An existing, empty folder for the guest's files. */
   readonly folder: string;
-  readonly disks: readonly GuestDisk[];
+  /** QEMU's arguments for the disks; in the guest they are /dev/vda, /dev/vdb … in order. */
+  readonly diskArguments: readonly string[];
 }
 
 const bootMs = 90_000;
@@ -41,14 +34,13 @@ export class Guest {
   static async boot(options: GuestOptions): Promise<Guest> {
     const initramfs = await buildInitramfs(options.folder);
     const kernelLog = join(options.folder, 'kernel.log');
-    const disks = options.disks.flatMap(diskArguments);
     const qemu = new Daemon('qemu-system-x86_64', [
       ...['-machine', 'q35,accel=tcg', '-m', '256', '-smp', '1'],
       ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
       ...['-kernel', kernelImage, '-initrd', initramfs],
       ...['-append', 'console=ttyS0 quiet panic=-1 random.trust_cpu=on'],
       ...['-serial', `file:${kernelLog}`, '-serial', 'stdio'],
-      ...disks,
+      ...options.diskArguments,
     ]);
     const guest = new Guest(qemu, kernelLog);
     await guest.#withLogs(() => guest.#console.ready(bootMs));
@@ -95,17 +87,4 @@ export class Guest {
       throw new Error(`${(cause as Error).message}\n${logs}`, { cause });
     }
   }
-}
-
-function diskArguments(disk: GuestDisk, index: number): string[] {
-  const blockdev = {
-    driver: 'nbd',
-    'node-name': `disk${index}`,
-    server: { type: 'unix', path: disk.socket },
-    export: disk.exportName,
-    'reconnect-delay': disk.reconnectDelaySeconds,
-    discard: 'unmap',
-  };
-  const device = { driver: 'virtio-blk-pci', drive: `disk${index}`, id: `virtio${index}` };
-  return ['-blockdev', JSON.stringify(blockdev), '-device', JSON.stringify(device)];
 }
