@@ -225,7 +225,9 @@ void Journal::AnswerWaiters(uint64_t round, Status status) {
 void Journal::Fail(Status status) {
   running_ = false;
   waiting_for_room_ = false;
-  if (!failed_.exchange(true)) observer_->OnJournalFailed(status);
+  failed_.store(true);
+  pending_.Invalidate();
+  observer_->OnJournalFailed(status);
   RefuseAll(status);
   if (closed_) EndClose();
 }

@@ -10,7 +10,8 @@
 //      appended when its data write completed, the sync comes after the seal.
 //   3. A flush is answered only by a round that began after the writes it covers completed.
 //   -  A failed sync or journal write ends the journal: everything after it fails with EIO. It is
-//      never retried, because the kernel may have dropped the pages it could not write.
+//      never retried, because the kernel may have dropped the pages it could not write; for the same reason
+//      the pending log does not survive it.
 //   -  Records are durable in the order of their sequence; one round is under way at a time.
 // Thread: rounds run on the home loop; everything public but Open may be called on any thread.
 // Elsewhere: pending deltas (pending_log.h), bytes of a record (record.h), the fold (src/pool).

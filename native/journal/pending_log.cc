@@ -128,6 +128,10 @@ void PendingLog::Read(uint64_t after, uint64_t through, std::vector<Delta>* out)
   for (uint64_t serial = after + 1; serial <= through; serial++) out->push_back(EntryOf(serial)->delta);
 }
 
+void PendingLog::Invalidate() {
+  std::memset(header_->magic, 0, sizeof(header_->magic));
+}
+
 void PendingLog::SetDurable(uint64_t serial) {
   std::lock_guard lock(mutex_);
   durable_.store(serial, std::memory_order_release);

@@ -50,6 +50,9 @@ class PendingLog {
   void Read(uint64_t after, uint64_t through, std::vector<Delta>* out) const;
   // Entries up to `serial` are in the journal: their room is free again.
   void SetDurable(uint64_t serial);
+  // No later life of the process takes these entries up: a sync has failed, so the data they point to may be gone, and
+  // the map would show what lay there before (rule 4). As after a power cut, what was not flushed is lost.
+  void Invalidate();
 
   uint64_t last() const { return last_.load(std::memory_order_acquire); }
   uint64_t durable() const { return durable_.load(std::memory_order_acquire); }

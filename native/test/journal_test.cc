@@ -3,10 +3,13 @@
 // Method: a loop without a clock (nbd_manual_loop.h) and a memory disk, so that every step is the test's; the ring is
 //   read back byte by byte and compared with what the observer was told. Replay one case: SEED=7.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <random>
+#include <string>
 
 #include "io/fault_disk.h"
 #include "io/memory_disk.h"
@@ -42,8 +45,10 @@ class JournalTest : public ::testing::Test, public JournalObserver {
     spec.head = spec.tail = 7 * kJournalBlockBytes;
     spec.sequence = 11;
     spec.window_ms = kWindowMs;
+    spec.pending_log_path = pending_path_;
     EXPECT_TRUE(journal_.Open(spec).ok());
   }
+  ~JournalTest() override { unlink(pending_path_.c_str()); }
 
   void OnDurable(DurableRecord record) override { durable_.push_back(std::move(record)); }
   void OnJournalFull() override { full_++; }
@@ -74,6 +79,13 @@ class JournalTest : public ::testing::Test, public JournalObserver {
     return closed_;
   }
 
+  std::string PendingMagic() const {
+    char magic[8] = {};
+    std::ifstream(pending_path_, std::ios::binary).read(magic, sizeof(magic));
+    return std::string(magic, sizeof(magic));
+  }
+
+  const std::string pending_path_ = ::testing::TempDir() + "varve-journal-" + std::to_string(getpid());
   ManualLoop loop_;
   std::shared_ptr<FaultDisk> disk_;
   DiskTable disks_;
@@ -195,6 +207,17 @@ TEST_F(JournalTest, NothingWaitsForAFailedJournal) {
   EXPECT_GT(rounds_, rounds) << "who waits for room in the pending log is woken";
   EXPECT_EQ(failures_, 1);
   EXPECT_TRUE(Close());
+}
+
+TEST_F(JournalTest, FailedSyncLeavesNoChangesToALaterLife) {
+  AppendDelta(1);
+  EXPECT_EQ(PendingMagic(), "VARVEPND");
+  disk_->Set({{.op = FaultOp::kSync, .times = 1}});
+  journal_.NoteWrite(0);
+  journal_.RequestRound();
+  loop_.RunAll();
+  EXPECT_EQ(failures_, 1);
+  EXPECT_NE(PendingMagic(), "VARVEPND");
 }
 
 TEST_F(JournalTest, NoTimerOutlivesAJournalThatFailed) {
