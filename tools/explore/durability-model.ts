@@ -94,7 +94,11 @@ export class VolumeModel {
 type Stamp = 'zero' | 'torn' | { volume: number; sector: number; serial: Serial };
 
 function readStamp(data: Uint8Array, sector: number): Stamp {
-  const words = new Uint32Array(data.buffer, data.byteOffset + sector * sectorBytes, sectorBytes / 4);
+  const words = new Uint32Array(
+    data.buffer,
+    data.byteOffset + sector * sectorBytes,
+    sectorBytes / 4,
+  );
   for (let at = 4; at < words.length; at++) {
     if (words[at] !== words[at % 4]) return 'torn';
   }

@@ -33,5 +33,7 @@ for (const { seed, moment, cutSeed, sentences } of exploration.violations) {
   console.log(`broken: --seed ${seed} --moment ${moment} --cut-seed ${cutSeed}`);
   for (const sentence of sentences) console.log(`  ${sentence}`);
 }
-console.log(`${exploration.states} states from seed ${firstSeed}, ${exploration.violations.length} broken`);
+console.log(
+  `${exploration.states} states from seed ${firstSeed}, ${exploration.violations.length} broken`,
+);
 process.exit(exploration.violations.length === 0 ? 0 : 1);
