@@ -106,6 +106,13 @@ void GrantExhausted(const Napi::CallbackInfo& info) {
   Runtime::Get().pools.at(HandleAt(info, 0))->pool().grants().SetExhausted();
 }
 
+void FailPool(const Napi::CallbackInfo& info) {
+  auto found = Runtime::Get().pools.find(HandleAt(info, 0));
+  if (found == Runtime::Get().pools.end()) return;  // closed meanwhile: it writes nothing either
+  Status status(static_cast<int>(HandleAt(info, 1)), "control plane");
+  found->second->pool().Stop(status, info[2].As<Napi::Boolean>());
+}
+
 void PoolFlush(const Napi::CallbackInfo& info) {
   Pool& pool = Runtime::Get().pools.at(HandleAt(info, 1))->pool();
   auto* flush = new ControlFlush(NumberAt(info, 0));
@@ -125,6 +132,7 @@ void ExportPoolVerbs(Napi::Env env, Napi::Object exports) {
   exports.Set("journalTrim", Napi::Function::New(env, JournalTrim));
   exports.Set("grant", Napi::Function::New(env, Grant));
   exports.Set("grantExhausted", Napi::Function::New(env, GrantExhausted));
+  exports.Set("failPool", Napi::Function::New(env, FailPool));
   exports.Set("poolFlush", Napi::Function::New(env, PoolFlush));
 }
 

@@ -263,14 +263,21 @@ void Journal::Trim(uint64_t tail) {
   });
 }
 
+void Journal::Stop(Status status) {
+  home_->Post([this, status] {
+    if (failed()) return;
+    failed_.store(true);
+    stop_ = status;
+    if (!running_ || waiting_for_room_) Fail(status);  // else at the end of what is submitted
+  });
+}
+
 void Journal::Close(std::function<void()> done) {
   home_->Post([this, done = std::move(done)]() mutable {
     closed_ = std::move(done);
-    if (failed()) {
-      EndClose();
-    } else if (!running_) {
-      StartRound();  // makes the rest durable, then EndRound closes
-    }
+    if (running_) return;  // closed by the end of the round
+    if (failed()) return EndClose();
+    StartRound();  // makes the rest durable, then EndRound closes
   });
 }
 
@@ -286,7 +293,9 @@ void Journal::IoCompletion::OnIo(Completion* self, Status status) {
 
 void Journal::OnIoDone(Status status) {
   if (!status.ok()) step_status_ = status;
-  if (--expected_ == 0) (this->*then_)();
+  if (--expected_ != 0) return;
+  if (!stop_.ok()) step_status_ = stop_;
+  (this->*then_)();
 }
 
 }  // namespace varve

@@ -107,6 +107,8 @@ class Journal {
 
   // Records before `tail` are no longer needed.
   void Trim(uint64_t tail);
+  // Ends the journal as a failed sync would: nothing is written but what was submitted already. Once is enough.
+  void Stop(Status status);
   // Calls `done` on the home loop once nothing is pending or under way, and ends the window timer.
   void Close(std::function<void()> done);
 
@@ -188,6 +190,7 @@ class Journal {
   std::vector<Written> step_records_;
   unsigned expected_ = 0;
   Status step_status_;
+  Status stop_;  // not ok: the step under way is the last
   void (Journal::*then_)() = nullptr;
   IoCompletion io_{this};
   WindowTimer window_{this};

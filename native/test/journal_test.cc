@@ -220,6 +220,54 @@ TEST_F(JournalTest, FailedSyncLeavesNoChangesToALaterLife) {
   EXPECT_NE(PendingMagic(), "VARVEPND");
 }
 
+TEST_F(JournalTest, StoppedBetweenRoundsItWritesNothing) {
+  AppendDelta(1);
+  journal_.Stop(Status(ESTALE, "control plane"));
+  AppendBatch(100, 1);
+  Waiter flush(journal_.Stamp(), &loop_);
+  journal_.WaitForRound(&flush.wait);
+  loop_.RunAll();
+  loop_.Advance(std::chrono::milliseconds(2 * kWindowMs));
+  EXPECT_EQ(flush.status.error(), EIO);
+  EXPECT_EQ(failures_, 1);
+  EXPECT_TRUE(durable_.empty());
+  EXPECT_EQ(RingBytes(7 * kJournalBlockBytes, kJournalBlockBytes), std::vector<uint8_t>(kJournalBlockBytes));
+  EXPECT_NE(PendingMagic(), "VARVEPND");
+  EXPECT_TRUE(Close());
+}
+
+TEST_F(JournalTest, StoppedDuringItsSyncItWritesNoRecordAndClosesBehindIt) {
+  AppendDelta(1);
+  journal_.NoteWrite(0);
+  disk_->Set({{.op = FaultOp::kSync, .kind = FaultKind::kHang, .times = 1}});
+  Waiter flush(journal_.Stamp(), &loop_);
+  journal_.WaitForRound(&flush.wait);
+  loop_.RunAll();
+  journal_.Stop(Status(ESTALE, "control plane"));
+  journal_.Stop(Status(ESTALE, "control plane"));
+  EXPECT_FALSE(Close()) << "the sync is still under way";
+  EXPECT_TRUE(journal_.failed());
+  disk_->Set({});
+  loop_.RunAll();
+  EXPECT_TRUE(closed_);
+  EXPECT_EQ(flush.status.error(), EIO);
+  EXPECT_EQ(failures_, 1);
+  EXPECT_EQ(RingBytes(7 * kJournalBlockBytes, kJournalBlockBytes), std::vector<uint8_t>(kJournalBlockBytes));
+}
+
+TEST_F(JournalTest, StoppedWithAFullRingItEnds) {
+  for (uint64_t token = 1; token <= 6; token++) AppendBatch(60000, token);
+  loop_.RunAll();
+  journal_.Stop(Status(ESTALE, "control plane"));
+  loop_.RunAll();
+  ASSERT_EQ(ended_.size(), 6u);
+  EXPECT_EQ(ended_.back().second, ESTALE);
+  journal_.Trim(durable_[0].head);
+  loop_.RunAll();
+  EXPECT_EQ(durable_.size(), 4u);
+  EXPECT_TRUE(Close());
+}
+
 TEST_F(JournalTest, NoTimerOutlivesAJournalThatFailed) {
   AppendDelta(1);
   disk_->Set({{.op = FaultOp::kWrite, .times = 1}});

@@ -24,6 +24,7 @@ void DurabilityWait::OnRoundEnd(Completion* self, Status status) {
 
 void FlushOp::Advance() {
   if (request().op == BlockOp::kCache) return Finish(Status::Ok());
+  if (volume().pool().failed()) return Finish(Status(EIO, "pool has failed"));
   volume().mutable_stats().flushes.fetch_add(1, std::memory_order_relaxed);
   if (wait_.Start(volume(), loop())) return Withdraw();
   Finish(Status::Ok());

@@ -50,6 +50,11 @@ void Pool::OnRoundEnd() {
   for (auto& retry : waiters) retry();
 }
 
+void Pool::Stop(Status status, bool fenced) {
+  if (fenced) fenced_.store(true);
+  journal_.Stop(status);
+}
+
 void Pool::Close(std::function<void()> done) {
   home_->Post([this, done = std::move(done)]() mutable {
     closed_ = std::move(done);

@@ -6,6 +6,7 @@
 // Elsewhere: policy (src/pool), the page tables (volume.h).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -51,6 +52,11 @@ class Pool : private JournalObserver {
   EventLoop* home() { return home_; }
   unsigned cluster_shift() const { return cluster_shift_; }
   bool failed() const { return journal_.failed(); }
+  // The pool is another's now, and what lies under this map may be another volume's: reads are refused.
+  bool fenced() const { return fenced_.load(std::memory_order_relaxed); }
+
+  // Stops as after a failed sync: writes and flushes get EIO from now on. Any thread.
+  void Stop(Status status, bool fenced);
 
   // Runs `retry` when the pending log may have room again. Any thread.
   void WaitForRoom(std::function<void()> retry);
@@ -71,6 +77,7 @@ class Pool : private JournalObserver {
   Grants grants_;
   Admissions admissions_;
   Journal journal_;
+  std::atomic<bool> fenced_{false};
 
   // Home loop only.
   uint64_t releasing_sequence_ = 0;  // newest record that may have released clusters

@@ -8,6 +8,7 @@
 namespace varve {
 
 void ReadOp::Advance() {
+  if (volume().pool().fenced()) Note(Status(EIO, "pool is another's"));
   if (!status().ok()) return Finish(status());
   if (!Plan()) return Withdraw();  // until the map is there
   VolumeStats& stats = volume().mutable_stats();

@@ -159,6 +159,11 @@ export interface Addon {
   grant(pool: Handle, runs: Float64Array): void;
   /** There is nothing left to grant: allocations fail with ENOSPC until the next `grant`. */
   grantExhausted(pool: Handle): void;
+  /**
+   * Stops the pool as a failed sync does: beyond what was submitted already nothing of it is written, writes and flushes get EIO.
+   * `fenced`: the pool is another's now; reads are refused too, what lies under the map may be another volume's.
+   */
+  failPool(pool: Handle, error: number, fenced: boolean): void;
   /** Makes everything written so far durable. */
   poolFlush(token: Token, pool: Handle): void;
 

@@ -282,6 +282,11 @@ export class PoolPlane {
     this.plane.addon.grantExhausted(this.handle);
   }
 
+  /** Stops writing at once, see Addon.failPool. */
+  fail(errno: number, options: { readonly fenced: boolean }): void {
+    this.plane.addon.failPool(this.handle, errno, options.fenced);
+  }
+
   async flush(): Promise<void> {
     await this.plane.call((token) => this.plane.addon.poolFlush(token, this.handle));
   }

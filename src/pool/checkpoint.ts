@@ -7,6 +7,7 @@
  * the new ones, both durable. Nothing between matters. Chains live in the reserve, held in memory and by the label only.
  */
 import { yieldToOthers } from '../base/clock.ts';
+import { StorageError } from '../base/errors.ts';
 import { Mutex } from '../base/mutex.ts';
 import type { Allocator } from './allocator.ts';
 import { type DiskSet, explained, type PoolDisk } from './disk-set.ts';
@@ -37,6 +38,7 @@ export class Checkpointer {
   readonly #parts: CheckpointParts;
   readonly #running = new Mutex();
   #chains: Chains;
+  #stopped = false;
 
   constructor(parts: CheckpointParts) {
     this.#parts = parts;
@@ -47,10 +49,12 @@ export class Checkpointer {
    * Writes a checkpoint of everything applied so far.
    *
    * @param onTail told the new tail of the ring once the labels that name it are durable
-   * @throws StorageError pool/full no room for the chain; disk/io; pool/damaged: the old checkpoint stays
+   * @throws StorageError pool/full no room for the chain; disk/io; pool/damaged; pool/held another host took the pool over;
+   *   pool/failed stopped: the old checkpoint stays
    */
   take(onTail: (position: number) => void = () => {}): Promise<void> {
     return this.#running.run(async () => {
+      await this.#parts.disks.expectOwned();
       const { snapshot, applied } = await this.#parts.index.foldedSnapshot();
       try {
         await this.#replace(snapshot, applied, onTail);
@@ -58,6 +62,11 @@ export class Checkpointer {
         await snapshot.close();
       }
     });
+  }
+
+  /** Nothing is written any more; what is under way ends at its next step. */
+  stop(): void {
+    this.#stopped = true;
   }
 
   async #replace(
@@ -68,6 +77,7 @@ export class Checkpointer {
     const { disks, allocator, index } = this.#parts;
     const chains = disks.journals.map((disk) => new ChainInWriting(disk, allocator, applied));
     await this.#writeChains(snapshot, chains);
+    this.#expectGoing();
     // From here on some label may name a new chain: when this fails, neither chain is given back.
     await this.#switchLabels(chains, applied);
     onTail(applied.position);
@@ -79,12 +89,31 @@ export class Checkpointer {
 
   async #writeChains(snapshot: IndexSnapshot, chains: readonly ChainInWriting[]): Promise<void> {
     try {
-      await writeEntries(snapshot, chains);
+      await this.#writeEntries(snapshot, chains);
       await this.#parts.disks.sync(this.#parts.disks.journals);
     } catch (error) {
       for (const chain of chains) chain.abandon();
       throw error;
     }
+  }
+
+  async #writeEntries(snapshot: IndexSnapshot, chains: readonly ChainInWriting[]): Promise<void> {
+    for await (const { key, value } of snapshot.entries()) {
+      if (isHostKey(key)) continue;
+      for (const chain of chains) {
+        if (chain.add(key, value)) await this.#step(() => chain.writeStep());
+      }
+    }
+    for (const chain of chains) await this.#step(() => chain.finish());
+  }
+
+  #step(write: () => Promise<void>): Promise<void> {
+    this.#expectGoing();
+    return write();
+  }
+
+  #expectGoing(): void {
+    if (this.#stopped) throw new StorageError('pool/failed', 'the pool stopped');
   }
 
   async #switchLabels(chains: readonly ChainInWriting[], applied: Applied): Promise<void> {
@@ -172,19 +201,6 @@ class ChainInWriting {
       this.#clusters.push(...this.#allocator.holdForCheckpoint(this.number, clustersPerHold));
     }
   }
-}
-
-async function writeEntries(
-  snapshot: IndexSnapshot,
-  chains: readonly ChainInWriting[],
-): Promise<void> {
-  for await (const { key, value } of snapshot.entries()) {
-    if (isHostKey(key)) continue;
-    for (const chain of chains) {
-      if (chain.add(key, value)) await chain.writeStep();
-    }
-  }
-  for (const chain of chains) await chain.finish();
 }
 
 /** Host-local, so that the next opening need not walk the chains. */

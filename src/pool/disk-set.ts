@@ -2,7 +2,7 @@
  * The open disks of a pool and their labels.
  *
  * A label is written to the copy of its generation and synced before the next one is begun, so that one of the two copies is whole at
- * any moment. Writers of labels (lease, checkpoint, disk add) wait for each other.
+ * any moment. Writers of labels (lease, checkpoint, disk add) wait for each other. None is written over a higher epoch's.
  * Elsewhere: the label's bytes (format/label.ts), which label is the truth (recovery.ts).
  */
 
@@ -157,7 +157,7 @@ export class DiskSet {
    * Writes a new generation of labels and syncs it; resolves when it is durable on every disk given.
    *
    * @param change what is to differ, per disk
-   * @throws StorageError disk/io some labels may be written
+   * @throws StorageError disk/io some labels may be written; pool/held another host took the pool over
    */
   writeLabels(change: (disk: PoolDisk) => Partial<Label>, disks = this.all): Promise<void> {
     return this.#labelWrites.run(async () => {
@@ -165,9 +165,11 @@ export class DiskSet {
     });
   }
 
-  /** The newest label of a disk as it is on the disk now. */
-  rereadLabel(disk: PoolDisk): Promise<Label> {
-    return this.#labelWrites.run(() => readLabel(disk.plane, disk.location.uri));
+  /** @throws StorageError pool/held another host took the pool over; disk/io */
+  expectOwned(): Promise<void> {
+    return this.#labelWrites.run(async () => {
+      await Promise.all(this.all.map(expectOurs));
+    });
   }
 
   /** Everything written to the disks so far is durable. @throws StorageError disk/io */
@@ -180,7 +182,15 @@ export class DiskSet {
   }
 }
 
+async function expectOurs({ plane, location, label }: PoolDisk): Promise<void> {
+  const found = await readLabel(plane, location.uri);
+  if (found.epoch <= label.epoch) return;
+  throw new StorageError('pool/held', `host ${found.owner} took pool ${label.poolName} over`);
+}
+
 async function writeLabel(disk: PoolDisk, change: Partial<Label>): Promise<void> {
+  const isFirst = disk.label.generation === 0;
+  if (!isFirst) await expectOurs(disk);
   const label = { ...disk.label, ...change, generation: disk.label.generation + 1 };
   await explained(disk, () => disk.plane.write(labelOffset(label.generation), encodeLabel(label)));
   await explained(disk, () => disk.plane.sync());

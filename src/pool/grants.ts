@@ -23,6 +23,7 @@ export class Grants {
   readonly #log: Log;
   readonly #discarding = new Set<Promise<void>>();
   #exhausted = false;
+  #halted = false;
   #closed = false;
 
   constructor(parts: { allocator: Allocator; disks: DiskSet; plane: PoolPlane; log: Log }) {
@@ -54,6 +55,7 @@ export class Grants {
 
   /** Records up to `sequence` released clusters that nobody reaches any more. */
   reclaim(sequence: number): void {
+    if (this.#halted) return;
     const runs = this.#allocator.takeReleased(sequence);
     if (runs.length === 0) return;
     const work = this.discard(runs).then(() => {
@@ -81,6 +83,11 @@ export class Grants {
         }
       }),
     );
+  }
+
+  /** The pool has failed: nothing is punched out of its disks any more. */
+  halt(): void {
+    this.#halted = true;
   }
 
   /** The data plane has closed the pool: gives it nothing more, and waits for the discards begun. */

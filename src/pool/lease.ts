@@ -48,12 +48,8 @@ export function expectLeaseFree(disks: readonly PoolDisk[], truth: Label, claim:
  *
  * @throws StorageError pool/held somebody took the pool over; disk/io
  */
-export async function beat(disks: DiskSet, epoch: number, clock: Clock): Promise<void> {
+export async function beat(disks: DiskSet, clock: Clock): Promise<void> {
   const [disk] = disks.all;
   if (disk === undefined) return;
-  const onDisk = await disks.rereadLabel(disk);
-  if (onDisk.epoch > epoch) {
-    throw new StorageError('pool/held', `host ${onDisk.owner} took the pool over`);
-  }
   await disks.writeLabels(() => ({ heartbeatMs: clock.nowMs() }), [disk]);
 }

@@ -9,12 +9,12 @@ import type { EmitEvent, PoolWarning } from './types.ts';
 export class PoolHealth {
   readonly #pool: string;
   readonly #emit: EmitEvent;
-  readonly #onFailure: () => void;
+  readonly #onFailure: (cause: unknown) => void;
   readonly #warnings = new Map<string, PoolWarning>();
   #failure: string | undefined;
 
   /** @param onFailure told once */
-  constructor(pool: string, emit: EmitEvent, onFailure: () => void) {
+  constructor(pool: string, emit: EmitEvent, onFailure: (cause: unknown) => void) {
     this.#pool = pool;
     this.#emit = emit;
     this.#onFailure = onFailure;
@@ -29,11 +29,12 @@ export class PoolHealth {
     return [...this.#warnings.values()];
   }
 
-  fail(why: string): void {
+  /** @param why shown to people, unless the cause says enough */
+  fail(cause: unknown, why = messageOf(cause)): void {
     if (this.#failure !== undefined) return;
     this.#failure = why;
     this.tell('error', 'pool/failed', `pool ${this.#pool} stopped: ${why}`);
-    this.#onFailure();
+    this.#onFailure(cause);
   }
 
   /** What callers get once the pool has failed, or because of `cause`. */

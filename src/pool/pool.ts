@@ -38,6 +38,8 @@ import type { PoolState } from './pool-state.ts';
 import type { RecoveredPool } from './recovery.ts';
 import type { DiskInfo, EmitEvent, PoolInfo } from './types.ts';
 
+const EIO = 5;
+
 export interface PoolServices {
   readonly dataPlane: DataPlane;
   readonly clock: Clock;
@@ -73,7 +75,7 @@ export class Pool {
     this.#checkpointer = recovered.checkpointer;
     this.#state = recovered.index.state;
     this.#epoch = recovered.lineage.epoch;
-    this.#health = new PoolHealth(this.name, services.emit, () => this.#stopHeartbeat());
+    this.#health = new PoolHealth(this.name, services.emit, (cause) => this.#stopWriting(cause));
     const payloadBytesMax = this.batchBytesMax;
     this.#feed = new JournalFeed(this.#state, { epoch: this.#epoch, payloadBytesMax });
   }
@@ -85,7 +87,7 @@ export class Pool {
       await pool.#start(recovered);
       return pool;
     } catch (error) {
-      pool.#health.fail(messageOf(error));
+      pool.#health.fail(error);
       await pool.close();
       throw error;
     }
@@ -362,7 +364,7 @@ export class Pool {
       this.#feed.apply(event);
       this.#maintenance.recordApplied();
     } catch (error) {
-      this.#health.fail(`record ${event.sequence} cannot be applied: ${messageOf(error)}`);
+      this.#health.fail(error, `record ${event.sequence} cannot be applied: ${messageOf(error)}`);
     }
   }
 
@@ -372,10 +374,11 @@ export class Pool {
   }
 
   #maintenanceFailed(work: 'fold' | 'checkpoint', error: unknown): void {
+    if (this.#health.failure !== undefined) return;
     const message = `${work} of pool ${this.name} failed: ${messageOf(error)}`;
     this.#services.log.error({ pool: this.name, error }, message);
     const action = 'add space or delete volumes: with a full journal no new space can be written';
-    if (error instanceof StorageError && error.code === 'disk/io') this.#health.fail(message);
+    if (isFatal(error)) this.#health.fail(error, message);
     else if (work === 'fold') this.#indexDamaged(error);
     else this.#health.warn('pool/checkpoint', message, action);
   }
@@ -397,10 +400,20 @@ export class Pool {
   async #beat(): Promise<void> {
     if (this.#health.failure !== undefined) return;
     try {
-      await beat(this.#disks, this.#epoch, this.#services.clock);
+      await beat(this.#disks, this.#services.clock);
     } catch (error) {
-      this.#health.fail(messageOf(error));
+      this.#health.fail(error);
     }
+  }
+
+  /** What was not submitted yet is not written, be it data, journal, checkpoint or label. */
+  #stopWriting(cause: unknown): void {
+    this.#stopHeartbeat();
+    this.#checkpointer.stop();
+    if (!this.#planeOpen) return;
+    this.#plane.fail(EIO, { fenced: isFenced(cause) });
+    this.#grants.halt();
+    void this.#maintenance.stop();
   }
 
   /** Disks whose addition was cut off become members. */
@@ -454,4 +467,14 @@ export class Pool {
     invariant(disk !== undefined, 'a pool has a journal');
     return disk.label.journalBytes;
   }
+}
+
+/** Another host has the pool now. */
+function isFenced(error: unknown): boolean {
+  return error instanceof StorageError && error.code === 'pool/held';
+}
+
+/** A disk may have lost what was written to it, or is not ours any more. */
+function isFatal(error: unknown): boolean {
+  return isFenced(error) || (error instanceof StorageError && error.code === 'disk/io');
 }

@@ -41,6 +41,12 @@ export class ManualClock implements Clock {
   }
 }
 
+export interface FixtureOptions {
+  readonly clock?: Clock;
+  readonly dataPlane?: DataPlane;
+  readonly flushWindowMs?: number;
+}
+
 export class Fixture {
   readonly events: EventInput[] = [];
   pools!: Pools;
@@ -50,11 +56,14 @@ export class Fixture {
     readonly folder: string,
     readonly dataPlane: DataPlane,
     readonly clock: Clock,
+    readonly flushWindowMs: number,
   ) {}
 
-  static async open(clock: Clock = systemClock): Promise<Fixture> {
+  static async open(options: FixtureOptions = {}): Promise<Fixture> {
+    const { dataPlane, clock = systemClock, flushWindowMs = 1000 } = options;
     const folder = await mkdtemp(join(tmpdir(), 'varve-pool-'));
-    const fixture = new Fixture(folder, new DataPlane({ loops: 2 }), clock);
+    const plane = dataPlane ?? new DataPlane({ loops: 2 });
+    const fixture = new Fixture(folder, plane, clock, flushWindowMs);
     await fixture.start();
     return fixture;
   }
@@ -72,7 +81,7 @@ export class Fixture {
   async openPools(stateDir = this.stateDir): Promise<Pools> {
     const { dataPlane, clock } = this;
     const emit = (event: EventInput) => this.events.push(event);
-    const options = { flushWindowMs: 1000 };
+    const options = { flushWindowMs: this.flushWindowMs };
     return Pools.open({ stateDir, dataPlane, clock, log: quietLog, emit, options });
   }
 

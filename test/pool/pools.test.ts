@@ -17,7 +17,7 @@ describe('pools', () => {
   let fixture: Fixture;
   beforeEach(async () => {
     clock = new ManualClock();
-    fixture = await Fixture.open(clock);
+    fixture = await Fixture.open({ clock });
   });
   afterEach(() => fixture.close());
 
