@@ -31,21 +31,21 @@ const { values: options } = parseArgs({
   },
 });
 
+// Leaving through exit() ends the servers, too (daemon.ts); a bare signal would orphan them.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+
 const folder = mkdtempSync(join(tmpdir(), 'varve-bench-'));
-try {
-  const chosen = workloads.filter(({ name }) => name.includes(options.only));
-  const scale = options.quick ? scales.quick : scales.full;
-  const plan = { ...scale, folder, servers: serverKinds, workloads: chosen };
-  const comparisons = compare(await runSession(plan, sayProgress));
-  process.stdout.write(textReport(comparisons));
-  if (options.json !== undefined) {
-    const about = { ...scale, cpu: cpus()[0]?.model, cores: cpus().length, at: new Date() };
-    writeFileSync(options.json, `${JSON.stringify(jsonReport(comparisons, about), null, 2)}\n`);
-  }
-  if (comparisons.some(({ failures }) => failures.length > 0)) process.exitCode = 1;
-} finally {
-  rmSync(folder, { recursive: true, force: true });
+process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+const chosen = workloads.filter(({ name }) => name.includes(options.only));
+const scale = options.quick ? scales.quick : scales.full;
+const plan = { ...scale, folder, servers: serverKinds, workloads: chosen };
+const comparisons = compare(await runSession(plan, sayProgress));
+process.stdout.write(textReport(comparisons));
+if (options.json !== undefined) {
+  const about = { ...scale, cpu: cpus()[0]?.model, cores: cpus().length, at: new Date() };
+  writeFileSync(options.json, `${JSON.stringify(jsonReport(comparisons, about), null, 2)}\n`);
 }
+if (comparisons.some(({ failures }) => failures.length > 0)) process.exitCode = 1;
 
 function sayProgress({ workload, server, round, outcome }: Result): void {
   const what = typeof outcome === 'string' ? 'failed' : `${outcome.iops.toFixed(0)} IOPS`;

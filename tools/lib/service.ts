@@ -13,6 +13,12 @@ import { join, resolve } from 'node:path';
 import { type CommandOptions, type Outcome, outcomeOf } from './command.ts';
 import { Daemon, type Exit } from './daemon.ts';
 
+const folders = new Set<string>();
+// After daemon.ts has ended the processes: an interrupted run leaves nothing behind either.
+process.on('exit', () => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+
 const command = resolve(import.meta.dirname, '../../dist/cli/main.js');
 
 export interface ServiceOptions {
@@ -27,6 +33,7 @@ export class Service {
 
   private constructor(options: ServiceOptions) {
     this.folder = mkdtempSync(join(tmpdir(), 'varve-'));
+    folders.add(this.folder);
     this.#nodeFlags = options.nodeFlags ?? [];
   }
 
@@ -129,6 +136,7 @@ export class Service {
   async dispose(): Promise<void> {
     await this.#daemon?.end('SIGKILL');
     rmSync(this.folder, { recursive: true, force: true });
+    folders.delete(this.folder);
   }
 }
 
