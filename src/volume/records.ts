@@ -1,7 +1,8 @@
 /**
  * The volume layer's records in a pool's index.
  *
- *   volume/<id>   VolumeRecord      layer/<id>   LayerRecord      counters   the next ids; none is ever used twice
+ *   volume/<id>    VolumeRecord       layer/<id>   LayerRecord      counters   the next ids; none is ever used twice
+ *   filling/<id>   FillingRecord      of a thick volume that does not have all of its space yet
  */
 import type { BatchOp } from '../pool/format/batch.ts';
 import type { Pool } from '../pool/pool.ts';
@@ -13,6 +14,12 @@ export interface LayerRecord {
   readonly id: number;
   /** The layer that holes read through to; null: they read as zero. */
   readonly parent: number | null;
+}
+
+/** As stored under `R filling/<id>`, next to the volume's record. */
+export interface FillingRecord {
+  /** What lies before it has its space. */
+  readonly fromBytes: number;
 }
 
 interface Counters {
@@ -49,6 +56,24 @@ export function volumeOp(volume: VolumeRecord): BatchOp {
 
 export function layerOp(layer: LayerRecord): BatchOp {
   return putRecord(`layer/${layer.id}`, layer);
+}
+
+export function fillingName(volume: number): string {
+  return `filling/${volume}`;
+}
+
+/** @returns undefined when the volume has all the space that it was promised */
+export function fillingOf(pool: Pool, volume: number): FillingRecord | undefined {
+  return pool.record<FillingRecord>(fillingName(volume));
+}
+
+export function fillingOp(volume: number, filling: FillingRecord): BatchOp {
+  return putRecord(fillingName(volume), filling);
+}
+
+/** Nobody fills the volume any more. */
+export function deleteFillingOps(pool: Pool, volume: number): BatchOp[] {
+  return fillingOf(pool, volume) === undefined ? [] : [deleteRecord(fillingName(volume))];
 }
 
 /** A volume and its head are no more; to be used when nothing is left in them. */

@@ -26,7 +26,8 @@ export function expectRoom(pool: Pool, missingBytes: number): void {
 /**
  * Gives every cluster of [from, to) a place; reads stay zero. What has one keeps it.
  *
- * @throws StorageError pool/full; op/state when `signal` aborts: what was provisioned so far stays
+ * @throws StorageError pool/full, pool/failed, disk/io; the signal's reason, or op/state, when it aborts: what was provisioned so
+ *   far stays
  */
 export async function provision(
   pool: Pool,
@@ -37,26 +38,29 @@ export async function provision(
 ): Promise<void> {
   const total = range.to - range.from;
   for (let at = range.from; at < range.to; at += stepBytes) {
-    if (signal?.aborted) throw new StorageError('op/state', 'cancelled');
-    await provisionStep(pool, plane, at, Math.min(stepBytes, range.to - at));
+    if (signal?.aborted) throw abortReason(signal);
+    const length = Math.min(stepBytes, range.to - at);
+    await explained(pool, () => plane.provision(at, length));
     report(Math.min(at + stepBytes, range.to) - range.from, total);
   }
-  await plane.flush();
+  await explained(pool, () => plane.flush());
 }
 
-async function provisionStep(
-  pool: Pool,
-  plane: VolumePlane,
-  offset: number,
-  length: number,
-): Promise<void> {
+/** Why an aborted work ends. */
+export function abortReason(signal: AbortSignal): StorageError {
+  const reason: unknown = signal.reason;
+  return reason instanceof StorageError ? reason : new StorageError('op/state', 'cancelled');
+}
+
+/** Runs an operation of the data plane on a volume; its errors are told in the words of the pool. */
+async function explained(pool: Pool, work: () => Promise<void>): Promise<void> {
   try {
-    await plane.provision(offset, length);
+    await work();
   } catch (error) {
-    if (error instanceof DataPlaneError && error.errno === ENOSPC) {
-      throw poolFull(pool, 'others took the space meanwhile');
-    }
-    throw error;
+    if (!(error instanceof DataPlaneError)) throw error;
+    if (error.errno === ENOSPC) throw poolFull(pool, 'others took the space meanwhile');
+    pool.expectOnline();
+    throw new StorageError('disk/io', `pool ${pool.name}: ${error.message}`, { cause: error });
   }
 }
 

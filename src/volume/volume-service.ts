@@ -4,7 +4,7 @@
  *   (created) → online → deleting → (gone)      its name is free as soon as it is deleting
  *
  * Names are unique over all pools. Changes run one at a time; each is one durable batch.
- * Elsewhere: releasing a deleted volume's clusters (reaper.ts), serving (src/export).
+ * Elsewhere: who they are (catalog.ts), the space they give back and take in the background (background.ts), serving (src/export).
  */
 import { type Clock, isoTime } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
@@ -12,12 +12,16 @@ import { Mutex } from '../base/mutex.ts';
 import { expectName } from '../base/names.ts';
 import { formatSize } from '../base/size.ts';
 import type { VolumePlane } from '../dataplane/data-plane.ts';
+import type { BatchOp } from '../pool/format/batch.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Pools } from '../pool/pools.ts';
 import type { EmitEvent, ReportProgress } from '../pool/types.ts';
-import { Reaper } from './reaper.ts';
-import { layerOp, newIds, volumeOp, volumeRecords } from './records.ts';
-import { expectRoom, provision } from './thick.ts';
+import { Background } from './background.ts';
+import { describeVolume, type FoundVolume, VolumeCatalog } from './catalog.ts';
+import type { FillWatch } from './filler.ts';
+import { expectInside, readMap } from './map.ts';
+import { deleteFillingOps, fillingOf, fillingOp, layerOp, newIds, volumeOp } from './records.ts';
+import { expectRoom } from './thick.ts';
 import type { CreateVolumeOptions, VolumeInfo, VolumeMapExtent, VolumeRecord } from './types.ts';
 import { expectVolumeSize } from './volume-size.ts';
 
@@ -39,94 +43,95 @@ export interface VolumeDependencies {
   readonly emit: EmitEvent;
 }
 
-interface Found {
-  readonly pool: Pool;
-  readonly record: VolumeRecord;
-}
+const nothing = Promise.resolve();
 
 type DryRun = { readonly dryRun?: boolean };
 
+/** What `create` found or made. */
+interface Creation {
+  readonly found: FoundVolume;
+  readonly isNew: boolean;
+  readonly changed: boolean;
+  /** Settles when the volume has the space it was promised. */
+  readonly filled: Promise<void>;
+}
+
 export class VolumeService {
-  readonly #pools: Pools;
+  readonly #catalog: VolumeCatalog;
   readonly #clock: Clock;
   readonly #emit: EmitEvent;
   readonly #changing = new Mutex();
   readonly #guards: VolumeGuard[] = [];
-  readonly #reapers = new Map<Pool, Reaper>();
+  readonly #background = new Map<Pool, Background>();
 
-  /** Deletions that were cut off go on at once. */
+  /** Deletions, creations and growths that were cut off go on at once. */
   constructor({ pools, clock, emit }: VolumeDependencies) {
-    this.#pools = pools;
+    this.#catalog = new VolumeCatalog(pools);
     this.#clock = clock;
     this.#emit = emit;
-    pools.onOpen((pool) => this.#startReaper(pool));
-    pools.onClose((pool) => this.#stopReaper(pool));
+    pools.onOpen((pool) => this.#background.set(pool, new Background(pool, emit)));
+    pools.onClose(async (pool) => {
+      await this.#background.get(pool)?.stop();
+      this.#background.delete(pool);
+    });
   }
 
   list(): VolumeInfo[] {
-    const all = this.#pools
-      .all()
-      .flatMap((pool) => online(pool).map((record) => ({ pool, record })));
-    return all.map(describe).sort((a, b) => (a.name < b.name ? -1 : 1));
+    return this.#catalog.list();
   }
 
   /** @throws StorageError volume/not-found; request/invalid a snapshot's name */
   get(name: string): VolumeInfo {
-    return describe(this.#find(name));
+    return describeVolume(this.#catalog.find(name));
   }
 
   /**
    * Creates a volume that reads as zero; a thick one gets all of its space at once, or is not created.
    *
-   * The same name and parameters again change nothing.
+   * The same name and parameters again change nothing, but that a thick volume whose creation or growth was cut off gets the rest.
    *
-   * @throws StorageError request/invalid, volume/exists, pool/not-found, pool/full, pool/failed; op/state cancelled
+   * @throws StorageError request/invalid, volume/exists, pool/not-found, pool/full, pool/failed, disk/io; op/state cancelled.
+   *   Of service/stopping and pool/failed the next opening of the pool makes up by itself
    */
   async create(
     options: CreateVolumeOptions,
     report: ReportProgress = () => {},
     signal?: AbortSignal,
   ): Promise<{ volume: VolumeInfo; changed: boolean }> {
-    const { found, changed } = await this.#changing.run(() => this.#create(options));
-    if (changed && found.record.thick && !options.dryRun) {
-      await this.#fillOrUndo(found, report, signal);
-    }
-    return { volume: describe(found), changed };
+    const watch = { report, signal };
+    const made = await this.#changing.run(() => this.#create(options, watch));
+    const { found, isNew, changed, filled } = made;
+    if (isNew) await this.#doneOrUndone(found, filled);
+    else await filled;
+    return { volume: describeVolume(found), changed };
   }
 
   /** @throws StorageError volume/not-found, volume/exists, volume/busy, request/invalid */
   rename(name: string, to: string, options: DryRun = {}): Promise<VolumeInfo> {
     return this.#changing.run(async () => {
       expectName('volume', to);
-      const { pool, record } = this.#find(name);
+      const { pool, record } = this.#catalog.find(name);
       const renamed = { pool, record: { ...record, name: to } };
-      if (name === to) return describe(renamed);
-      this.#expectFree(to);
+      if (name === to) return describeVolume(renamed);
+      this.#catalog.expectFree(to);
       this.#expectUnguarded(name, 'renamed');
       if (!options.dryRun) await pool.commit([volumeOp(renamed.record)]);
-      return describe(renamed);
+      return describeVolume(renamed);
     });
   }
 
   /**
    * Makes a volume larger, also while it is served; what is new reads as zero.
    *
-   * @throws StorageError volume/not-found, volume/shrink, request/invalid, pool/full
+   * A thick one gets the space of what is new at once; of service/stopping and pool/failed the next opening makes up by itself.
+   *
+   * @throws StorageError volume/not-found, volume/shrink, request/invalid, pool/full, pool/failed, disk/io;
+   *   volume/busy it is being filled
    */
-  resize(name: string, sizeBytes: number, options: DryRun = {}): Promise<VolumeInfo> {
-    return this.#changing.run(async () => {
-      expectVolumeSize(sizeBytes);
-      const { pool, record } = this.#find(name);
-      expectGrowth(record, sizeBytes);
-      const grown = { pool, record: { ...record, sizeBytes } };
-      const addedBytes = sizeBytes - record.sizeBytes;
-      if (record.thick) expectRoom(pool, addedBytes);
-      if (options.dryRun || addedBytes === 0) return describe(grown);
-      await pool.commit([volumeOp(grown.record)]);
-      pool.volumeResized(record.id, sizeBytes);
-      if (record.thick) await this.#fill(grown, record.sizeBytes, () => {});
-      return describe(grown);
-    });
+  async resize(name: string, sizeBytes: number, options: DryRun = {}): Promise<VolumeInfo> {
+    const made = await this.#changing.run(() => this.#resize(name, sizeBytes, options));
+    await made.filled;
+    return describeVolume(made.found);
   }
 
   /**
@@ -136,13 +141,14 @@ export class VolumeService {
    */
   delete(name: string, options: DryRun = {}): Promise<{ freedBytes: number }> {
     return this.#changing.run(async () => {
-      const found = this.#find(name);
+      const found = this.#catalog.find(name);
       this.#expectUnguarded(name, 'deleted');
       const { pool, record } = found;
+      if (!options.dryRun) await this.#background.get(pool)?.stopFinishing(record);
       if (pool.isVolumeOpen(record.id)) {
         throw new StorageError('volume/busy', `volume ${name} is in use`);
       }
-      const freedBytes = describe(found).exclusiveBytes;
+      const freedBytes = describeVolume(found).exclusiveBytes;
       if (!options.dryRun) await this.#beginDeletion(found);
       return { freedBytes };
     });
@@ -161,7 +167,7 @@ export class VolumeService {
 
   /** Opens a volume in the data plane, or joins others who have it open. @throws StorageError volume/not-found */
   async open(name: string): Promise<OpenVolume> {
-    const { pool, record } = this.#find(name);
+    const { pool, record } = this.#catalog.find(name);
     const { id, headLayer: layer, sizeBytes } = record;
     const plane = await pool.openVolume({ id, layer, sizeBytes });
     let closed: Promise<void> | undefined;
@@ -183,104 +189,69 @@ export class VolumeService {
     this.#guards.push(guard);
   }
 
-  async #create(options: CreateVolumeOptions): Promise<{ found: Found; changed: boolean }> {
+  async #create(options: CreateVolumeOptions, watch: FillWatch): Promise<Creation> {
     expectName('volume', options.name);
     expectVolumeSize(options.sizeBytes);
-    const existing = this.#lookUp(options.name);
+    const existing = this.#catalog.lookUp(options.name);
     if (existing !== undefined) {
       expectSame(existing, options);
-      return { found: existing, changed: false };
+      const changed = fillingOf(existing.pool, existing.record.id) !== undefined;
+      const filled = options.dryRun ? nothing : this.#fill(existing, watch);
+      return { found: existing, isNew: false, changed, filled };
     }
-    const pool = this.#poolFor(options.pool);
+    const pool = this.#catalog.poolFor(options.pool);
     pool.expectOnline();
     if (options.thick) expectRoom(pool, options.sizeBytes);
-    const ids = newIds(pool);
-    const record: VolumeRecord = {
-      id: ids.volume,
-      name: options.name,
-      sizeBytes: options.sizeBytes,
-      headLayer: ids.layer,
-      snapshotMode: options.snapshotMode ?? 'row',
-      thick: options.thick ?? false,
-      createdAt: isoTime(this.#clock),
-      state: 'online',
-    };
-    if (!options.dryRun) {
-      await pool.commit([ids.op, layerOp({ id: ids.layer, parent: null }), volumeOp(record)]);
-      this.#tell('volume/created', record.name, `volume ${record.name} was created`);
-    }
-    return { found: { pool, record }, changed: true };
+    const { record, ops } = newVolume(pool, options, isoTime(this.#clock));
+    const found = { pool, record };
+    if (options.dryRun) return { found, isNew: true, changed: true, filled: nothing };
+    await pool.commit(ops);
+    this.#tell('volume/created', record.name, `volume ${record.name} was created`);
+    return { found, isNew: true, changed: true, filled: this.#fill(found, watch) };
   }
 
-  async #fillOrUndo(found: Found, report: ReportProgress, signal?: AbortSignal): Promise<void> {
+  async #resize(
+    name: string,
+    sizeBytes: number,
+    { dryRun }: DryRun,
+  ): Promise<Pick<Creation, 'found' | 'filled'>> {
+    expectVolumeSize(sizeBytes);
+    const { pool, record } = this.#catalog.find(name);
+    expectGrowth(record, sizeBytes);
+    const grown = { ...record, sizeBytes };
+    const found = { pool, record: grown };
+    const addedBytes = sizeBytes - record.sizeBytes;
+    if (record.thick) expectRoom(pool, addedBytes);
+    if (this.#background.get(pool)?.isFilling(record)) {
+      throw new StorageError('volume/busy', `volume ${name} is getting its space`);
+    }
+    if (dryRun || addedBytes === 0) return { found, filled: nothing };
+    const filling = fillingOf(pool, record.id) ?? { fromBytes: record.sizeBytes };
+    await pool.commit([volumeOp(grown), ...(record.thick ? [fillingOp(record.id, filling)] : [])]);
+    pool.volumeResized(record.id, sizeBytes);
+    return { found, filled: this.#fill(found, { report() {}, signal: undefined }) };
+  }
+
+  /** Begun within the change that asks for it, so that no other change comes between. */
+  async #fill({ pool, record }: FoundVolume, watch: FillWatch): Promise<void> {
+    await this.#background.get(pool)?.fill(record, watch);
+  }
+
+  /** What the pool could not do for good is taken back; the rest is finished when the pool is opened next. */
+  async #doneOrUndone(found: FoundVolume, filled: Promise<void>): Promise<void> {
     try {
-      await this.#fill(found, 0, report, signal);
+      await filled;
     } catch (error) {
-      await this.#changing.run(() => this.#beginDeletion(found));
+      if (!isPoolGone(error)) await this.#changing.run(() => this.#beginDeletion(found));
       throw error;
     }
   }
 
-  async #fill(
-    { pool, record }: Found,
-    from: number,
-    report: ReportProgress,
-    signal?: AbortSignal,
-  ): Promise<void> {
-    const volume = await this.open(record.name);
-    try {
-      await provision(pool, volume.plane, { from, to: record.sizeBytes }, report, signal);
-    } finally {
-      await volume.close();
-    }
-  }
-
-  async #beginDeletion({ pool, record }: Found): Promise<void> {
+  async #beginDeletion({ pool, record }: FoundVolume): Promise<void> {
     const deleting: VolumeRecord = { ...record, state: 'deleting' };
-    await pool.commit([volumeOp(deleting)]);
-    this.#reapers.get(pool)?.add(deleting);
+    await pool.commit([volumeOp(deleting), ...deleteFillingOps(pool, record.id)]);
+    this.#background.get(pool)?.reap(deleting);
     this.#tell('volume/deleted', record.name, `volume ${record.name} was deleted`);
-  }
-
-  #startReaper(pool: Pool): void {
-    const reaper = new Reaper(pool, ({ name }, error) => {
-      const why = error instanceof Error ? error.message : String(error);
-      const message = `the space of deleted volume ${name} is not freed yet: ${why}`;
-      this.#emit({ kind: 'volume/not-freed', level: 'error', subject: name, message });
-    });
-    this.#reapers.set(pool, reaper);
-    for (const record of volumeRecords(pool)) {
-      if (record.state === 'deleting') reaper.add(record);
-    }
-  }
-
-  async #stopReaper(pool: Pool): Promise<void> {
-    await this.#reapers.get(pool)?.stop();
-    this.#reapers.delete(pool);
-  }
-
-  #lookUp(name: string): Found | undefined {
-    for (const pool of this.#pools.all()) {
-      const record = online(pool).find((volume) => volume.name === name);
-      if (record !== undefined) return { pool, record };
-    }
-    return undefined;
-  }
-
-  #find(name: string): Found {
-    if (name.includes('@')) {
-      throw new StorageError('request/invalid', `"${name}" names a snapshot, not a volume`);
-    }
-    const found = this.#lookUp(name);
-    if (found !== undefined) return found;
-    throw new StorageError('volume/not-found', `there is no volume ${name}`, {
-      actions: ['varve volume list'],
-    });
-  }
-
-  #expectFree(name: string): void {
-    if (this.#lookUp(name) === undefined) return;
-    throw new StorageError('volume/exists', `volume ${name} exists`);
   }
 
   #expectUnguarded(name: string, verb: string): void {
@@ -292,46 +263,39 @@ export class VolumeService {
     }
   }
 
-  #poolFor(name: string | undefined): Pool {
-    if (name !== undefined) return this.#pools.get(name);
-    const all = this.#pools.list();
-    const [only] = all;
-    if (only === undefined) {
-      throw new StorageError('pool/not-found', 'there is no pool yet', {
-        actions: ['varve pool create NAME DISK-URI'],
-      });
-    }
-    if (all.length > 1) {
-      const names = all.map((pool) => pool.name).join(', ');
-      throw new StorageError('request/invalid', `which pool? There are ${names}`);
-    }
-    return this.#pools.get(only.name);
-  }
-
   #tell(kind: string, subject: string, message: string): void {
     this.#emit({ kind, level: 'info', subject, message });
   }
 }
 
-function online(pool: Pool): VolumeRecord[] {
-  return volumeRecords(pool).filter(({ state }) => state === 'online');
-}
-
-function describe({ pool, record }: Found): VolumeInfo {
-  return {
-    id: record.id,
-    name: record.name,
-    pool: pool.name,
-    sizeBytes: record.sizeBytes,
-    exclusiveBytes: pool.clustersOf(record.headLayer) * pool.clusterBytes,
-    sharedBytes: 0,
-    snapshotMode: record.snapshotMode,
-    thick: record.thick,
-    createdAt: record.createdAt,
+/** The records of a volume to be created. */
+function newVolume(
+  pool: Pool,
+  options: CreateVolumeOptions,
+  createdAt: string,
+): { record: VolumeRecord; ops: BatchOp[] } {
+  const ids = newIds(pool);
+  const record: VolumeRecord = {
+    id: ids.volume,
+    name: options.name,
+    sizeBytes: options.sizeBytes,
+    headLayer: ids.layer,
+    snapshotMode: options.snapshotMode ?? 'row',
+    thick: options.thick ?? false,
+    createdAt,
+    state: 'online',
   };
+  const ops = [ids.op, layerOp({ id: ids.layer, parent: null }), volumeOp(record)];
+  if (record.thick) ops.push(fillingOp(record.id, { fromBytes: 0 }));
+  return { record, ops };
 }
 
-function expectSame({ pool, record }: Found, options: CreateVolumeOptions): void {
+function isPoolGone(error: unknown): boolean {
+  const codes: string[] = ['service/stopping', 'pool/failed'];
+  return error instanceof StorageError && codes.includes(error.code);
+}
+
+function expectSame({ pool, record }: FoundVolume, options: CreateVolumeOptions): void {
   const same =
     record.sizeBytes === options.sizeBytes &&
     (options.pool === undefined || options.pool === pool.name) &&
@@ -351,37 +315,4 @@ function expectGrowth(record: VolumeRecord, sizeBytes: number): void {
     'volume/shrink',
     `volume ${record.name} has ${formatSize(record.sizeBytes)} and does not shrink to ${formatSize(sizeBytes)}`,
   );
-}
-
-function expectInside(record: VolumeRecord, offset: number, length: number): void {
-  const whole = Number.isSafeInteger(offset) && Number.isSafeInteger(length);
-  if (whole && offset >= 0 && length > 0 && offset + length <= record.sizeBytes) return;
-  throw new StorageError(
-    'request/invalid',
-    `the range ${offset}+${length} is not inside volume ${record.name} of ${record.sizeBytes} bytes`,
-  );
-}
-
-async function readMap(
-  plane: VolumePlane,
-  offset: number,
-  length: number,
-): Promise<VolumeMapExtent[]> {
-  const extents: VolumeMapExtent[] = [];
-  const end = offset + length;
-  let at = offset;
-  while (at < end) {
-    for (const { length: bytes, hole, zero } of await plane.map(at, end - at)) {
-      appendExtent(extents, { offset: at, length: bytes, hole, zero });
-      at += bytes;
-    }
-  }
-  return extents;
-}
-
-function appendExtent(extents: VolumeMapExtent[], next: VolumeMapExtent): void {
-  const last = extents.at(-1);
-  const same = last?.hole === next.hole && last.zero === next.zero;
-  if (same) extents[extents.length - 1] = { ...last, length: last.length + next.length };
-  else extents.push(next);
 }

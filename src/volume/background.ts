@@ -1,0 +1,90 @@
+/**
+ * Background: what goes on in one open pool without anybody asking: deleted volumes give their space back, and thick ones
+ * whose service died before they had all of theirs get the rest.
+ *
+ * Begins when the pool is opened, ends before it is closed.
+ */
+import { StorageError } from '../base/errors.ts';
+import type { Pool } from '../pool/pool.ts';
+import type { EmitEvent } from '../pool/types.ts';
+import { Filler, type FillWatch } from './filler.ts';
+import { Reaper } from './reaper.ts';
+import { fillingOf, volumeRecords } from './records.ts';
+import type { VolumeRecord } from './types.ts';
+
+export class Background {
+  readonly #emit: EmitEvent;
+  readonly #reaper: Reaper;
+  readonly #filler: Filler;
+  /** Volumes filled here by nobody's order. */
+  readonly #finishing = new Set<number>();
+
+  constructor(pool: Pool, emit: EmitEvent) {
+    this.#emit = emit;
+    this.#reaper = new Reaper(pool, (volume, error) => this.#notFreed(volume, error));
+    this.#filler = new Filler(pool);
+    for (const record of volumeRecords(pool)) {
+      if (record.state === 'deleting') this.#reaper.add(record);
+      else if (fillingOf(pool, record.id) !== undefined) void this.#finish(record);
+    }
+  }
+
+  /** Empties and forgets a volume that is deleted. */
+  reap(volume: VolumeRecord): void {
+    this.#reaper.add(volume);
+  }
+
+  /** See Filler. */
+  fill(volume: VolumeRecord, watch: FillWatch): Promise<void> {
+    return this.#filler.fill(volume, watch);
+  }
+
+  isFilling(volume: VolumeRecord): boolean {
+    return this.#filler.isFilling(volume.id);
+  }
+
+  /** The volume is going to be deleted: what nobody ordered does not keep it in use. */
+  async stopFinishing(volume: VolumeRecord): Promise<void> {
+    if (!this.#finishing.has(volume.id)) return;
+    const gone = new StorageError('volume/not-found', `volume ${volume.name} is being deleted`);
+    await this.#filler.stop(volume.id, gone);
+  }
+
+  async stop(): Promise<void> {
+    await this.#filler.stopAll(new StorageError('service/stopping', 'the pool is being closed'));
+    await this.#reaper.stop();
+  }
+
+  async #finish(volume: VolumeRecord): Promise<void> {
+    const { id, name } = volume;
+    this.#finishing.add(id);
+    try {
+      await this.#filler.fill(volume, { report() {}, signal: undefined });
+      const message = `volume ${name} has all of its space now: its creation or growth had been cut off`;
+      this.#emit({ kind: 'volume/filled', level: 'info', subject: name, message });
+    } catch (error) {
+      if (!wasStopped(error)) this.#notFilled(volume, error);
+    } finally {
+      this.#finishing.delete(id);
+    }
+  }
+
+  #notFilled({ name }: VolumeRecord, error: unknown): void {
+    const message = `thick volume ${name} does not have all of its space: ${messageOf(error)}`;
+    this.#emit({ kind: 'volume/not-filled', level: 'error', subject: name, message });
+  }
+
+  #notFreed({ name }: VolumeRecord, error: unknown): void {
+    const message = `the space of deleted volume ${name} is not freed yet: ${messageOf(error)}`;
+    this.#emit({ kind: 'volume/not-freed', level: 'error', subject: name, message });
+  }
+}
+
+function wasStopped(error: unknown): boolean {
+  const codes: string[] = ['service/stopping', 'volume/not-found'];
+  return error instanceof StorageError && codes.includes(error.code);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,89 @@
+/**
+ * Which volumes there are, by name, over all open pools.
+ */
+import { StorageError } from '../base/errors.ts';
+import type { Pool } from '../pool/pool.ts';
+import type { Pools } from '../pool/pools.ts';
+import { volumeRecords } from './records.ts';
+import type { VolumeInfo, VolumeRecord } from './types.ts';
+
+export interface FoundVolume {
+  readonly pool: Pool;
+  readonly record: VolumeRecord;
+}
+
+export class VolumeCatalog {
+  readonly #pools: Pools;
+
+  constructor(pools: Pools) {
+    this.#pools = pools;
+  }
+
+  list(): VolumeInfo[] {
+    const all = this.#pools
+      .all()
+      .flatMap((pool) => onlineVolumes(pool).map((record) => ({ pool, record })));
+    return all.map(describeVolume).sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  lookUp(name: string): FoundVolume | undefined {
+    for (const pool of this.#pools.all()) {
+      const record = onlineVolumes(pool).find((volume) => volume.name === name);
+      if (record !== undefined) return { pool, record };
+    }
+    return undefined;
+  }
+
+  /** @throws StorageError volume/not-found; request/invalid a snapshot's name */
+  find(name: string): FoundVolume {
+    if (name.includes('@')) {
+      throw new StorageError('request/invalid', `"${name}" names a snapshot, not a volume`);
+    }
+    const found = this.lookUp(name);
+    if (found !== undefined) return found;
+    throw new StorageError('volume/not-found', `there is no volume ${name}`, {
+      actions: ['varve volume list'],
+    });
+  }
+
+  /** @throws StorageError volume/exists */
+  expectFree(name: string): void {
+    if (this.lookUp(name) === undefined) return;
+    throw new StorageError('volume/exists', `volume ${name} exists`);
+  }
+
+  /** The pool named, or the only one. @throws StorageError pool/not-found; request/invalid there are several */
+  poolFor(name: string | undefined): Pool {
+    if (name !== undefined) return this.#pools.get(name);
+    const all = this.#pools.list();
+    const [only] = all;
+    if (only === undefined) {
+      throw new StorageError('pool/not-found', 'there is no pool yet', {
+        actions: ['varve pool create NAME DISK-URI'],
+      });
+    }
+    if (all.length > 1) {
+      const names = all.map((pool) => pool.name).join(', ');
+      throw new StorageError('request/invalid', `which pool? There are ${names}`);
+    }
+    return this.#pools.get(only.name);
+  }
+}
+
+export function describeVolume({ pool, record }: FoundVolume): VolumeInfo {
+  return {
+    id: record.id,
+    name: record.name,
+    pool: pool.name,
+    sizeBytes: record.sizeBytes,
+    exclusiveBytes: pool.clustersOf(record.headLayer) * pool.clusterBytes,
+    sharedBytes: 0,
+    snapshotMode: record.snapshotMode,
+    thick: record.thick,
+    createdAt: record.createdAt,
+  };
+}
+
+function onlineVolumes(pool: Pool): VolumeRecord[] {
+  return volumeRecords(pool).filter(({ state }) => state === 'online');
+}
