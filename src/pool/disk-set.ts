@@ -7,7 +7,7 @@
  */
 
 import { setTimeout } from 'node:timers/promises';
-import { StorageError } from '../base/errors.ts';
+import { invariant, StorageError } from '../base/errors.ts';
 import { Mutex } from '../base/mutex.ts';
 import {
   type DataPlane,
@@ -128,6 +128,35 @@ function labelError(uri: string, cause: FormatError): StorageError {
   }
 }
 
+/**
+ * Opens and locks disks that carry labels.
+ *
+ * @throws StorageError as openDiskPlane and readLabel; none of them is open then
+ */
+export async function openDisks(
+  dataPlane: DataPlane,
+  locations: readonly DiskLocation[],
+): Promise<PoolDisk[]> {
+  const opened: PoolDisk[] = [];
+  try {
+    for (const location of locations) opened.push(await openDisk(dataPlane, location));
+    return opened;
+  } catch (error) {
+    for (const { plane } of opened) await plane.close();
+    throw error;
+  }
+}
+
+async function openDisk(dataPlane: DataPlane, location: DiskLocation): Promise<PoolDisk> {
+  const plane = await openDiskPlane(dataPlane, location);
+  try {
+    return { location, plane, label: await readLabel(plane, location.uri) };
+  } catch (error) {
+    await plane.close();
+    throw error;
+  }
+}
+
 export class DiskSet {
   readonly #disks: PoolDisk[];
   readonly #labelWrites = new Mutex();
@@ -143,6 +172,20 @@ export class DiskSet {
   /** The disks with a replica of journal and checkpoint. */
   get journals(): readonly PoolDisk[] {
     return this.#disks.filter((disk) => disk.label.journalBytes > 0);
+  }
+
+  /** Any disk's label: pool fields are the same on all. */
+  get label(): Label {
+    const [disk] = this.#disks;
+    invariant(disk !== undefined, 'a pool has disks');
+    return disk.label;
+  }
+
+  /** Bytes of the ring, the same in every replica. */
+  get journalBytes(): number {
+    const [disk] = this.journals;
+    invariant(disk !== undefined, 'a pool has a journal');
+    return disk.label.journalBytes;
   }
 
   byNumber(number: number): PoolDisk | undefined {

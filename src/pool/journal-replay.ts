@@ -41,9 +41,8 @@ export async function replayJournal(
   from: JournalPlace,
   apply: (record: JournalRecord) => void,
 ): Promise<JournalPlace> {
-  const ends: { disk: PoolDisk; end: JournalEnd }[] = [];
-  for (const disk of disks.journals) ends.push({ disk, end: await scanReplica(disk, from) });
-  const best = ends.reduce((a, b) => (b.end.sequence > a.end.sequence ? b : a));
+  const ends = await scanReplicas(disks, from);
+  const best = longest(ends);
   for (const { disk, end } of ends)
     await copyRing(best.disk, disk, end.position, best.end.position);
   // What was read may be in the page cache only, left by a killed process.
@@ -52,7 +51,28 @@ export async function replayJournal(
   return best.end;
 }
 
-async function scanReplica(
+interface ReplicaEnd {
+  readonly disk: PoolDisk;
+  readonly end: JournalEnd;
+}
+
+/** The replica that holds the most records from `from` on. @throws StorageError disk/io */
+export async function longestReplica(disks: DiskSet, from: JournalPlace): Promise<ReplicaEnd> {
+  return longest(await scanReplicas(disks, from));
+}
+
+function longest(ends: readonly ReplicaEnd[]): ReplicaEnd {
+  return ends.reduce((a, b) => (b.end.sequence > a.end.sequence ? b : a));
+}
+
+async function scanReplicas(disks: DiskSet, from: JournalPlace): Promise<ReplicaEnd[]> {
+  const ends: ReplicaEnd[] = [];
+  for (const disk of disks.journals) ends.push({ disk, end: await scanReplica(disk, from) });
+  return ends;
+}
+
+/** Hands over the records that one replica holds from `from` on. @throws StorageError disk/io */
+export async function scanReplica(
   disk: PoolDisk,
   from: JournalPlace,
   apply: (record: JournalRecord) => void = () => {},

@@ -94,15 +94,15 @@ export class Pool {
   }
 
   get name(): string {
-    return this.#label.poolName;
+    return this.#disks.label.poolName;
   }
 
   get uuid(): string {
-    return this.#label.poolUuid;
+    return this.#disks.label.poolUuid;
   }
 
   get clusterBytes(): number {
-    return this.#label.clusterBytes;
+    return this.#disks.label.clusterBytes;
   }
 
   /** Bytes that data can still take. */
@@ -145,7 +145,7 @@ export class Pool {
 
   /** The largest batch `commit` takes, in bytes. */
   get batchBytesMax(): number {
-    return recordPayloadLimit(this.#journalBytes);
+    return recordPayloadLimit(this.#disks.journalBytes);
   }
 
   /**
@@ -215,7 +215,7 @@ export class Pool {
     geometry: Pick<Label, 'diskUuid' | 'diskBytes' | 'clusterCount' | 'firstCluster'>,
   ): Label {
     return {
-      ...this.#label,
+      ...this.#disks.label,
       ...geometry,
       generation: 0,
       diskNumber: this.#disks.all.length,
@@ -293,7 +293,7 @@ export class Pool {
   }
 
   get #hasUncheckpointed(): boolean {
-    return this.#state.applied.sequence + 1 !== this.#label.tailSequence;
+    return this.#state.applied.sequence + 1 !== this.#disks.label.tailSequence;
   }
 
   async #openPlane(journal: RecoveredPool['journal']): Promise<void> {
@@ -312,7 +312,7 @@ export class Pool {
             number: label.diskNumber,
             offset: label.journalOffset,
           })),
-          bytes: this.#journalBytes,
+          bytes: this.#disks.journalBytes,
           head: journal.position,
           tail: journal.tail,
           sequence: journal.sequence,
@@ -337,8 +337,8 @@ export class Pool {
       clock,
       index: this.#index,
       checkpointer: this.#checkpointer,
-      journalBytes: this.#journalBytes,
-      tail: () => this.#label.tailPosition,
+      journalBytes: this.#disks.journalBytes,
+      tail: () => this.#disks.label.tailPosition,
       onTail: (position) => this.#tailMoved(position),
       onError: (work, error) => this.#maintenanceFailed(work, error),
     });
@@ -441,7 +441,7 @@ export class Pool {
       disks: this.#disks.all,
       allocator: this.#state.allocator,
       promisedBytes: this.#promisedBytes(),
-      journalUsedBytes: this.#state.applied.position - this.#label.tailPosition,
+      journalUsedBytes: this.#state.applied.position - this.#disks.label.tailPosition,
       createdAt: this.record<PoolRecord>('pool')?.createdAt ?? '',
       failure: this.#health.failure,
       warnings: this.#health.warnings,
@@ -453,19 +453,6 @@ export class Pool {
     return volumes
       .filter((volume) => volume.state === 'online')
       .reduce((sum, volume) => sum + volume.sizeBytes, 0);
-  }
-
-  /** Any disk's label: pool fields are the same on all. */
-  get #label(): Label {
-    const [disk] = this.#disks.all;
-    invariant(disk !== undefined, 'a pool has disks');
-    return disk.label;
-  }
-
-  get #journalBytes(): number {
-    const [disk] = this.#disks.journals;
-    invariant(disk !== undefined, 'a pool has a journal');
-    return disk.label.journalBytes;
   }
 }
 

@@ -21,14 +21,17 @@ import {
 } from './backing.ts';
 import { type DiskLocation, DiskSet, openDiskPlane, type PoolDisk } from './disk-set.ts';
 import { parseDiskUri } from './disk-uri.ts';
+import { FormatError } from './format/format-error.ts';
 import { defaultClusterBytes, diskGeometry, isClusterBytes } from './format/geometry.ts';
+import { expectNoClash, type NamedRecords } from './name-clash.ts';
 import { checkOnline } from './online-check.ts';
 import { Pool, type PoolServices } from './pool.ts';
 import { type NewPool, planPool, previewPool, wipeLabels, writePool } from './pool-creation.ts';
 import { previewDisk } from './pool-info.ts';
 import { type PoolEntry, PoolList } from './pool-list.ts';
 import { probeDisk } from './probe.ts';
-import { recoverPool } from './recovery.ts';
+import { peekRecords } from './record-peek.ts';
+import { type RecoveredPool, recoverPool } from './recovery.ts';
 import type {
   CheckReport,
   CreatePoolOptions,
@@ -176,12 +179,13 @@ export class Pools {
   /**
    * Opens a pool from its disks alone.
    *
-   * @throws StorageError pool/exists, pool/held, pool/disk-missing, pool/format, pool/damaged, disk/unusable, disk/io
+   * @throws StorageError pool/exists; volume/exists it has volumes or exports of names in use here; pool/held, pool/disk-missing, pool/format, pool/damaged, disk/unusable, disk/io
    */
   import(uris: readonly string[], options: ImportPoolOptions = {}): Promise<PoolInfo> {
     return this.#changing.run(async () => {
       const disks = await locateDisks(uris);
       const { uuid, name } = await this.#identify(disks);
+      await this.#expectNoClashOnDisks(name, disks);
       if (options.dryRun) return describeUnopened({ entry: { uuid, name, disks }, error: null });
       const pool = await this.#start(disks, options.takeover ?? false);
       await this.#list.put({ uuid, name, disks });
@@ -254,10 +258,36 @@ export class Pools {
       takeover,
       folderOf: (uuid) => this.#list.folderOf(uuid),
     });
-    const pool = await Pool.start(recovered, this.#services);
+    const pool = await Pool.start(await this.#withoutClash(recovered), this.#services);
     this.#open.set(pool.name, pool);
     for (const work of this.#afterOpen) work(pool);
     return pool;
+  }
+
+  /** @throws StorageError volume/exists; the pool is closed then */
+  async #withoutClash(recovered: RecoveredPool): Promise<RecoveredPool> {
+    const { disks, index } = recovered;
+    try {
+      const records = index.state.records('');
+      expectNoClash({ name: disks.label.poolName, records }, this.all().map(namedRecords));
+      return recovered;
+    } catch (error) {
+      await index.close();
+      await disks.close();
+      throw error;
+    }
+  }
+
+  /** Before anything is written; nothing is read when there is nothing to clash with. */
+  async #expectNoClashOnDisks(name: string, disks: readonly DiskLocation[]): Promise<void> {
+    if (this.#open.size === 0) return;
+    try {
+      const records = await peekRecords(this.#services.dataPlane, disks);
+      expectNoClash({ name, records }, this.all().map(namedRecords));
+    } catch (error) {
+      // What cannot be read now is explained, or healed, by the opening, which compares the names again.
+      if (!(error instanceof FormatError)) throw error;
+    }
   }
 
   async #make(plan: NewPool): Promise<Pool> {
@@ -387,6 +417,10 @@ function expectClusterBytes(clusterBytes: number): void {
     'request/invalid',
     'a cluster size is a power of two between 16 KiB and 1 MiB',
   );
+}
+
+function namedRecords({ name, index }: Pool): NamedRecords {
+  return { name, records: index.state.records('') };
 }
 
 function expectEmpty(pool: Pool): void {

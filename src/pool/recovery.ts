@@ -13,7 +13,7 @@ import type { Clock } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import { Checkpointer } from './checkpoint.ts';
-import { type DiskLocation, DiskSet, openDiskPlane, type PoolDisk, readLabel } from './disk-set.ts';
+import { type DiskLocation, DiskSet, openDisks, type PoolDisk } from './disk-set.ts';
 import type { ClusterRun } from './format/batch.ts';
 import { paddedRecordBytes } from './format/journal-record.ts';
 import type { Label } from './format/label.ts';
@@ -57,22 +57,11 @@ export interface RecoveredPool {
  *   disk/io; the disks are closed then
  */
 export async function recoverPool(input: RecoveryInput): Promise<RecoveredPool> {
-  const opened: PoolDisk[] = [];
+  const opened = await openDisks(input.dataPlane, input.locations);
   try {
-    for (const location of input.locations) opened.push(await openDisk(input.dataPlane, location));
     return await recoverDisks(input, opened);
   } catch (error) {
     for (const disk of opened) await disk.plane.close();
-    throw error;
-  }
-}
-
-async function openDisk(dataPlane: DataPlane, location: DiskLocation): Promise<PoolDisk> {
-  const plane = await openDiskPlane(dataPlane, location);
-  try {
-    return { location, plane, label: await readLabel(plane, location.uri) };
-  } catch (error) {
-    await plane.close();
     throw error;
   }
 }

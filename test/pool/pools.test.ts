@@ -3,10 +3,11 @@
  * Method: the real data plane on sparse files.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, open, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { Level } from 'level';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { encodeLabel, type Label, labelOffset, newestLabel } from '../../src/pool/format/label.ts';
+import { deleteRecord, putRecord } from '../../src/pool/pool-records.ts';
 import { Fixture, ManualClock } from './fixture.ts';
 
 const MiB = 1024 * 1024;
@@ -209,6 +210,54 @@ describe('pools', () => {
     await writeFile(fixture.path('junk'), new Uint8Array(MiB));
     await expect(imported('junk')).rejects.toMatchObject({ code: 'disk/unusable' });
     await imported('a', 'b');
+  });
+
+  test('import of a pool with names in use is refused up front; both names go their ways', async () => {
+    await create('a', 'b');
+    await fixture.volumes.create({ name: 'v', sizeBytes: GiB });
+    await fixture.volumes.create({ name: 'w', sizeBytes: GiB });
+    const served = (title: string) => [putRecord(`export/${title}`, { name: title })];
+    await fixture.pools.get('gold').commit(served('x'));
+    const { uuid } = fixture.pools.get('gold');
+    await fixture.pools.export('gold');
+    await fixture.pools.create('silver', [uri('s')]);
+    await fixture.volumes.create({ name: 'v', sizeBytes: GiB, pool: 'silver' });
+    await fixture.pools.get('silver').commit(served('x'));
+    const paths = [fixture.path('a'), fixture.path('b')];
+    const before = await Promise.all(paths.map(contentHash));
+    for (const dryRun of [true, false]) {
+      const refused = fixture.pools.import(paths, { dryRun });
+      await expect(refused).rejects.toMatchObject({
+        code: 'volume/exists',
+        message: expect.stringContaining('volume v, export x'),
+        actions: expect.arrayContaining(['varve volume rename v NEW-NAME']),
+      });
+    }
+    expect(await Promise.all(paths.map(contentHash))).toEqual(before);
+    await expect(stat(`${fixture.stateDir}/pools/${uuid}`)).rejects.toThrow();
+    await fixture.volumes.rename('v', 'v2');
+    await fixture.pools.get('silver').commit([deleteRecord('export/x')]);
+    await fixture.pools.import(paths);
+    expect(fixture.volumes.list().map(({ name }) => name)).toEqual(['v', 'v2', 'w']);
+  });
+
+  test("a pool that was away while its volume's name was taken stays closed until it is free", async () => {
+    await create('a');
+    await fixture.volumes.create({ name: 'v', sizeBytes: GiB });
+    await fixture.pools.create('silver', [uri('s')]);
+    await fixture.restart(() => rename(fixture.path('a'), fixture.path('away')));
+    await fixture.volumes.create({ name: 'v', sizeBytes: GiB, pool: 'silver' });
+    await fixture.restart(() => rename(fixture.path('away'), fixture.path('a')));
+    expect(
+      fixture.pools
+        .list()
+        .map(({ state }) => state)
+        .sort(),
+    ).toEqual(['failed', 'online']);
+    expect(fixture.volumes.list()).toHaveLength(1);
+    await fixture.volumes.rename('v', 'v2');
+    await fixture.restart();
+    expect(fixture.volumes.list().map(({ name }) => name)).toEqual(['v', 'v2']);
   });
 
   test('another host waits for the lease to end, or takes over and fences', async () => {
