@@ -6,6 +6,7 @@
  * Until the labels are durable the old label names the old chain and the old tail, both untouched; after that
  * the new ones, both durable. Nothing between matters. Chains live in the reserve, held in memory and by the label only.
  */
+import { allEnded } from '../base/all-ended.ts';
 import { yieldToOthers } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
 import { Mutex } from '../base/mutex.ts';
@@ -177,9 +178,7 @@ class ChainInWriting {
     const blocks = this.#step;
     this.#step = [];
     await explained(this.#disk, () =>
-      Promise.all(
-        blocks.map((block) => plane.write(block.cluster * label.clusterBytes, block.bytes)),
-      ),
+      allEnded(blocks.map((block) => plane.write(block.cluster * label.clusterBytes, block.bytes))),
     );
     await yieldToOthers();
   }

@@ -7,6 +7,7 @@
  */
 
 import { setTimeout } from 'node:timers/promises';
+import { allEnded } from '../base/all-ended.ts';
 import { invariant, StorageError } from '../base/errors.ts';
 import { Mutex } from '../base/mutex.ts';
 import {
@@ -204,20 +205,20 @@ export class DiskSet {
    */
   writeLabels(change: (disk: PoolDisk) => Partial<Label>, disks = this.all): Promise<void> {
     return this.#labelWrites.run(async () => {
-      await Promise.all(disks.map((disk) => writeLabel(disk, change(disk))));
+      await allEnded(disks.map((disk) => writeLabel(disk, change(disk))));
     });
   }
 
   /** @throws StorageError pool/held another host took the pool over; disk/io */
   expectOwned(): Promise<void> {
     return this.#labelWrites.run(async () => {
-      await Promise.all(this.all.map(expectOurs));
+      await allEnded(this.all.map(expectOurs));
     });
   }
 
   /** Everything written to the disks so far is durable. @throws StorageError disk/io */
   async sync(disks = this.all): Promise<void> {
-    await Promise.all(disks.map((disk) => explained(disk, () => disk.plane.sync())));
+    await allEnded(disks.map((disk) => explained(disk, () => disk.plane.sync())));
   }
 
   async close(): Promise<void> {
@@ -250,4 +251,9 @@ export async function explained<T>(
   } catch (cause) {
     throw diskIoError(disk.location.uri, cause);
   }
+}
+
+/** Reads bytes of the disk, as decoders want them; errors name the disk. */
+export function readerOf(disk: PoolDisk): (offset: number, length: number) => Promise<Uint8Array> {
+  return (offset, length) => explained(disk, () => disk.plane.read(offset, length));
 }

@@ -7,7 +7,7 @@
 import { invariant, StorageError } from '../base/errors.ts';
 import { Allocator } from './allocator.ts';
 import { type Chains, rememberedChains } from './checkpoint.ts';
-import { type DiskSet, explained, type PoolDisk } from './disk-set.ts';
+import { type DiskSet, type PoolDisk, readerOf } from './disk-set.ts';
 import { readCheckpoint, readCheckpointChain } from './format/checkpoint-codec.ts';
 import { FormatError } from './format/format-error.ts';
 import { checkpointReserveClusters } from './format/geometry.ts';
@@ -147,10 +147,7 @@ async function findChains(store: IndexStore, disks: DiskSet, truth: Label): Prom
 /** A replica that cannot be read is no longer one: the next checkpoint writes it anew. */
 async function walkChain(disk: PoolDisk): Promise<number[]> {
   try {
-    return await readCheckpointChain(
-      (offset, length) => disk.plane.read(offset, length),
-      disk.label,
-    );
+    return await readCheckpointChain(readerOf(disk), disk.label);
   } catch (error) {
     if (error instanceof FormatError) return [];
     throw error;
@@ -199,10 +196,8 @@ async function rebuildFrom(
 }
 
 async function copyCheckpoint(store: IndexStore, disk: PoolDisk): Promise<void> {
-  const read = (offset: number, length: number) =>
-    explained(disk, () => disk.plane.read(offset, length));
   let batch: IndexChange[] = [];
-  for await (const entry of readCheckpoint(read, disk.label)) {
+  for await (const entry of readCheckpoint(readerOf(disk), disk.label)) {
     batch.push(entry);
     if (batch.length < entriesPerBatch) continue;
     await store.write(batch);

@@ -5,8 +5,9 @@
  * longest counts, the others are brought up to it. The committer syncs each record before it writes the next, so
  * behind the end there is at most one torn record, exactly where the next one goes.
  */
+import { allEnded } from '../base/all-ended.ts';
 import { MiB } from '../base/units.ts';
-import { type DiskSet, explained, type PoolDisk } from './disk-set.ts';
+import { type DiskSet, explained, type PoolDisk, readerOf } from './disk-set.ts';
 import { deltaBytes } from './format/delta.ts';
 import {
   encodeDeltasPayload,
@@ -78,10 +79,8 @@ export async function scanReplica(
   apply: (record: JournalRecord) => void = () => {},
 ): Promise<JournalEnd> {
   let end: JournalEnd | undefined;
-  const read = (offset: number, length: number) =>
-    explained(disk, () => disk.plane.read(offset, length));
   const tail = { ...disk.label, tailPosition: from.position, tailSequence: from.sequence };
-  for await (const record of scanJournal(read, tail, (found) => {
+  for await (const record of scanJournal(readerOf(disk), tail, (found) => {
     end = found;
   })) {
     apply(record);
@@ -135,7 +134,7 @@ export async function writeRecord(
 ): Promise<JournalRecord> {
   const header = { kind: recordKind.deltas, ...at };
   const bytes = encodeRecord(header, payload);
-  await Promise.all(disks.journals.map((disk) => writeRing(disk, at.position, bytes)));
+  await allEnded(disks.journals.map((disk) => writeRing(disk, at.position, bytes)));
   await disks.sync(disks.journals);
   return { ...header, payloadBytes: payload.length, payload, paddedBytes: bytes.length };
 }

@@ -247,6 +247,7 @@ export class Pool {
    * Closes volumes, journal, index and disks; after it the disks alone hold everything.
    *
    * @param letGo another host may import the pool at once
+   * @throws StorageError disk/io, pool/failed it could not be let go; it is closed all the same
    */
   close(options: { readonly letGo?: boolean } = {}): Promise<void> {
     this.#closing ??= this.#close(options.letGo ?? false);
@@ -266,9 +267,12 @@ export class Pool {
     this.#stopHeartbeat();
     await this.#beating;
     if (this.#planeOpen) await this.#closePlane();
-    await this.#sayGoodbye(letGo);
-    await this.#index.close();
-    await this.#disks.close();
+    try {
+      await this.#sayGoodbye(letGo);
+    } finally {
+      await this.#index.close();
+      await this.#disks.close();
+    }
   }
 
   /** The data plane makes what is pending durable first, which may need a checkpoint to make room. */
@@ -282,7 +286,10 @@ export class Pool {
 
   /** A failed pool's labels stay as they are: they name what was last known to be whole. */
   async #sayGoodbye(letGo: boolean): Promise<void> {
-    if (this.#health.failure !== undefined) return;
+    if (this.#health.failure !== undefined) {
+      if (letGo) throw this.#health.failedError();
+      return;
+    }
     try {
       if (this.#hasUncheckpointed) await this.#checkpointer.take();
       await this.#disks.writeLabels(() => ({ heartbeatMs: 0, ...(letGo ? { owner: null } : {}) }));

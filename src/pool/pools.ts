@@ -11,7 +11,7 @@ import { newUuid } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
 import { Mutex } from '../base/mutex.ts';
 import { expectName } from '../base/names.ts';
-import type { DataPlane } from '../dataplane/data-plane.ts';
+import type { DataPlane, DiskPlane } from '../dataplane/data-plane.ts';
 import {
   type BackingPlan,
   createFiles,
@@ -19,7 +19,7 @@ import {
   planBackings,
   removeFiles,
 } from './backing.ts';
-import { type DiskLocation, DiskSet, openDiskPlane, type PoolDisk } from './disk-set.ts';
+import { type DiskLocation, DiskSet, explained, openDiskPlane, type PoolDisk } from './disk-set.ts';
 import { parseDiskUri } from './disk-uri.ts';
 import { FormatError } from './format/format-error.ts';
 import { defaultClusterBytes, diskGeometry, isClusterBytes } from './format/geometry.ts';
@@ -316,13 +316,16 @@ export class Pools {
   }
 
   async #labelDisk(plan: BackingPlan, label: PoolDisk['label']): Promise<PoolDisk> {
+    const { location } = plan;
+    let plane: DiskPlane | undefined;
     try {
-      const plane = await openDiskPlane(this.#services.dataPlane, plan.location);
-      const disk: PoolDisk = { location: plan.location, plane, label };
+      plane = await openDiskPlane(this.#services.dataPlane, location);
+      const disk: PoolDisk = { location, plane, label };
       await wipeLabels(disk);
       await new DiskSet([disk]).writeLabels(() => ({}));
       return disk;
     } catch (error) {
+      await plane?.close();
       await removeFiles([plan]);
       throw error;
     }
@@ -340,18 +343,35 @@ export class Pools {
   }
 
   async #close(pool: Pool, letGo: boolean): Promise<void> {
+    if (letGo) pool.expectOnline();
     if (letGo) pool.expectUnused();
     for (const work of this.#beforeClose) await work(pool);
-    await pool.close({ letGo });
-    this.#open.delete(pool.name);
+    try {
+      await pool.close({ letGo });
+    } catch (error) {
+      this.#keepUnopened(pool.uuid, error);
+      throw error;
+    } finally {
+      this.#open.delete(pool.name);
+    }
+  }
+
+  /** A pool that is closed and still ours is listed with the reason. */
+  #keepUnopened(uuid: string, error: unknown): void {
+    const entry = this.#list.entries.find((candidate) => candidate.uuid === uuid);
+    if (entry === undefined || !(error instanceof StorageError)) return;
+    this.#unopened.set(entry.name, { entry, error });
   }
 
   async #wipe(locations: readonly DiskLocation[]): Promise<void> {
     for (const location of locations) {
       const plane = await openDiskPlane(this.#services.dataPlane, location);
-      await wipeLabels({ location, plane });
-      await plane.sync();
-      await plane.close();
+      try {
+        await wipeLabels({ location, plane });
+        await explained({ location }, () => plane.sync());
+      } finally {
+        await plane.close();
+      }
     }
   }
 

@@ -4,7 +4,7 @@
  * As good as the disks are at rest: a pool that somebody serves meanwhile may show some of its past.
  */
 import type { DataPlane } from '../dataplane/data-plane.ts';
-import { type DiskLocation, DiskSet, explained, openDisks } from './disk-set.ts';
+import { type DiskLocation, DiskSet, openDisks, readerOf } from './disk-set.ts';
 import { decodeBatch } from './format/batch.ts';
 import { readCheckpoint } from './format/checkpoint-codec.ts';
 import { parseIndexKey } from './format/index-keys.ts';
@@ -37,9 +37,9 @@ async function addCheckpointed(records: Records, disks: DiskSet, truth: Label): 
   const wanted = truth.checkpoint?.sequence;
   const disk = disks.journals.find(({ label }) => label.checkpoint?.sequence === wanted);
   if (wanted === undefined || disk === undefined) return;
-  const read = (offset: number, length: number) =>
-    explained(disk, () => disk.plane.read(offset, length));
-  for await (const { key, value } of readCheckpoint(read, disk.label)) put(records, key, value);
+  for await (const { key, value } of readCheckpoint(readerOf(disk), disk.label)) {
+    put(records, key, value);
+  }
 }
 
 async function addJournaled(records: Records, disks: DiskSet, truth: Label): Promise<void> {
