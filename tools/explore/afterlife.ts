@@ -1,14 +1,15 @@
 /**
- * One state that a power cut may leave: checked offline, imported from the disks alone with a fresh state folder, and every
- * volume compared with what the moment of the cut had promised.
+ * One state that a power cut may leave: checked offline, imported by another host from the disks alone or by the same one with
+ * what it remembers, and every volume compared with what the moment of the cut had promised.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import type { DataPlane } from '../../src/dataplane/data-plane.ts';
 import { checkOffline } from '../../src/pool/check/check-offline.ts';
 import { Pools } from '../../src/pool/pools.ts';
 import { VolumeService } from '../../src/volume/volume-service.ts';
+import type { KeptMemory } from './kept-memory.ts';
 import type { VolumeLife } from './life.ts';
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
@@ -17,23 +18,33 @@ export interface Cut {
   readonly moment: number;
   /** Files with what the cut left of each disk. */
   readonly disks: readonly string[];
+  /** Undefined: another host. */
+  readonly memory: KeptMemory | undefined;
 }
 
-/** @returns a sentence for each broken promise */
+export interface Verdict {
+  /** One for each broken promise. */
+  readonly sentences: readonly string[];
+  /** The index came from what the host remembered, not from the disks. */
+  readonly remembered: boolean;
+}
+
 export async function judge(
   dataPlane: DataPlane,
   cut: Cut,
   lives: readonly VolumeLife[],
   folder: string,
-): Promise<string[]> {
+): Promise<Verdict> {
   const found = await damageOn(cut.disks);
   const stateDir = mkdtempSync(join(folder, 'state-'));
+  if (cut.memory !== undefined) cpSync(cut.memory.folder, stateDir, { recursive: true });
+  const told = new Set<string>();
   const pools = await Pools.open({
     stateDir,
     dataPlane,
     clock: systemClock,
     log: silent,
-    emit: () => {},
+    emit: ({ kind }) => told.add(kind),
     options: { flushWindowMs: 1000 },
   });
   try {
@@ -47,7 +58,8 @@ export async function judge(
     rmSync(stateDir, { recursive: true });
   }
   found.push(...(await damageOn(cut.disks)).map((finding) => `after recovery: ${finding}`));
-  return found;
+  const remembered = cut.memory !== undefined && !told.has('pool/index-rebuilt');
+  return { sentences: found, remembered };
 }
 
 async function damageOn(disks: readonly string[]): Promise<string[]> {

@@ -5,12 +5,14 @@ import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { MiB } from '../../src/base/units.ts';
 import { judge } from './afterlife.ts';
+import { type KeptMemory, keepMemory } from './kept-memory.ts';
 import { Life } from './life.ts';
 import { Random } from './random.ts';
 import { RecordingPlane } from './recording-plane.ts';
 
 const diskBytes = 8 * MiB;
 const stepsPerLife = 60;
+const stepsPerMemory = 3;
 export const cutsPerLife = 50;
 
 export interface Violation {
@@ -22,6 +24,8 @@ export interface Violation {
 
 export interface Exploration {
   states: number;
+  /** Of them, opened with an index that was there before the cut. */
+  remembered: number;
   readonly violations: Violation[];
 }
 
@@ -35,7 +39,7 @@ export interface ExploreOptions {
 
 /** Explores until `states` states were judged or one was found that breaks a promise. */
 export async function explore(options: ExploreOptions): Promise<Exploration> {
-  const exploration: Exploration = { states: 0, violations: [] };
+  const exploration: Exploration = { states: 0, remembered: 0, violations: [] };
   // On tmpfs when there is one: thousands of small pools come and go.
   const folder = mkdtempSync('/dev/shm/varve-explore-');
   try {
@@ -67,7 +71,13 @@ async function exploreLife(
   const plane = new RecordingPlane(new Map(disks.map((disk) => [disk, diskBytes])));
   const life = await Life.begin(plane, random, home, disks);
   const begun = plane.moment();
-  for (let step = 0; step < stepsPerLife; step++) await life.step();
+  const memories: KeptMemory[] = [];
+  for (let step = 0; step < stepsPerLife; step++) {
+    await life.step();
+    if (step % stepsPerMemory !== 0) continue;
+    const kept = join(home, `kept-${step}`);
+    memories.push(keepMemory(Life.stateDir(home), kept, plane.moment()));
+  }
   const ended = plane.moment();
   await life.end();
 
@@ -79,12 +89,26 @@ async function exploreLife(
     for (const [at, disk] of disks.entries()) {
       await plane.cut(disk, moment, cutSeed < 2 ? cutSeed : cutSeed + at, left[at] as string);
     }
-    const sentences = await judge(plane, { moment, disks: left }, life.lives, home);
+    const memory = memoryFor(cutSeed, memories, moment);
+    const verdict = await judge(plane, { moment, disks: left, memory }, life.lives, home);
+    const { sentences } = verdict;
     exploration.states += 1;
+    if (verdict.remembered) exploration.remembered += 1;
     if (sentences.length > 0) exploration.violations.push({ seed, moment, cutSeed, sentences });
     if (sentences.length > 0 || options.only !== undefined) break;
   }
   await plane.dispose();
   plane.stop();
   rmSync(home, { recursive: true });
+}
+
+/** Every other cut hits a host that remembers; which of its memories survived is the cut's to choose. */
+function memoryFor(
+  cutSeed: number,
+  memories: readonly KeptMemory[],
+  moment: number,
+): KeptMemory | undefined {
+  const older = memories.filter((memory) => memory.moment <= moment);
+  const choice = cutSeed + moment;
+  return choice % 2 === 0 ? undefined : older[Math.floor(choice / 2) % older.length];
 }

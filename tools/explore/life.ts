@@ -1,6 +1,6 @@
 /**
  * A seeded life of a pool on recorded disks: I/O on several volumes in racing batches, volumes made and deleted, grown, and
- * checkpoints as the small journal asks for them. Keeps what each moment promised.
+ * checkpoints as the small journal asks for them, and folds as if it had been idle. Keeps what each moment promised.
  */
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
@@ -47,6 +47,10 @@ export class Life {
     this.#volumes = volumes;
   }
 
+  static stateDir(folder: string): string {
+    return join(folder, 'state');
+  }
+
   static async begin(
     plane: RecordingPlane,
     random: Random,
@@ -55,7 +59,7 @@ export class Life {
   ): Promise<Life> {
     const emit = () => {};
     const pools = await Pools.open({
-      stateDir: join(folder, 'state'),
+      stateDir: Life.stateDir(folder),
       dataPlane: plane,
       clock: systemClock,
       log: silent,
@@ -72,6 +76,7 @@ export class Life {
       return this.#create();
     }
     if (this.#random.chance(30)) return this.#delete();
+    if (this.#random.chance(10)) return this.#pools.get('life').index.fold();
     return this.#batch();
   }
 

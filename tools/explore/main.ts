@@ -34,6 +34,6 @@ for (const { seed, moment, cutSeed, sentences } of exploration.violations) {
   for (const sentence of sentences) console.log(`  ${sentence}`);
 }
 console.log(
-  `${exploration.states} states from seed ${firstSeed}, ${exploration.violations.length} broken`,
+  `${exploration.states} states from seed ${firstSeed}, ${exploration.remembered} with the index of before, ${exploration.violations.length} broken`,
 );
 process.exit(exploration.violations.length === 0 ? 0 : 1);

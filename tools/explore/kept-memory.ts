@@ -1,0 +1,28 @@
+/**
+ * What the host that a power cut hit still remembers of the pool: its index as it was at some moment before the cut.
+ *
+ * The pending log is not kept: it means nothing after a reboot.
+ */
+import { cpSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+
+export interface KeptMemory {
+  /** Of the recorded disks: older than any cut it is used with. */
+  readonly moment: number;
+  /** A state folder, to be copied before it is used. */
+  readonly folder: string;
+}
+
+/** Copies identity, index and lineage of a state folder; the list of pools stays behind, as it names the recorded disks. */
+export function keepMemory(stateDir: string, folder: string, moment: number): KeptMemory {
+  const pools = join(stateDir, 'pools');
+  mkdirSync(folder);
+  cpSync(join(stateDir, 'host-id'), join(folder, 'host-id'));
+  for (const uuid of readdirSync(pools)) {
+    for (const part of ['index', 'lineage.json']) {
+      const from = join(pools, uuid, part);
+      if (existsSync(from)) cpSync(from, join(folder, 'pools', uuid, part), { recursive: true });
+    }
+  }
+  return { moment, folder };
+}
