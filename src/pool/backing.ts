@@ -62,6 +62,36 @@ export async function locateDisks(uris: readonly string[]): Promise<DiskLocation
   return locations;
 }
 
+/** Identities of all disks of known pools, with the pool's name. */
+export async function servedDisks(
+  pools: readonly { readonly name: string; readonly disks: readonly DiskLocation[] }[],
+): Promise<Map<string, string>> {
+  const served = new Map<string, string>();
+  for (const { name, disks } of pools) {
+    for (const { path } of disks) {
+      const probe = await probeDisk(path).catch(() => undefined);
+      if (probe?.identity) served.set(probe.identity, name);
+    }
+  }
+  return served;
+}
+
+/**
+ * Whose disks these are; by the first one's label, recovery compares the others.
+ *
+ * @throws StorageError request/invalid, disk/unusable
+ */
+export async function identifyPool(
+  disks: readonly DiskLocation[],
+): Promise<{ uuid: string; name: string }> {
+  const [first] = disks;
+  if (first === undefined) throw new StorageError('request/invalid', 'no disk was named');
+  const { label, labelProblem } = await probeDisk(first.path);
+  if (label !== null) return { uuid: label.poolUuid, name: label.poolName };
+  const why = labelProblem?.message ?? 'it carries no varve label';
+  throw new StorageError('disk/unusable', `disk ${first.uri}: ${why}`);
+}
+
 async function planBacking(uri: DiskUri, rules: BackingRules): Promise<BackingPlan> {
   const probe = await probeDisk(uri.path);
   expectDisk(uri, probe);

@@ -1,15 +1,15 @@
 /**
- * Making a pool: labels and the first journal record on disks that were checked before.
+ * Making a pool and its disks, and unmaking them: labels and the first journal record on disks that were checked before.
  *
  * The record goes first: as soon as a label can be read, the pool is whole.
  */
 import type { Clock } from '../base/clock.ts';
 import { isoTime } from '../base/clock.ts';
 import { newUuid } from '../base/ids.ts';
-import type { DataPlane } from '../dataplane/data-plane.ts';
+import type { DataPlane, DiskPlane } from '../dataplane/data-plane.ts';
 import { Allocator } from './allocator.ts';
-import type { BackingPlan } from './backing.ts';
-import { DiskSet, explained, openDiskPlane, type PoolDisk } from './disk-set.ts';
+import { type BackingPlan, removeFiles } from './backing.ts';
+import { type DiskLocation, DiskSet, explained, openDiskPlane, type PoolDisk } from './disk-set.ts';
 import { encodeBatch } from './format/batch.ts';
 import {
   checkpointReserveClusters,
@@ -125,8 +125,50 @@ export async function writePool(dataPlane: DataPlane, pool: NewPool): Promise<vo
 }
 
 /** Nothing is left of labels, ours or a stranger's. */
-export async function wipeLabels(disk: Pick<PoolDisk, 'location' | 'plane'>): Promise<void> {
+async function wipeLabels(disk: Pick<PoolDisk, 'location' | 'plane'>): Promise<void> {
   await explained(disk, () => disk.plane.write(0, new Uint8Array(labelAreaBytes)));
+}
+
+/**
+ * Labels a disk that is to join a pool; its file exists.
+ *
+ * @returns the disk, open
+ * @throws StorageError pool/held, disk/unusable, disk/io; the file is gone then, when it was made for this
+ */
+export async function labelDisk(
+  dataPlane: DataPlane,
+  plan: BackingPlan,
+  label: Label,
+): Promise<PoolDisk> {
+  const { location } = plan;
+  let plane: DiskPlane | undefined;
+  try {
+    plane = await openDiskPlane(dataPlane, location);
+    const disk: PoolDisk = { location, plane, label };
+    await wipeLabels(disk);
+    await new DiskSet([disk]).writeLabels(() => ({}));
+    return disk;
+  } catch (error) {
+    await plane?.close();
+    await removeFiles([plan]);
+    throw error;
+  }
+}
+
+/** The disks belong to no pool any more, durably. @throws StorageError pool/held, disk/unusable, disk/io */
+export async function wipeDisks(
+  dataPlane: DataPlane,
+  locations: readonly DiskLocation[],
+): Promise<void> {
+  for (const location of locations) {
+    const plane = await openDiskPlane(dataPlane, location);
+    try {
+      await wipeLabels({ location, plane });
+      await explained({ location }, () => plane.sync());
+    } finally {
+      await plane.close();
+    }
+  }
 }
 
 async function writeFirstRecord(disks: DiskSet, pool: NewPool): Promise<void> {

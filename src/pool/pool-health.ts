@@ -4,20 +4,29 @@
  * Failing is final. Warnings hold until their cause is gone.
  */
 import { StorageError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import type { RecoveredPool } from './recovery.ts';
 import type { EmitEvent, PoolWarning } from './types.ts';
 
+type Recovery = Pick<RecoveredPool, 'rebuilt' | 'recoveredDeltas'>;
+
+export interface PoolHealthParts {
+  readonly pool: string;
+  readonly log: Log;
+  readonly emit: EmitEvent;
+  /** Told once. */
+  readonly onFailure: (cause: unknown) => void;
+  /** Told once. */
+  readonly onIndexDamage: () => void;
+}
+
 export class PoolHealth {
-  readonly #pool: string;
-  readonly #emit: EmitEvent;
-  readonly #onFailure: (cause: unknown) => void;
+  readonly #parts: PoolHealthParts;
   readonly #warnings = new Map<string, PoolWarning>();
   #failure: string | undefined;
 
-  /** @param onFailure told once */
-  constructor(pool: string, emit: EmitEvent, onFailure: (cause: unknown) => void) {
-    this.#pool = pool;
-    this.#emit = emit;
-    this.#onFailure = onFailure;
+  constructor(parts: PoolHealthParts) {
+    this.#parts = parts;
   }
 
   /** Why the pool stopped, if it did. */
@@ -33,18 +42,51 @@ export class PoolHealth {
   fail(cause: unknown, why = messageOf(cause)): void {
     if (this.#failure !== undefined) return;
     this.#failure = why;
-    this.tell('error', 'pool/failed', `pool ${this.#pool} stopped: ${why}`);
-    this.#onFailure(cause);
+    this.tell('error', 'pool/failed', `pool ${this.#parts.pool} stopped: ${why}`);
+    this.#parts.onFailure(cause);
   }
 
   /** What callers get once the pool has failed, or because of `cause`. */
   failedError(cause?: unknown): StorageError {
     const why = this.#failure ?? messageOf(cause);
-    return new StorageError('pool/failed', `pool ${this.#pool} stopped: ${why}`, { cause });
+    return new StorageError('pool/failed', `pool ${this.#parts.pool} stopped: ${why}`, { cause });
+  }
+
+  /** Work of the background did not end well: what a disk has to do with is final, the rest is tried again. */
+  maintenanceFailed(work: 'fold' | 'checkpoint', error: unknown): void {
+    if (this.#failure !== undefined) return;
+    const { log, pool } = this.#parts;
+    const message = `${work} of pool ${pool} failed: ${messageOf(error)}`;
+    log.error({ pool, error }, message);
+    const action = 'add space or delete volumes: with a full journal no new space can be written';
+    if (isFatal(error)) this.fail(error, message);
+    else if (work === 'fold') this.indexDamaged(error);
+    else this.#warn('pool/checkpoint', message, action);
+  }
+
+  /** The index is only a copy: what it cannot answer fails, the next opening builds a new one. */
+  indexDamaged(error: unknown): void {
+    const { pool, onIndexDamage } = this.#parts;
+    const message = `the index of pool ${pool} is damaged: ${messageOf(error)}`;
+    const action = 'restart the service: it builds a new index from the disks';
+    if (!this.#warn('pool/index', message, action)) return;
+    this.tell('error', 'pool/index-damaged', message);
+    onIndexDamage();
+  }
+
+  tellRecovery({ rebuilt, recoveredDeltas }: Recovery): void {
+    if (rebuilt !== undefined) {
+      const message = `the index of pool ${this.#parts.pool} was built from its disks: ${rebuilt}`;
+      this.tell('warning', 'pool/index-rebuilt', message);
+    }
+    if (recoveredDeltas > 0) {
+      const message = `${recoveredDeltas} changes of a killed service were recovered`;
+      this.tell('info', 'pool/recovered', message);
+    }
   }
 
   /** @returns false when the warning holds already */
-  warn(code: string, message: string, action: string): boolean {
+  #warn(code: string, message: string, action: string): boolean {
     const known = this.#warnings.has(code);
     this.#warnings.set(code, { level: 'critical', code, message, actions: [action] });
     return !known;
@@ -55,8 +97,19 @@ export class PoolHealth {
   }
 
   tell(level: 'info' | 'warning' | 'error', kind: string, message: string): void {
-    this.#emit({ kind, level, subject: this.#pool, message });
+    const { emit, pool } = this.#parts;
+    emit({ kind, level, subject: pool, message });
   }
+}
+
+/** Another host has the pool now. */
+export function isFenced(error: unknown): boolean {
+  return error instanceof StorageError && error.code === 'pool/held';
+}
+
+/** A disk may have lost what was written to it, or is not ours any more. */
+function isFatal(error: unknown): boolean {
+  return isFenced(error) || (error instanceof StorageError && error.code === 'disk/io');
 }
 
 export function messageOf(error: unknown): string {

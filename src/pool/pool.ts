@@ -10,6 +10,7 @@
  */
 import type { Clock } from '../base/clock.ts';
 import { invariant, StorageError } from '../base/errors.ts';
+import { newUuid } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
 import type {
   DataPlane,
@@ -21,7 +22,7 @@ import type {
 import type { Checkpointer } from './checkpoint.ts';
 import type { DiskSet, PoolDisk } from './disk-set.ts';
 import type { BatchOp } from './format/batch.ts';
-import { uuidBytes } from './format/bytes.ts';
+import { diskGeometry } from './format/geometry.ts';
 import type { Label } from './format/label.ts';
 import { Grants } from './grants.ts';
 import { JournalFeed } from './journal-feed.ts';
@@ -30,7 +31,8 @@ import { beat, heartbeatIntervalMs } from './lease.ts';
 import type { PoolFolder } from './lineage.ts';
 import { Maintenance } from './maintenance.ts';
 import { OpenVolumes, type VolumeToOpen } from './open-volumes.ts';
-import { messageOf, PoolHealth } from './pool-health.ts';
+import { planeSpec } from './plane-spec.ts';
+import { isFenced, messageOf, PoolHealth } from './pool-health.ts';
 import type { PoolIndex } from './pool-index.ts';
 import { describeDisk, describePool, type PoolDescription } from './pool-info.ts';
 import { diskRecordName, diskRecordOp, type PoolRecord } from './pool-records.ts';
@@ -75,7 +77,12 @@ export class Pool {
     this.#checkpointer = recovered.checkpointer;
     this.#state = recovered.index.state;
     this.#epoch = recovered.lineage.epoch;
-    this.#health = new PoolHealth(this.name, services.emit, (cause) => this.#stopWriting(cause));
+    this.#health = new PoolHealth({
+      ...services,
+      pool: this.name,
+      onFailure: (cause) => this.#stopWriting(cause),
+      onIndexDamage: () => void this.#folder.condemnIndex(),
+    });
     const payloadBytesMax = this.batchBytesMax;
     this.#feed = new JournalFeed(this.#state, { epoch: this.#epoch, payloadBytesMax });
   }
@@ -210,18 +217,17 @@ export class Pool {
     return this.diskInfo(number);
   }
 
-  /** The label that a disk joining now must carry. */
-  labelForNewDisk(
-    geometry: Pick<Label, 'diskUuid' | 'diskBytes' | 'clusterCount' | 'firstCluster'>,
-  ): Label {
+  /** The label that a disk of that size must carry to join now. @throws StorageError disk/too-small */
+  labelForNewDisk(diskBytes: number): Label {
+    const layout = { diskBytes, clusterBytes: this.clusterBytes, journal: false };
     return {
       ...this.#disks.label,
-      ...geometry,
+      ...diskGeometry(layout),
+      diskBytes,
+      diskUuid: newUuid(),
       generation: 0,
       diskNumber: this.#disks.all.length,
       diskCount: this.#disks.all.length + 1,
-      journalOffset: 0,
-      journalBytes: 0,
       checkpoint: null,
       heartbeatMs: this.#services.clock.nowMs(),
     };
@@ -259,7 +265,7 @@ export class Pool {
     await this.#openPlane(recovered.journal);
     await this.#grants.discard(recovered.discards);
     this.#grants.replenish(0);
-    this.#tellRecovery(recovered);
+    if (this.#epoch > 1) this.#health.tellRecovery(recovered);
     await this.#recordDisks();
   }
 
@@ -305,30 +311,15 @@ export class Pool {
 
   async #openPlane(journal: RecoveredPool['journal']): Promise<void> {
     const { dataPlane, flushWindowMs } = this.#services;
-    this.#plane = await dataPlane.openPool(
-      {
-        uuid: uuidBytes(this.uuid),
-        epoch: this.#epoch,
-        clusterBytes: this.clusterBytes,
-        disks: this.#disks.all.map(({ plane, label }) => ({
-          handle: plane.handle,
-          number: label.diskNumber,
-        })),
-        journal: {
-          replicas: this.#disks.journals.map(({ label }) => ({
-            number: label.diskNumber,
-            offset: label.journalOffset,
-          })),
-          bytes: this.#disks.journalBytes,
-          head: journal.position,
-          tail: journal.tail,
-          sequence: journal.sequence,
-        },
-        pendingLogPath: this.#folder.pendingLogPath,
-        flushWindowMs,
-      },
-      this.#listener(),
-    );
+    const { pendingLogPath } = this.#folder;
+    const parts = {
+      disks: this.#disks,
+      epoch: this.#epoch,
+      journal,
+      pendingLogPath,
+      flushWindowMs,
+    };
+    this.#plane = await dataPlane.openPool(planeSpec(parts), this.#listener());
     this.#planeOpen = true;
     this.#startWorkers();
   }
@@ -336,7 +327,7 @@ export class Pool {
   #startWorkers(): void {
     const { clock, log } = this.#services;
     const parts = { plane: this.#plane, index: this.#index, clusterBytes: this.clusterBytes };
-    const onDamage = (error: unknown) => this.#indexDamaged(error);
+    const onDamage = (error: unknown) => this.#health.indexDamaged(error);
     this.#volumes = new OpenVolumes({ ...parts, onDamage });
     const { allocator } = this.#state;
     this.#grants = new Grants({ allocator, disks: this.#disks, plane: this.#plane, log });
@@ -347,7 +338,7 @@ export class Pool {
       journalBytes: this.#disks.journalBytes,
       tail: () => this.#disks.label.tailPosition,
       onTail: (position) => this.#tailMoved(position),
-      onError: (work, error) => this.#maintenanceFailed(work, error),
+      onError: (work, error) => this.#health.maintenanceFailed(work, error),
     });
     this.#stopHeartbeat = clock.every(heartbeatIntervalMs, () => {
       this.#beating = this.#beating.then(() => this.#beat());
@@ -378,25 +369,6 @@ export class Pool {
   #tailMoved(position: number): void {
     this.#health.clear('pool/checkpoint');
     if (this.#planeOpen) this.#plane.trim(position);
-  }
-
-  #maintenanceFailed(work: 'fold' | 'checkpoint', error: unknown): void {
-    if (this.#health.failure !== undefined) return;
-    const message = `${work} of pool ${this.name} failed: ${messageOf(error)}`;
-    this.#services.log.error({ pool: this.name, error }, message);
-    const action = 'add space or delete volumes: with a full journal no new space can be written';
-    if (isFatal(error)) this.#health.fail(error, message);
-    else if (work === 'fold') this.#indexDamaged(error);
-    else this.#health.warn('pool/checkpoint', message, action);
-  }
-
-  /** The index is only a copy: what it cannot answer fails, the next opening builds a new one. */
-  #indexDamaged(error: unknown): void {
-    const message = `the index of pool ${this.name} is damaged: ${messageOf(error)}`;
-    const action = 'restart the service: it builds a new index from the disks';
-    if (!this.#health.warn('pool/index', message, action)) return;
-    this.#health.tell('error', 'pool/index-damaged', message);
-    void this.#folder.condemnIndex();
   }
 
   #diskError(number: number, message: string): void {
@@ -431,18 +403,6 @@ export class Pool {
     if (missing.length > 0) await this.commit(missing.map(diskRecordOp));
   }
 
-  #tellRecovery({ rebuilt, recoveredDeltas }: RecoveredPool): void {
-    const isNew = this.#epoch === 1;
-    if (rebuilt !== undefined && !isNew) {
-      const message = `the index of pool ${this.name} was built from its disks: ${rebuilt}`;
-      this.#health.tell('warning', 'pool/index-rebuilt', message);
-    }
-    if (recoveredDeltas > 0) {
-      const message = `${recoveredDeltas} changes of a killed service were recovered`;
-      this.#health.tell('info', 'pool/recovered', message);
-    }
-  }
-
   #description(): PoolDescription {
     return {
       disks: this.#disks.all,
@@ -461,14 +421,4 @@ export class Pool {
       .filter((volume) => volume.state === 'online')
       .reduce((sum, volume) => sum + volume.sizeBytes, 0);
   }
-}
-
-/** Another host has the pool now. */
-function isFenced(error: unknown): boolean {
-  return error instanceof StorageError && error.code === 'pool/held';
-}
-
-/** A disk may have lost what was written to it, or is not ours any more. */
-function isFatal(error: unknown): boolean {
-  return isFenced(error) || (error instanceof StorageError && error.code === 'disk/io');
 }

@@ -7,29 +7,36 @@
  */
 import type { Clock } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
-import { newUuid } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
 import { Mutex } from '../base/mutex.ts';
 import { expectName } from '../base/names.ts';
-import type { DataPlane, DiskPlane } from '../dataplane/data-plane.ts';
+import type { DataPlane } from '../dataplane/data-plane.ts';
 import {
   type BackingPlan,
   createFiles,
+  identifyPool,
   locateDisks,
   planBackings,
   removeFiles,
+  servedDisks,
 } from './backing.ts';
-import { type DiskLocation, DiskSet, explained, openDiskPlane, type PoolDisk } from './disk-set.ts';
+import type { DiskLocation, PoolDisk } from './disk-set.ts';
 import { parseDiskUri } from './disk-uri.ts';
 import { FormatError } from './format/format-error.ts';
-import { defaultClusterBytes, diskGeometry, isClusterBytes } from './format/geometry.ts';
+import { defaultClusterBytes, isClusterBytes } from './format/geometry.ts';
 import { expectNoClash, type NamedRecords } from './name-clash.ts';
 import { checkOnline } from './online-check.ts';
 import { Pool, type PoolServices } from './pool.ts';
-import { type NewPool, planPool, previewPool, wipeLabels, writePool } from './pool-creation.ts';
+import {
+  labelDisk,
+  type NewPool,
+  planPool,
+  previewPool,
+  wipeDisks,
+  writePool,
+} from './pool-creation.ts';
 import { previewDisk } from './pool-info.ts';
 import { type PoolEntry, PoolList } from './pool-list.ts';
-import { probeDisk } from './probe.ts';
 import { peekRecords } from './record-peek.ts';
 import { type RecoveredPool, recoverPool } from './recovery.ts';
 import type {
@@ -150,7 +157,7 @@ export class Pools {
       if (options.dryRun) return;
       const locations = pool.disks.map((disk) => disk.location);
       await this.#letGo(pool);
-      await this.#wipe(locations);
+      await wipeDisks(this.#services.dataPlane, locations);
       this.#tell('pool/deleted', name, `pool ${name} was deleted`);
     });
   }
@@ -184,7 +191,8 @@ export class Pools {
   import(uris: readonly string[], options: ImportPoolOptions = {}): Promise<PoolInfo> {
     return this.#changing.run(async () => {
       const disks = await locateDisks(uris);
-      const { uuid, name } = await this.#identify(disks);
+      const { uuid, name } = await identifyPool(disks);
+      this.#expectNotServed(name);
       await this.#expectNoClashOnDisks(name, disks);
       if (options.dryRun) return describeUnopened({ entry: { uuid, name, disks }, error: null });
       const pool = await this.#start(disks, options.takeover ?? false);
@@ -210,13 +218,7 @@ export class Pools {
       pool.expectOnline();
       const [plan] = await this.#planBackings([uri], options.force ?? false);
       if (plan === undefined) throw new StorageError('request/invalid', 'no disk was named');
-      const { clusterBytes } = pool;
-      const layout = { diskBytes: plan.sizeBytes, clusterBytes, journal: false };
-      const label = pool.labelForNewDisk({
-        ...diskGeometry(layout),
-        diskBytes: plan.sizeBytes,
-        diskUuid: newUuid(),
-      });
+      const label = pool.labelForNewDisk(plan.sizeBytes);
       if (options.dryRun) return previewDisk({ label, location: plan.location });
       return this.#addDisk(pool, plan, label);
     });
@@ -307,28 +309,12 @@ export class Pools {
 
   async #addDisk(pool: Pool, plan: BackingPlan, label: PoolDisk['label']): Promise<DiskInfo> {
     await createFiles([plan]);
-    const disk = await this.#labelDisk(plan, label);
+    const disk = await labelDisk(this.#services.dataPlane, plan, label);
     const known = pool.disks.map(({ location }) => location);
     await this.#list.put({ uuid: pool.uuid, name: pool.name, disks: [...known, plan.location] });
     const info = await pool.addDisk(disk);
     this.#tell('disk/added', pool.name, `disk ${info.uri} was added to pool ${pool.name}`);
     return info;
-  }
-
-  async #labelDisk(plan: BackingPlan, label: PoolDisk['label']): Promise<PoolDisk> {
-    const { location } = plan;
-    let plane: DiskPlane | undefined;
-    try {
-      plane = await openDiskPlane(this.#services.dataPlane, location);
-      const disk: PoolDisk = { location, plane, label };
-      await wipeLabels(disk);
-      await new DiskSet([disk]).writeLabels(() => ({}));
-      return disk;
-    } catch (error) {
-      await plane?.close();
-      await removeFiles([plan]);
-      throw error;
-    }
   }
 
   async #letGo(pool: Pool): Promise<void> {
@@ -363,35 +349,11 @@ export class Pools {
     this.#unopened.set(entry.name, { entry, error });
   }
 
-  async #wipe(locations: readonly DiskLocation[]): Promise<void> {
-    for (const location of locations) {
-      const plane = await openDiskPlane(this.#services.dataPlane, location);
-      try {
-        await wipeLabels({ location, plane });
-        await explained({ location }, () => plane.sync());
-      } finally {
-        await plane.close();
-      }
-    }
-  }
-
   async #planBackings(uris: readonly string[], force: boolean): Promise<BackingPlan[]> {
-    const served = await this.#servedDisks();
+    const served = await servedDisks(this.#list.entries);
     const plans = await planBackings(uris, { force, isServed: (disk) => served.get(disk) });
     if (plans.length === 0) throw new StorageError('request/invalid', 'no disk was named');
     return plans;
-  }
-
-  /** Identities of all disks of known pools, with the pool's name. */
-  async #servedDisks(): Promise<Map<string, string>> {
-    const served = new Map<string, string>();
-    for (const { name, disks } of this.#list.entries) {
-      for (const { path } of disks) {
-        const probe = await probeDisk(path).catch(() => undefined);
-        if (probe?.identity) served.set(probe.identity, name);
-      }
-    }
-    return served;
   }
 
   async #sameAsExisting(
@@ -411,19 +373,9 @@ export class Pools {
     });
   }
 
-  /** Whose disks these are; by the first one's label, recovery compares the others. */
-  async #identify(disks: readonly DiskLocation[]): Promise<{ uuid: string; name: string }> {
-    const [first] = disks;
-    if (first === undefined) throw new StorageError('request/invalid', 'no disk was named');
-    const { label, labelProblem } = await probeDisk(first.path);
-    if (label === null) {
-      const why = labelProblem?.message ?? 'it carries no varve label';
-      throw new StorageError('disk/unusable', `disk ${first.uri}: ${why}`);
-    }
-    if (this.#open.has(label.poolName)) {
-      throw new StorageError('pool/exists', `pool ${label.poolName} is served here already`);
-    }
-    return { uuid: label.poolUuid, name: label.poolName };
+  #expectNotServed(name: string): void {
+    if (!this.#open.has(name)) return;
+    throw new StorageError('pool/exists', `pool ${name} is served here already`);
   }
 
   #tell(kind: string, subject: string, message: string): void {

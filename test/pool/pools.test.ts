@@ -213,7 +213,7 @@ describe('pools', () => {
   });
 
   test('import of a pool with names in use is refused up front; both names go their ways', async () => {
-    await create('a', 'b');
+    await fixture.pools.create('gold', [uri('a', '32MiB'), uri('b', '32MiB')]);
     await fixture.volumes.create({ name: 'v', sizeBytes: GiB });
     await fixture.volumes.create({ name: 'w', sizeBytes: GiB });
     const served = (title: string) => [putRecord(`export/${title}`, { name: title })];
