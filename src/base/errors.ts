@@ -4,6 +4,7 @@
  * Branch on `code`, never on message text. The list is the documentation: cause, then remedy.
  * `status` is REST's, `exit` the command's (cli.md section 1).
  */
+import { remedies } from './remedies.ts';
 
 export const errorCodes = {
   /** A parameter is malformed or out of range. Correct it. */
@@ -91,6 +92,11 @@ export interface StorageErrorOptions extends ErrorOptions {
   readonly actions?: readonly string[];
 }
 
+function remediesFor(code: ErrorCode): readonly string[] {
+  const remedy = remedies[code];
+  return remedy === undefined ? [] : [remedy];
+}
+
 export class StorageError extends Error {
   override readonly name = 'StorageError';
   readonly actions: readonly string[];
@@ -101,7 +107,7 @@ export class StorageError extends Error {
     options: StorageErrorOptions = {},
   ) {
     super(message, options);
-    this.actions = options.actions ?? [];
+    this.actions = options.actions ?? remediesFor(code);
   }
 }
 

@@ -1,0 +1,32 @@
+/**
+ * What to do about an error whose thrower knows nothing better: one sentence or command per code.
+ *
+ * Guarantee: an operator who reads an error also reads a way on. A thrower that knows the names involved gives its
+ * own actions, and those replace these.
+ */
+import type { ErrorCode } from './errors.ts';
+
+export const remedies: Readonly<Partial<Record<ErrorCode, string>>> = {
+  'request/invalid': 'correct it; --help behind a command explains what it takes',
+  'request/precondition': 'read it again, then repeat',
+  'request/too-large': 'send less at a time',
+  'pool/exists': 'varve pool list, then choose another name',
+  'pool/not-empty': 'remove its exports and volumes first',
+  'pool/full': 'varve disk add POOL DISK-URI, or trim or delete volumes',
+  'pool/held': 'stop whatever holds it; --takeover if that host is dead',
+  'pool/damaged': 'varve pool check --offline DISK-URI... lists what is damaged',
+  'pool/format': 'use the version of varve that made it',
+  'pool/failed': 'mend the disk, then restart the service',
+  'disk/not-found': 'varve disk list',
+  'disk/unusable': 'name another file or block device, or make this one writable',
+  'disk/in-use': 'name another disk; varve disk list shows whose it is',
+  'disk/too-small': 'name a larger disk, or give back the size it had',
+  'disk/io': "look at the host's log and the space left below the disk, then repeat",
+  'volume/not-found': 'varve volume list',
+  'volume/exists': 'choose another name',
+  'volume/busy': 'wait for what holds it, then repeat',
+  'volume/shrink': 'copy what is needed to a new, smaller volume',
+  'op/state': 'varve op show ID tells how it ended',
+  'op/timeout': 'varve op wait ID waits again',
+  'service/config': 'correct what the message names',
+};
