@@ -6,6 +6,9 @@ import type { VolumeStats } from '../dataplane/binding.ts';
 import type { PoolInfo } from '../pool/types.ts';
 import type { ApiServices } from './ports.ts';
 
+/** The default of 10 wakes an idle service a hundred times a second, which is most of what it then does. */
+const eventLoopSampleMs = 500;
+
 type Numbers<T> = readonly [name: string, help: string, value: (of: T) => number];
 
 const poolGauges: readonly Numbers<PoolInfo>[] = [
@@ -34,7 +37,10 @@ export class Metrics {
   readonly #registry = new Registry();
 
   constructor(services: ApiServices) {
-    collectDefaultMetrics({ register: this.#registry });
+    collectDefaultMetrics({
+      register: this.#registry,
+      eventLoopMonitoringPrecision: eventLoopSampleMs,
+    });
     for (const gauge of poolGauges) this.#addPoolGauge(services, gauge);
     for (const counter of volumeCounters) this.#addVolumeCounter(services, counter);
     this.#addVolumeMapBytes(services);

@@ -149,8 +149,20 @@ export class Service {
   }
 }
 
+/** @throws StorageError service/config it cannot be made */
 async function makeSocketFolder(socket: string): Promise<void> {
-  await mkdir(dirname(socket), { recursive: true, mode: 0o750 });
+  const folder = dirname(socket);
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o750 });
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new StorageError('service/config', `no socket can be made in ${folder}: ${reason}`, {
+      cause,
+      actions: [
+        'name another place with --state or --socket, or run as a user who may write there',
+      ],
+    });
+  }
 }
 
 /** @throws StorageError service/config the addon is not built, or its backend cannot be had */
