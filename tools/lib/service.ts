@@ -3,10 +3,11 @@
  *
  *   FOLDER/state     the service's --state (nbd.sock lies in it)
  *   FOLDER/api.sock  REST
+ *   FOLDER/varve.toml its settings, none unless asked for
  *
  * Needs the build (`npm run build`). Nothing survives `dispose()`.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -24,6 +25,8 @@ const command = resolve(import.meta.dirname, '../../dist/cli/main.js');
 export interface ServiceOptions {
   /** Flags for Node itself, e.g. the inspector's. */
   readonly nodeFlags?: readonly string[];
+  /** The text of its configuration file. */
+  readonly settings?: string;
 }
 
 export class Service {
@@ -35,6 +38,7 @@ export class Service {
     this.folder = mkdtempSync(join(tmpdir(), 'varve-'));
     folders.add(this.folder);
     this.#nodeFlags = options.nodeFlags ?? [];
+    writeFileSync(this.#configPath, options.settings ?? '');
   }
 
   /** Starts a service with an empty state folder and waits until it is ready. */
@@ -50,6 +54,10 @@ export class Service {
 
   get nbdSocket(): string {
     return join(this.state, 'nbd.sock');
+  }
+
+  get #configPath(): string {
+    return join(this.folder, 'varve.toml');
   }
 
   get #apiSocket(): string {
@@ -71,7 +79,8 @@ export class Service {
 
   /** Starts the process and returns at once; `restart` is this and `ready`. */
   launch(): void {
-    const serve = ['serve', '--state', this.state, '--socket', this.#apiSocket];
+    const places = ['--state', this.state, '--socket', this.#apiSocket];
+    const serve = ['serve', ...places, '--config', this.#configPath];
     this.#daemon = new Daemon(process.execPath, [
       ...this.#nodeFlags,
       command,
