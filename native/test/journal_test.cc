@@ -34,6 +34,36 @@ struct Waiter : Completion {
   int ends = 0;
 };
 
+// As a kernel may behave: one sync fails, the pages it was about are dropped, and the next sync succeeds.
+class ForgetfulDisk final : public Disk {
+ public:
+  explicit ForgetfulDisk(uint64_t size_bytes) : below_(size_bytes) {}
+  void Read(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) override {
+    below_.Read(loop, offset, iov, count, done);
+  }
+  void Write(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) override {
+    writes++;
+    below_.Write(loop, offset, iov, count, done);
+  }
+  void Sync(EventLoop& loop, Completion* done) override {
+    if (syncs++ == 0) loop.Complete(done, Status(EIO, "sync"));
+    else below_.Sync(loop, done);
+  }
+  void Discard(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override {
+    below_.Discard(loop, offset, bytes, done);
+  }
+  void WriteZeroes(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override {
+    below_.WriteZeroes(loop, offset, bytes, done);
+  }
+  uint64_t size_bytes() const override { return below_.size_bytes(); }
+
+  int writes = 0;
+  int syncs = 0;
+
+ private:
+  MemoryDisk below_;
+};
+
 class JournalTest : public ::testing::Test, public JournalObserver {
  protected:
   JournalTest() : disk_(std::make_shared<FaultDisk>(std::make_shared<MemoryDisk>(kRingOffset + kRingBytes))) {
@@ -181,6 +211,41 @@ TEST_F(JournalTest, ChangeDuringARoundIsCoveredByTheNext) {
   ASSERT_EQ(durable_.size(), 2u) << "one record for each round";
   EXPECT_EQ(durable_[0].deltas.size(), 1u);
   EXPECT_TRUE(journal_.RoundEnded(second.wait.round));
+}
+
+TEST_F(JournalTest, FlushIsAnsweredBehindTheSyncOfItsRecord) {
+  AppendDelta(1);
+  journal_.NoteWrite(0);
+  disk_->Set({{.op = FaultOp::kSync, .kind = FaultKind::kHang, .after = 1}});  // the data's sync passes
+  Waiter flush(journal_.Stamp(), &loop_);
+  journal_.WaitForRound(&flush.wait);
+  loop_.RunAll();
+  EXPECT_NE(RingBytes(7 * kJournalBlockBytes, kJournalBlockBytes), std::vector<uint8_t>(kJournalBlockBytes));
+  EXPECT_EQ(flush.ends, 0);
+  EXPECT_TRUE(durable_.empty()) << "nobody is told of a record that a power cut may take back";
+  disk_->Set({});
+  loop_.RunAll();
+  EXPECT_EQ(flush.ends, 1);
+  EXPECT_TRUE(flush.status.ok());
+  EXPECT_EQ(durable_.size(), 1u);
+}
+
+TEST_F(JournalTest, FailedSyncIsNotTriedAgain) {
+  auto forgetful = std::make_shared<ForgetfulDisk>(kRingOffset + kRingBytes);
+  disks_.Add(0, forgetful);
+  AppendDelta(1);
+  journal_.NoteWrite(0);
+  Waiter flush(journal_.Stamp(), &loop_);
+  journal_.WaitForRound(&flush.wait);
+  loop_.RunAll();
+  EXPECT_EQ(flush.status.error(), EIO);
+  Waiter again(journal_.Stamp(), &loop_);
+  journal_.WaitForRound(&again.wait);
+  loop_.RunAll();
+  EXPECT_EQ(again.status.error(), EIO);
+  EXPECT_EQ(forgetful->syncs, 1);
+  EXPECT_EQ(forgetful->writes, 0) << "no record of data that may be gone";
+  EXPECT_TRUE(Close());
 }
 
 TEST_F(JournalTest, NothingWaitsForAFailedJournal) {

@@ -102,6 +102,11 @@ class ControlPlaneForTest : public PoolObserver, public VolumeObserver {
     std::lock_guard lock(mutex_);
     return head_;
   }
+  // What records up to this one released was said to be safe.
+  uint64_t safe_sequence() {
+    std::lock_guard lock(mutex_);
+    return safe_sequence_;
+  }
   // Regions are answered only while this is true.
   void AnswerRegions(bool answer) {
     std::vector<uint64_t> wanted;
@@ -141,6 +146,7 @@ class ControlPlaneForTest : public PoolObserver, public VolumeObserver {
     bool exhausted;
     {
       std::lock_guard lock(mutex_);
+      safe_sequence_ = sequence;
       std::erase_if(releases_, [&](const auto& release) {
         if (release.first > sequence) return false;
         free_.insert(release.second);
@@ -213,6 +219,7 @@ class ControlPlaneForTest : public PoolObserver, public VolumeObserver {
   std::vector<uint64_t> wanted_;
   uint64_t head_ = 0;
   uint64_t sequence_ = 0;
+  uint64_t safe_sequence_ = 0;
   size_t asked_ = 0;
   bool answer_ = true;
   bool exhausted_ = false;

@@ -37,6 +37,13 @@ class VolumeTest : public ::testing::TestWithParam<LoopBackend> {
     options.backend = GetParam();
     return options;
   }
+  // Puts a memory disk behind faults, which none meets yet, under the pool.
+  static std::shared_ptr<FaultDisk> BehindFaults(PoolOptionsForTest* options) {
+    const uint64_t bytes = kTestJournalOffset + options->journal_bytes + options->clusters * kTestClusterBytes;
+    auto faulty = std::make_shared<FaultDisk>(std::make_shared<MemoryDisk>(bytes));
+    options->disk = faulty;
+    return faulty;
+  }
 };
 
 INSTANTIATE_TEST_SUITE_P(Backends, VolumeTest, ::testing::Values(LoopBackend::kAuto, LoopBackend::kEpoll),
@@ -246,9 +253,7 @@ TEST_P(VolumeTest, FlushWithOnlyOverwritesNeedsNoJournalRecord) {
 
 TEST_P(VolumeTest, FailedSyncFailsTheFlushAndEverythingAfterIt) {
   PoolOptionsForTest options = Options();
-  const uint64_t bytes = kTestJournalOffset + options.journal_bytes + options.clusters * kTestClusterBytes;
-  auto faulty = std::make_shared<FaultDisk>(std::make_shared<MemoryDisk>(bytes));
-  options.disk = faulty;
+  std::shared_ptr<FaultDisk> faulty = BehindFaults(&options);
   options.window_ms = 3'600'000;  // no round but the flush's
   ControlPlaneForTest plane(options);
   Volume& volume = plane.OpenVolume(kMiB, true);
@@ -268,9 +273,7 @@ TEST_P(VolumeTest, FailedSyncFailsTheFlushAndEverythingAfterIt) {
 TEST_P(VolumeTest, FailedWriteGivesItsClusterBackAndClaimsNothing) {
   PoolOptionsForTest options = Options();
   options.clusters = 2;
-  const uint64_t bytes = kTestJournalOffset + options.journal_bytes + options.clusters * kTestClusterBytes;
-  auto faulty = std::make_shared<FaultDisk>(std::make_shared<MemoryDisk>(bytes));
-  options.disk = faulty;
+  std::shared_ptr<FaultDisk> faulty = BehindFaults(&options);
   ControlPlaneForTest plane(options);
   Volume& volume = plane.OpenVolume(kMiB, true);
   for (int i = 0; i < 10; i++) {
@@ -282,6 +285,119 @@ TEST_P(VolumeTest, FailedWriteGivesItsClusterBackAndClaimsNothing) {
   EXPECT_EQ(std::count(all.begin(), all.end(), std::byte{0}), static_cast<long>(kMiB));
   TestRequest both(BlockOp::kWrite, 0, 2 * kTestClusterBytes, 1);
   EXPECT_TRUE(both.Run(volume, plane.loop(0)).ok()) << "no cluster was lost";
+}
+
+TEST_P(VolumeTest, FailedWriteShowsNothingOfTheFormerOwner) {
+  PoolOptionsForTest options = Options();
+  options.clusters = 1;
+  options.patient = true;
+  options.window_ms = 3'600'000;  // the write that fails is not the journal's
+  std::shared_ptr<FaultDisk> faulty = BehindFaults(&options);
+  ControlPlaneForTest plane(options);
+  Volume& volume = plane.OpenVolume(kMiB, true);
+  TestRequest former(BlockOp::kWrite, 0, kTestClusterBytes, 0xee);
+  ASSERT_TRUE(former.Run(volume, plane.loop(0)).ok());
+  TestRequest trim(BlockOp::kTrim, 0, kTestClusterBytes);
+  trim.request.fua = true;
+  ASSERT_TRUE(trim.Run(volume, plane.loop(0)).ok());
+  faulty->Set({{.op = FaultOp::kWrite, .times = 1}});
+  TestRequest write(BlockOp::kWrite, 5 * kTestClusterBytes, 4096, 1);
+  EXPECT_EQ(write.Run(volume, plane.loop(0)).error(), EIO);
+  std::vector<std::byte> all = ReadAll(volume, plane.loop(0));
+  EXPECT_EQ(std::count(all.begin(), all.end(), std::byte{0}), static_cast<long>(kMiB));
+}
+
+TEST_P(VolumeTest, TrimmedClusterIsNotUsedBeforeItsReleaseIsDurable) {
+  PoolOptionsForTest options = Options();
+  options.clusters = 1;
+  options.patient = true;
+  options.window_ms = 3'600'000;  // no round but the flush's
+  ControlPlaneForTest plane(options);
+  Volume& volume = plane.OpenVolume(kMiB, true);
+  TestRequest former(BlockOp::kWrite, 0, kTestClusterBytes, 1);
+  former.request.fua = true;
+  ASSERT_TRUE(former.Run(volume, plane.loop(0)).ok());
+  TestRequest trim(BlockOp::kTrim, 0, kTestClusterBytes);
+  ASSERT_TRUE(trim.Run(volume, plane.loop(0)).ok());
+  TestRequest next(BlockOp::kWrite, 5 * kTestClusterBytes, kTestClusterBytes, 2);
+  std::future<Status> end = next.promise.get_future();
+  next.Submit(volume, plane.loop(0));
+  // Turns of its loop, in which it would go on if it could.
+  for (int turn = 0; turn < 20; turn++) {
+    TestRequest read(BlockOp::kRead, 0, kSub);
+    ASSERT_TRUE(read.Run(volume, plane.loop(0)).ok());
+  }
+  EXPECT_NE(end.wait_for(std::chrono::seconds(0)), std::future_status::ready) << "a power cut would bring the former owner back";
+  TestRequest flush(BlockOp::kFlush, 0, 0);
+  ASSERT_TRUE(flush.Run(volume, plane.loop(0)).ok());
+  ASSERT_EQ(end.wait_for(std::chrono::seconds(20)), std::future_status::ready);
+  EXPECT_TRUE(end.get().ok());
+}
+
+TEST_P(VolumeTest, SlowReadNeverSeesTheNextOwner) {
+  PoolOptionsForTest options = Options();
+  options.clusters = 1;
+  options.patient = true;
+  std::shared_ptr<FaultDisk> faulty = BehindFaults(&options);
+  ControlPlaneForTest plane(options);
+  Volume& volume = plane.OpenVolume(kMiB, true);
+  TestRequest write(BlockOp::kWrite, 0, kTestClusterBytes, 1);
+  ASSERT_TRUE(write.Run(volume, plane.loop(0)).ok());
+  faulty->Set({{.op = FaultOp::kRead, .kind = FaultKind::kHang}});
+  TestRequest slow(BlockOp::kRead, 0, kTestClusterBytes);
+  slow.Submit(volume, plane.loop(0));
+  TestRequest trim(BlockOp::kTrim, 0, kTestClusterBytes);
+  trim.request.fua = true;
+  ASSERT_TRUE(trim.Run(volume, plane.loop(0)).ok());
+  // The release is durable and handed over; who was told that it is safe was told so before the trim was answered, or later.
+  EXPECT_EQ(plane.safe_sequence(), 0u) << "the read is still under way";
+  TestRequest next(BlockOp::kWrite, 5 * kTestClusterBytes, kTestClusterBytes, 2);
+  next.Submit(volume, plane.loop(1));
+  faulty->Set({});
+  ASSERT_TRUE(slow.Wait().ok());
+  EXPECT_EQ(std::count(slow.data.begin(), slow.data.end(), std::byte{1}), static_cast<long>(kTestClusterBytes));
+  EXPECT_TRUE(next.WaitFor(std::chrono::seconds(20)).ok()) << "the cluster comes back once the read has ended";
+  plane.pool().grants().SetExhausted();  // whoever still waits need not keep the test from ending
+}
+
+TEST_P(VolumeTest, TrimWaitsForAWriteUnderWayInItsCluster) {
+  PoolOptionsForTest options = Options();
+  std::shared_ptr<FaultDisk> faulty = BehindFaults(&options);
+  ControlPlaneForTest plane(options);
+  Volume& volume = plane.OpenVolume(kMiB, true);
+  TestRequest old(BlockOp::kWrite, 0, kSub, 1);
+  ASSERT_TRUE(old.Run(volume, plane.loop(0)).ok());
+  faulty->Set({{.op = FaultOp::kWrite, .kind = FaultKind::kHang, .times = 1}});
+  TestRequest write(BlockOp::kWrite, kSub, kSub, 2);
+  write.Submit(volume, plane.loop(0));
+  TestRequest trim(BlockOp::kTrim, 0, kSub);
+  trim.Submit(volume, plane.loop(0));
+  // Planned behind the trim on the same loop.
+  TestRequest read(BlockOp::kRead, 0, kSub);
+  ASSERT_TRUE(read.Run(volume, plane.loop(0)).ok());
+  EXPECT_EQ(static_cast<unsigned>(read.data[0]), 1u) << "the trim gave up a cluster that a write was using";
+  faulty->Set({});
+  ASSERT_TRUE(write.Wait().ok());
+  ASSERT_TRUE(trim.Wait().ok());
+  std::vector<std::byte> all = ReadAll(volume, plane.loop(0));
+  EXPECT_EQ(static_cast<unsigned>(all[0]), 0u);
+  EXPECT_EQ(static_cast<unsigned>(all[kSub]), 2u);
+}
+
+TEST_P(VolumeTest, FlushSyncsOverwritesInPlace) {
+  PoolOptionsForTest options = Options();
+  std::shared_ptr<FaultDisk> faulty = BehindFaults(&options);
+  options.window_ms = 3'600'000;  // no round but the flushes'
+  ControlPlaneForTest plane(options);
+  Volume& volume = plane.OpenVolume(kMiB, true);
+  TestRequest write(BlockOp::kWrite, 0, 4096, 1);
+  write.request.fua = true;
+  ASSERT_TRUE(write.Run(volume, plane.loop(0)).ok());
+  TestRequest over(BlockOp::kWrite, 0, 4096, 2);
+  ASSERT_TRUE(over.Run(volume, plane.loop(1)).ok());
+  faulty->Set({{.op = FaultOp::kSync, .times = 1}});
+  TestRequest flush(BlockOp::kFlush, 0, 0);
+  EXPECT_EQ(flush.Run(volume, plane.loop(0)).error(), EIO) << "the flush met no sync";
 }
 
 TEST_P(VolumeTest, HugeDiscardOfAnEmptyVolumeIsQuick) {
