@@ -14,6 +14,7 @@ zeroed, or trimmed. Trims cover whole sub-blocks, which varve promises to read a
 Progress is one line per 50 acknowledged operations, so that the test can kill at a known amount of work.
 """
 
+import errno
 import json
 import os
 import random
@@ -74,6 +75,7 @@ class Writer:
         self.random = random.Random(seed)
         self.busy = set()
         self.acknowledged = 0
+        self.failures = []
         self.handle = nbd.NBD()
         self.handle.connect_uri(uri)
 
@@ -91,7 +93,7 @@ class Writer:
         block = self.model.first + self.random.randrange(self.model.count)
         kind = self.random.random()
         if kind < 0.02:
-            self.handle.aio_flush(lambda error: 1)
+            self.handle.aio_flush(lambda error: self.expect_no_reply_of_failure(error.value))
         elif kind < 0.85:
             self.submit_write(block)
         elif kind < 0.93:
@@ -127,18 +129,29 @@ class Writer:
             self.acknowledged += 1
             if self.acknowledged % 50 == 0:
                 print(self.acknowledged, flush=True)
+        return self.expect_no_reply_of_failure(error)
+
+    def expect_no_reply_of_failure(self, error):
+        # A lost connection fails what is in flight with ENOTCONN; anything else the server has answered.
+        if error not in (0, errno.ENOTCONN):
+            self.failures.append(errno.errorcode.get(error, error))
         return 1
 
 
 def write(uri, path, volume, first, count, seed):
     model = Model(path)
     model.volume, model.first, model.count = int(volume), int(first), int(count)
+    failures = []
     try:
-        Writer(uri, model, int(seed)).run()
+        writer = Writer(uri, model, int(seed))
+        failures = writer.failures
+        writer.run()
     except nbd.Error:
         # Refused while the server was being killed: nothing was sent.
         pass
     model.save()
+    if failures:
+        sys.exit(f"the server answered with errors: {failures}")
 
 
 def verify(uri, path):
