@@ -175,7 +175,14 @@ TEST_F(JournalTest, RingHoldsWhatTheObserverWasToldInTheOrderOfAppending) {
     } while (told < durable_.size());
   }
   EXPECT_GT(full_, 0) << "the ring was full at times";
-  EXPECT_TRUE(Close());
+  Close();
+  // What was left may be more than the ring takes at once.
+  for (size_t before = 0; !closed_ && before < durable_.size();) {
+    before = durable_.size();
+    journal_.Trim(durable_.back().head);
+    loop_.RunAll();
+  }
+  EXPECT_TRUE(closed_);
 }
 
 TEST_F(JournalTest, WindowMakesChangesDurableWithoutAFlush) {
