@@ -4,6 +4,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -33,6 +34,15 @@ sockaddr_un UnixAddress(const std::string& path) {
 
 const sockaddr* Generic(const sockaddr_un& address) { return reinterpret_cast<const sockaddr*>(&address); }
 
+// The process that listens behind a connected unix socket is dead. The kernel lets go of a killed process's io_uring, and
+// so of its sockets, a moment after the process: until then they accept, and nobody will ever answer.
+bool ListenerIsDead(int connected) {
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  if (getsockopt(connected, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 || peer.pid <= 0) return false;
+  return kill(peer.pid, 0) != 0 && errno == ESRCH;
+}
+
 // A path that nobody answers is a leftover of a killed server. Non-blocking: a full queue (EAGAIN) has an owner.
 Status RemoveStalePath(const std::string& path) {
   struct stat info{};
@@ -41,8 +51,9 @@ Status RemoveStalePath(const std::string& path) {
   UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!probe.valid()) return LastError("create a socket");
   const sockaddr_un address = UnixAddress(path);
-  const bool refused = connect(probe.get(), Generic(address), sizeof address) != 0 && errno == ECONNREFUSED;
-  if (!refused) return Status(EADDRINUSE, "another server listens on this socket");
+  const bool connected = connect(probe.get(), Generic(address), sizeof address) == 0;
+  const bool abandoned = connected ? ListenerIsDead(probe.get()) : errno == ECONNREFUSED;
+  if (!abandoned) return Status(EADDRINUSE, "another server listens on this socket");
   return unlink(path.c_str()) == 0 || errno == ENOENT ? Status::Ok() : LastError("remove a stale socket");
 }
 

@@ -100,9 +100,11 @@ void FailOn(varve::Status status) {
 void RemoveAndAdd(varve::nbd::Server& server, const varve::nbd::ExportSpec& spec) {
   std::promise<unsigned> removed;
   FailOn(server.RemoveExport(spec.name, [&](unsigned clients) { removed.set_value(clients); }));
-  std::printf("removed %u\n", removed.get_future().get());
-  std::fflush(stdout);
+  const unsigned clients = removed.get_future().get();
   FailOn(server.AddExport(spec));
+  // Said when it is there again: whoever reads this connects at once.
+  std::printf("removed %u\n", clients);
+  std::fflush(stdout);
 }
 
 void ServeUntilTerminated(varve::nbd::Server& server, const varve::nbd::ExportSpec& spec, const sigset_t& signals) {
