@@ -192,6 +192,7 @@ export class VolumeService {
   async #create(options: CreateVolumeOptions, watch: FillWatch): Promise<Creation> {
     expectName('volume', options.name);
     expectVolumeSize(options.sizeBytes);
+    expectSnapshotMode(options.snapshotMode);
     const existing = this.#catalog.lookUp(options.name);
     if (existing !== undefined) {
       expectSame(existing, options);
@@ -288,6 +289,14 @@ function newVolume(
   const ops = [ids.op, layerOp({ id: ids.layer, parent: null }), volumeOp(record)];
   if (record.thick) ops.push(fillingOp(record.id, { fromBytes: 0 }));
   return { record, ops };
+}
+
+/** @throws StorageError request/invalid copy on write, which this version does not do */
+function expectSnapshotMode(mode: VolumeRecord['snapshotMode'] = 'row'): void {
+  if (mode === 'row') return;
+  throw new StorageError('request/invalid', `snapshot mode ${mode} is not available yet`, {
+    actions: ['leave it out: row, redirect on write, is the default'],
+  });
 }
 
 function isPoolGone(error: unknown): boolean {

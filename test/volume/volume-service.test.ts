@@ -65,6 +65,12 @@ describe('volumes', () => {
     await expect(attempt).rejects.toMatchObject({ code: 'request/invalid' });
   });
 
+  test('copy on write, which is not there yet, is refused rather than ignored', async () => {
+    const attempt = fixture.volumes.create({ name: 'v', sizeBytes: GiB, snapshotMode: 'cow' });
+    await expect(attempt).rejects.toMatchObject({ code: 'request/invalid' });
+    expect(fixture.volumes.list()).toEqual([]);
+  });
+
   test('an unknown pool and an unknown volume are named', async () => {
     const attempt = fixture.volumes.create({ name: 'v', sizeBytes: GiB, pool: 'none' });
     await expect(attempt).rejects.toMatchObject({ code: 'pool/not-found' });
