@@ -55,6 +55,22 @@ export const errorCodes = {
   'volume/busy': { status: 409, exit: 4, retry: true },
   /** Volumes do not shrink: data at the end would be lost. */
   'volume/shrink': { status: 409, exit: 4, retry: false },
+  /** Snapshots of the volume would go with it. Delete them first, or `--with-snapshots`. */
+  'volume/has-snapshots': { status: 409, exit: 4, retry: false },
+  /** Linked clones read through it. Delete them or flatten them first, or `--keep-clones`. */
+  'volume/has-clones': { status: 409, exit: 4, retry: false },
+  /** No such snapshot. `varve snapshot list` names them. */
+  'snapshot/not-found': { status: 404, exit: 3, retry: false },
+  /** A snapshot or bookmark of that name exists. Choose another name. */
+  'snapshot/exists': { status: 409, exit: 4, retry: false },
+  /** The snapshot is exported or being read. Remove the export first. */
+  'snapshot/busy': { status: 409, exit: 4, retry: true },
+  /** A limit that keeps the service usable is reached (docs/operations.md). Delete what is not needed. */
+  'snapshot/limit': { status: 409, exit: 4, retry: false },
+  /** The guest agent did not answer, or refused to freeze. Nothing was snapshotted; the guest was thawed. */
+  'snapshot/quiesce': { status: 502, exit: 1, retry: true },
+  /** The volume has no snapshot schedule. */
+  'schedule/not-found': { status: 404, exit: 3, retry: false },
   /** No such export. `varve export list` names them. */
   'export/not-found': { status: 404, exit: 3, retry: false },
   /** An export of that name serves something else. */

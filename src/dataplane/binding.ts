@@ -55,16 +55,47 @@ export interface PoolSpec {
 }
 
 export interface VolumeSpec {
+  /** The head; 0 for a volume that is only read: everything is inherited. */
   readonly layer: number;
   readonly sizeBytes: number;
-  /** True when no leaf exists: no region will be asked for. */
+  /** True when no leaf exists, in no layer of the chain: no region will be asked for. */
   readonly empty: boolean;
+  /** Old content moves away (`cow-wanted`) before it is overwritten in its place. */
+  readonly copyOnWrite: boolean;
+}
+
+/** The map of one region, slots [region·4096, +4096); states are pairs of words (lo, hi). */
+export interface RegionAnswer {
+  /** The head's own states. */
+  readonly own: Uint32Array;
+  /** The head's zero masks; null when all are 0. */
+  readonly zeros: Uint16Array | null;
+  /** What the slots resolve to below the head; null when nothing is there. */
+  readonly below: Uint32Array | null;
+  /**
+   * Slots whose sub-blocks come from several clusters below: 33 words each, the slot within the region and sixteen addresses (lo, hi;
+   * mask bits zero; 0 = reads as zero). Their `below` state is ignored.
+   */
+  readonly splits: Uint32Array | null;
+  /** Regions (region, emptyThrough] hold nothing at all. */
+  readonly emptyThrough: number;
+  /** The newest record the answer reflects; an answer older than what was changed and evicted since is not taken. */
+  readonly sequence: number;
+}
+
+/** A context of NBD's block status besides base:allocation: extents with flag 1 inside the runs, 0 elsewhere. */
+export interface ChangedContext {
+  readonly name: string;
+  /** offset, length, offset, length, … in bytes, ascending, not touching each other. */
+  readonly runs: Float64Array;
 }
 
 export interface ExportSpec {
   readonly name: string;
   readonly description: string;
   readonly readOnly: boolean;
+  /** Offered to clients that ask for them; they describe content that does not change. */
+  readonly contexts?: readonly ChangedContext[];
 }
 
 export type DataPlaneEvent =
@@ -84,6 +115,8 @@ export type DataPlaneEvent =
   /** Clusters released by records up to `sequence` can no longer be reached by any request. */
   | { kind: 'safe'; pool: Handle; sequence: number }
   | { kind: 'region-wanted'; volume: Handle; region: number }
+  /** A writer waits to overwrite inherited content of the slot, which is locked: answered by `unlockSlots` or `failSlot`. */
+  | { kind: 'cow-wanted'; volume: Handle; slot: number }
   | { kind: 'grant-low'; pool: Handle; clusters: number }
   /** The journal cannot take a record until `journalTrim`: writers of new space wait. */
   | { kind: 'journal-full'; pool: Handle }
@@ -172,18 +205,8 @@ export interface Addon {
   /** Waits for what is in flight; the volume must not be exported. Deltas of it may still come as `durable` before `done`. */
   closeVolume(token: Token, volume: Handle): void;
   resizeVolume(volume: Handle, sizeBytes: number): void;
-  /**
-   * Answers `region-wanted`: the states of slots [region·4096, +4096) as u64 LE pairs (lo, hi), copied before the call returns.
-   * Regions (region, emptyThrough] hold nothing at all. `sequence`: the newest record the answer reflects; an answer older than
-   * what the data plane has changed and evicted since is not taken.
-   */
-  installRegion(
-    volume: Handle,
-    region: number,
-    states: Uint32Array,
-    emptyThrough: number,
-    sequence: number,
-  ): void;
+  /** Answers `region-wanted`; what the answer holds is copied before the call returns. */
+  installRegion(volume: Handle, region: number, answer: RegionAnswer): void;
   /** The map could not be read: whoever waits for the region gets EIO. */
   regionFailed(volume: Handle, region: number): void;
   /** Allocates every cluster of the range without writing it (WRITE_ZEROES with NO_HOLE). */
@@ -196,6 +219,44 @@ export interface Addon {
   /** data: extents as u64 LE pairs (length, flags). */
   volumeMap(token: Token, volume: Handle, offset: number, length: number): void;
   volumeStats(volume: Handle): VolumeStats;
+
+  /** New writes and trims wait from now on; done when those under way have ended. Reads and flushes go on. */
+  holdVolume(token: Token, volume: Handle): void;
+  /**
+   * The held volume goes on with another, empty head. `inherit`: what the old head owned is inherited from now on; otherwise all
+   * that is known of the map is forgotten and asked for again.
+   */
+  swapHead(volume: Handle, layer: number, inherit: boolean): void;
+  /** Lets those who wait go on. */
+  resumeVolume(volume: Handle): void;
+  setCopyOnWrite(volume: Handle, on: boolean): void;
+  /**
+   * Slots [first, first + count) of one region: waits for writes under way that change them, then keeps everybody from changing
+   * their state (overwriting owned sub-blocks in place goes on). data: count u64 LE states of the head, then count u16 LE zero masks.
+   */
+  lockSlots(token: Token, volume: Handle, first: number, count: number): void;
+  /**
+   * Ends a lock. `patches`: four words per changed slot: its distance from `first`, lo, hi, zero mask of the head's new state; its map change is
+   * durable. `forgetBelow`: the head has no parent any more, so that what those slots own hides nothing.
+   */
+  unlockSlots(
+    volume: Handle,
+    first: number,
+    count: number,
+    patches: Uint32Array,
+    forgetBelow: boolean,
+  ): void;
+  /** Ends the lock of a slot for which copy on write was wanted and could not be done: writers get the error. */
+  failSlot(volume: Handle, slot: number, error: number): void;
+  /**
+   * Five numbers per move: slot, old disk and cluster, new disk and cluster. Where the volume's slot resolves to the old cluster below its
+   * head, reads go to the new one from now on; regions that are not present are left alone.
+   */
+  repoint(volume: Handle, moves: Float64Array): void;
+  /** Copies between the pool's disks. runs: source disk, source offset, target disk, target offset, bytes, … The next round syncs the targets. */
+  copyRuns(token: Token, pool: Handle, runs: Float64Array): void;
+  /** Done when every request admitted before has ended. */
+  grace(token: Token, pool: Handle): void;
 
   /** Listens on a unix socket path or on host and port; value: handle. Port 0 picks one; `data`: u64 LE the port. */
   listen(token: Token, spec: { path?: string; host?: string; port?: number }): void;
@@ -218,7 +279,7 @@ export interface Addon {
 }
 
 /** The addon's interface version this code was written for; checked before anything else is called. */
-export const addonAbi = 1;
+export const addonAbi = 2;
 
 /** Loads the addon. @throws Error when it was not built or is of another version. */
 export function loadAddon(): Addon {

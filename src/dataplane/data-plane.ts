@@ -15,6 +15,7 @@ import {
   type Handle,
   loadAddon,
   type PoolSpec,
+  type RegionAnswer,
   type StartOptions,
   type Token,
   type VolumeSpec,
@@ -30,6 +31,8 @@ export interface PoolListener {
   /** Clusters released by records up to `sequence` may be reused or discarded. */
   safe(sequence: number): void;
   regionWanted(volume: Handle, region: number): void;
+  /** A writer waits until the old content of that slot lies elsewhere. */
+  cowWanted(volume: Handle, slot: number): void;
   grantLow(clusters: number): void;
   journalFull(): void;
   diskError(disk: number, error: number, message: string): void;
@@ -180,6 +183,11 @@ export class DataPlane {
         if (pool !== undefined) this.#pools.get(pool)?.regionWanted(event.volume, event.region);
         return;
       }
+      case 'cow-wanted': {
+        const pool = this.#poolOfVolume.get(event.volume);
+        if (pool !== undefined) this.#pools.get(pool)?.cowWanted(event.volume, event.slot);
+        return;
+      }
       case 'grant-low':
         return this.#pools.get(event.pool)?.grantLow(event.clusters);
       case 'journal-full':
@@ -291,6 +299,18 @@ export class PoolPlane {
     await this.plane.call((token) => this.plane.addon.poolFlush(token, this.handle));
   }
 
+  /** See Addon.copyRuns. */
+  async copyRuns(runs: readonly number[]): Promise<void> {
+    await this.plane.call((token) =>
+      this.plane.addon.copyRuns(token, this.handle, Float64Array.from(runs)),
+    );
+  }
+
+  /** Resolves when every request admitted before has ended. */
+  async grace(): Promise<void> {
+    await this.plane.call((token) => this.plane.addon.grace(token, this.handle));
+  }
+
   async openVolume(spec: VolumeSpec): Promise<VolumePlane> {
     const done = await this.plane.openVolume(this.handle, spec);
     return new VolumePlane(this.plane, done.value);
@@ -300,6 +320,12 @@ export class PoolPlane {
     await this.plane.call((token) => this.plane.addon.closePool(token, this.handle));
     this.plane.forgetPool(this.handle);
   }
+}
+
+/** A head's own states: words (lo, hi) and zero masks, as in format/slot-states.ts. */
+export interface HeadStates {
+  readonly words: Uint32Array;
+  readonly zeros: Uint16Array;
 }
 
 export interface MapExtent {
@@ -318,16 +344,8 @@ export class VolumePlane {
   ) {}
 
   /** Answers `regionWanted`, see Addon.installRegion. */
-  installRegion(
-    region: number,
-    answer: {
-      readonly states: Uint32Array;
-      readonly emptyThrough: number;
-      readonly sequence: number;
-    },
-  ): void {
-    const { states, emptyThrough, sequence } = answer;
-    this.plane.addon.installRegion(this.handle, region, states, emptyThrough, sequence);
+  installRegion(region: number, answer: RegionAnswer): void {
+    this.plane.addon.installRegion(this.handle, region, answer);
   }
 
   regionFailed(region: number): void {
@@ -390,6 +408,53 @@ export class VolumePlane {
     return this.plane.addon.volumeStats(this.handle);
   }
 
+  /** New writes wait from now on; resolves when those under way have ended. `resume` must follow. */
+  async hold(): Promise<void> {
+    await this.plane.call((token) => this.plane.addon.holdVolume(token, this.handle));
+  }
+
+  /** See Addon.swapHead; between `hold` and `resume`. */
+  swapHead(layer: number, options: { readonly inherit: boolean }): void {
+    this.plane.addon.swapHead(this.handle, layer, options.inherit);
+  }
+
+  resume(): void {
+    this.plane.addon.resumeVolume(this.handle);
+  }
+
+  setCopyOnWrite(on: boolean): void {
+    this.plane.addon.setCopyOnWrite(this.handle, on);
+  }
+
+  /** The head's own states of those slots of one region, which nobody changes until `unlockSlots`. */
+  async lockSlots(first: number, count: number): Promise<HeadStates> {
+    const done = await this.plane.call((token) =>
+      this.plane.addon.lockSlots(token, this.handle, first, count),
+    );
+    invariant(done.data !== undefined, 'a lock brings states');
+    return decodeSlots(done.data, count);
+  }
+
+  /** Ends a lock; `patches` and `forgetBelow` as in Addon.unlockSlots. */
+  unlockSlots(
+    range: { readonly first: number; readonly count: number },
+    patches: readonly number[] = [],
+    options: { readonly forgetBelow: boolean } = { forgetBelow: false },
+  ): void {
+    const { first, count } = range;
+    const words = Uint32Array.from(patches);
+    this.plane.addon.unlockSlots(this.handle, first, count, words, options.forgetBelow);
+  }
+
+  failSlot(slot: number, errno: number): void {
+    this.plane.addon.failSlot(this.handle, slot, errno);
+  }
+
+  /** See Addon.repoint. */
+  repoint(moves: readonly number[]): void {
+    this.plane.addon.repoint(this.handle, Float64Array.from(moves));
+  }
+
   async close(): Promise<void> {
     await this.plane.call((token) => this.plane.addon.closeVolume(token, this.handle));
     this.plane.forgetVolume(this.handle);
@@ -417,6 +482,18 @@ export function diskIoError(uri: string, cause: unknown): StorageError {
 
 function readU64(data: Uint8Array): number {
   return Number(new DataView(data.buffer, data.byteOffset, data.byteLength).getBigUint64(0, true));
+}
+
+/** count u64 states, then count u16 zero masks. */
+function decodeSlots(data: Uint8Array, count: number): HeadStates {
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  const states: HeadStates = {
+    words: new Uint32Array(2 * count),
+    zeros: new Uint16Array(count),
+  };
+  for (let at = 0; at < 2 * count; at++) states.words[at] = view.getUint32(4 * at, true);
+  for (let at = 0; at < count; at++) states.zeros[at] = view.getUint16(8 * count + 2 * at, true);
+  return states;
 }
 
 function decodeExtents(data: Uint8Array): MapExtent[] {

@@ -20,9 +20,12 @@ export interface VolumeInfo {
   readonly name: string;
   readonly pool: string;
   readonly sizeBytes: number;
-  /** Freed if it were deleted. */
+  /** Clusters of its head: what is surely freed if it were deleted. */
   readonly exclusiveBytes: number;
+  /** Held by the layers that its head reads through to. */
   readonly sharedBytes: number;
+  /** The snapshot it was cloned from, as VOLUME@SNAPSHOT, while it reads through it; null for others. */
+  readonly origin: string | null;
   readonly snapshotMode: 'row' | 'cow';
   readonly thick: boolean;
   readonly createdAt: string;
@@ -35,6 +38,14 @@ export interface CreateVolumeOptions {
   readonly pool?: string;
   readonly snapshotMode?: 'row' | 'cow';
   readonly thick?: boolean;
+  readonly dryRun?: boolean;
+}
+
+export interface DeleteVolumeOptions {
+  /** Its snapshots and bookmarks go too. */
+  readonly withSnapshots?: boolean;
+  /** Clones that read through its snapshots keep their data until the last of them is gone. */
+  readonly keepClones?: boolean;
   readonly dryRun?: boolean;
 }
 

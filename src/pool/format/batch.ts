@@ -6,6 +6,7 @@
 import { invariant } from '../../base/errors.ts';
 import { readU64, viewOf, writeU64 } from './bytes.ts';
 import { expectFormat } from './format-error.ts';
+import type { LeafEntry } from './leaf.ts';
 
 /** A run of physical clusters on one disk. */
 export interface ClusterRun {
@@ -24,7 +25,16 @@ export type BatchOp =
       readonly layer: number;
       readonly firstLeaf: number;
       readonly count: number;
-    };
+    }
+  /** The whole new content of each slot that appears; one that becomes empty appears once with state 0. */
+  | {
+      readonly op: 'patch';
+      readonly layer: number;
+      readonly leaf: number;
+      readonly entries: readonly LeafEntry[];
+    }
+  /** The layer owns so many clusters more, or fewer. */
+  | { readonly op: 'count'; readonly layer: number; readonly change: number };
 
 const codes = { put: 1, delete: 2, release: 3, acquire: 4, 'delete-leaves': 5 } as const;
 const putHeaderBytes = 7;

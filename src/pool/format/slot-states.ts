@@ -1,0 +1,92 @@
+/**
+ * The states of consecutive slots of one layer, dense, so that no object is made per slot.
+ *
+ *   words    lo, hi of the slot's first cluster (format/slot.ts); both 0 when it has none
+ *   zeros    sub-blocks that are owned zeroes, one mask per slot
+ *   extras   further clusters of a split slot, ascending by address; most slots have none
+ *
+ * Invariant: the masks of one slot, the zero mask among them, are disjoint. The entries of a slot come in ascending order of
+ * their address, so that equal content has equal bytes: the zero entry (address 0) first.
+ */
+import { invariant } from '../../base/errors.ts';
+import { slotHasAddress, slotMask } from './slot.ts';
+
+/** One entry of a slot: a cluster with its mask, or (address 0) the owned zeroes. */
+export interface SlotEntry {
+  readonly hi: number;
+  readonly lo: number;
+}
+
+export class SlotStates {
+  readonly words: Uint32Array;
+  readonly zeros: Uint16Array;
+  readonly extras = new Map<number, readonly SlotEntry[]>();
+
+  constructor(readonly count: number) {
+    this.words = new Uint32Array(2 * count);
+    this.zeros = new Uint16Array(count);
+  }
+
+  lo(slot: number): number {
+    return this.words[2 * slot] as number;
+  }
+
+  hi(slot: number): number {
+    return this.words[2 * slot + 1] as number;
+  }
+
+  zero(slot: number): number {
+    return this.zeros[slot] as number;
+  }
+
+  isEmpty(slot: number): boolean {
+    return this.zero(slot) === 0 && this.lo(slot) === 0 && this.hi(slot) === 0;
+  }
+
+  /** The clusters of a slot, in order. */
+  clusters(slot: number): SlotEntry[] {
+    const [lo, hi] = [this.lo(slot), this.hi(slot)];
+    if (lo === 0 && hi === 0) return [];
+    return [{ hi, lo }, ...(this.extras.get(slot) ?? [])];
+  }
+
+  /** All entries of a slot, in order. */
+  entries(slot: number): SlotEntry[] {
+    const zero = this.zero(slot);
+    const clusters = this.clusters(slot);
+    return zero === 0 ? clusters : [{ hi: 0, lo: zero }, ...clusters];
+  }
+
+  /** Sub-blocks that the slot decides about: valid in a cluster, or owned zeroes. */
+  claimed(slot: number): number {
+    let mask = this.zero(slot) | slotMask(this.lo(slot));
+    for (const { lo } of this.extras.get(slot) ?? []) mask |= slotMask(lo);
+    return mask;
+  }
+
+  /** A slot with at most one cluster. */
+  setOne(slot: number, lo: number, hi: number, zero: number): void {
+    this.words[2 * slot] = lo;
+    this.words[2 * slot + 1] = hi;
+    this.zeros[slot] = zero;
+    if (this.extras.size > 0) this.extras.delete(slot);
+  }
+
+  /** Any content; entries in any order. */
+  set(slot: number, entries: readonly SlotEntry[]): void {
+    const sorted = [...entries].sort((a, b) => a.hi - b.hi || a.lo - b.lo);
+    const clusters = sorted.filter(({ hi, lo }) => slotHasAddress(hi, lo));
+    const zeros = sorted.filter(({ hi, lo }) => !slotHasAddress(hi, lo));
+    invariant(zeros.length <= 1, 'a slot has one zero entry at most');
+    const [first, ...rest] = clusters;
+    this.setOne(slot, first?.lo ?? 0, first?.hi ?? 0, slotMask(zeros[0]?.lo ?? 0));
+    if (rest.length > 0) this.extras.set(slot, rest);
+  }
+
+  /** Takes one slot over from other states. */
+  copySlot(slot: number, from: SlotStates, fromSlot: number): void {
+    this.setOne(slot, from.lo(fromSlot), from.hi(fromSlot), from.zero(fromSlot));
+    const extras = from.extras.get(fromSlot);
+    if (extras !== undefined) this.extras.set(slot, extras);
+  }
+}
