@@ -9,7 +9,7 @@ namespace varve {
 namespace {
 
 // Raised when a verb or an event changes its shape; binding.ts compares.
-constexpr int kAbi = 1;
+constexpr int kAbi = 2;
 
 LoopBackend BackendOf(const std::string& name) {
   if (name == "io_uring") return LoopBackend::kUring;
@@ -39,6 +39,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportDiskVerbs(env, exports);
   ExportPoolVerbs(env, exports);
   ExportVolumeVerbs(env, exports);
+  ExportMapVerbs(env, exports);
   ExportExportVerbs(env, exports);
   return exports;
 }

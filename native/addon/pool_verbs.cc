@@ -6,6 +6,7 @@
 #include "addon/arguments.h"
 #include "addon/runtime.h"
 #include "addon/verbs.h"
+#include "volume/cluster_copy.h"
 
 namespace varve {
 namespace {
@@ -122,6 +123,27 @@ void PoolFlush(const Napi::CallbackInfo& info) {
   pool.journal().WaitForRound(&flush->wait);
 }
 
+void CopyRuns(const Napi::CallbackInfo& info) {
+  double token = NumberAt(info, 0);
+  Pool& pool = Runtime::Get().pools.at(HandleAt(info, 1))->pool();
+  Napi::Float64Array numbers = info[2].As<Napi::Float64Array>();
+  std::vector<CopyRun> runs;
+  for (size_t i = 0; i + 4 < numbers.ElementLength(); i += 5) {
+    runs.push_back({static_cast<unsigned>(numbers[i]), static_cast<uint64_t>(numbers[i + 1]),
+                    static_cast<unsigned>(numbers[i + 2]), static_cast<uint64_t>(numbers[i + 3]),
+                    static_cast<uint64_t>(numbers[i + 4])});
+  }
+  ClusterCopy::Start(&pool, pool.home(), std::move(runs),
+                     [token](Status status) { Runtime::Get().events().Done(token, status); });
+}
+
+void Grace(const Napi::CallbackInfo& info) {
+  double token = NumberAt(info, 0);
+  Runtime::Get().pools.at(HandleAt(info, 1))->pool().AfterAdmitted([token] {
+    Runtime::Get().events().Done(token, Status::Ok());
+  });
+}
+
 }  // namespace
 
 void ExportPoolVerbs(Napi::Env env, Napi::Object exports) {
@@ -134,6 +156,8 @@ void ExportPoolVerbs(Napi::Env env, Napi::Object exports) {
   exports.Set("grantExhausted", Napi::Function::New(env, GrantExhausted));
   exports.Set("failPool", Napi::Function::New(env, FailPool));
   exports.Set("poolFlush", Napi::Function::New(env, PoolFlush));
+  exports.Set("copyRuns", Napi::Function::New(env, CopyRuns));
+  exports.Set("grace", Napi::Function::New(env, Grace));
 }
 
 }  // namespace varve

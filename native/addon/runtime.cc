@@ -60,12 +60,18 @@ void OpenPool::OnFailed(Status status) {
   });
 }
 
-OpenVolume::OpenVolume(Handle handle, EventQueue* events, std::shared_ptr<OpenPool> pool, LayerId layer,
-                       uint64_t size_bytes, bool empty, MapBudget* budget)
-    : handle_(handle),
-      events_(events),
-      pool_(std::move(pool)),
-      volume_(&pool_->pool(), layer, size_bytes, empty, budget, this) {}
+OpenVolume::OpenVolume(Handle handle, EventQueue* events, std::shared_ptr<OpenPool> pool, const VolumeSpec& spec,
+                       MapBudget* budget)
+    : handle_(handle), events_(events), pool_(std::move(pool)), volume_(&pool_->pool(), spec, budget, this) {}
+
+void OpenVolume::OnCowWanted(SlotIndex slot, SlotMask zero, uint64_t era) {
+  events_->Push("cow-wanted", [handle = handle_, slot, zero, era](Napi::Env, Napi::Object event) {
+    event.Set("volume", handle);
+    event.Set("slot", static_cast<double>(slot));
+    event.Set("zero", zero);
+    event.Set("era", static_cast<double>(era));
+  });
+}
 
 void OpenVolume::OnRegionWanted(uint64_t region) {
   events_->Push("region-wanted", [handle = handle_, region](Napi::Env, Napi::Object event) {

@@ -41,13 +41,13 @@ class OpenPool : public PoolObserver {
 
 class OpenVolume : public VolumeObserver {
  public:
-  OpenVolume(Handle handle, EventQueue* events, std::shared_ptr<OpenPool> pool, LayerId layer, uint64_t size_bytes,
-             bool empty, MapBudget* budget);
+  OpenVolume(Handle handle, EventQueue* events, std::shared_ptr<OpenPool> pool, const VolumeSpec& spec, MapBudget* budget);
   Volume& volume() { return volume_; }
   Pool& pool() { return pool_->pool(); }
 
  private:
   void OnRegionWanted(uint64_t region) override;
+  void OnCowWanted(SlotIndex slot, SlotMask zero, uint64_t era) override;
 
   const Handle handle_;
   EventQueue* const events_;

@@ -1,4 +1,4 @@
-// Volumes: open, map, and the control plane's own I/O.
+// Volumes: open, close, and the control plane's own I/O. Elsewhere: their maps (map_verbs.cc).
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -57,11 +57,15 @@ void Submit(const Napi::CallbackInfo& info, std::unique_ptr<ControlRequest> requ
 
 void OpenVolumeVerb(const Napi::CallbackInfo& info) {
   Runtime& runtime = Runtime::Get();
-  Napi::Object spec = info[2].As<Napi::Object>();
+  Napi::Object from = info[2].As<Napi::Object>();
+  VolumeSpec spec;
+  spec.layer = U64Of(from, "layer");
+  spec.size_bytes = U64Of(from, "sizeBytes");
+  spec.empty = FlagOf(from, "empty");
+  spec.copy_on_write = FlagOf(from, "copyOnWrite");
   Handle handle = runtime.NextHandle();
   runtime.volumes[handle] = std::make_shared<OpenVolume>(
-      handle, &runtime.events(), runtime.pools.at(HandleAt(info, 1)), U64Of(spec, "layer"), U64Of(spec, "sizeBytes"),
-      FlagOf(spec, "empty"), &runtime.map_budget());
+      handle, &runtime.events(), runtime.pools.at(HandleAt(info, 1)), spec, &runtime.map_budget());
   runtime.events().Done(NumberAt(info, 0), Status::Ok(), handle);
 }
 
@@ -97,15 +101,6 @@ void CloseVolume(const Napi::CallbackInfo& info) {
 }
 
 void ResizeVolume(const Napi::CallbackInfo& info) { VolumeAt(info, 0).Resize(U64At(info, 1)); }
-
-void InstallRegion(const Napi::CallbackInfo& info) {
-  Napi::Uint32Array words = info[2].As<Napi::Uint32Array>();
-  uint64_t states[kSlotsPerRegion];
-  std::memcpy(states, words.Data(), sizeof(states));
-  VolumeAt(info, 0).Install(U64At(info, 1), states, U64At(info, 3), U64At(info, 4));
-}
-
-void RegionFailed(const Napi::CallbackInfo& info) { VolumeAt(info, 0).RegionFailed(U64At(info, 1)); }
 
 void VolumeProvision(const Napi::CallbackInfo& info) {
   auto request = RequestOf(info, BlockOp::kWriteZeroes);
@@ -172,8 +167,6 @@ void ExportVolumeVerbs(Napi::Env env, Napi::Object exports) {
   exports.Set("openVolume", Napi::Function::New(env, OpenVolumeVerb));
   exports.Set("closeVolume", Napi::Function::New(env, CloseVolume));
   exports.Set("resizeVolume", Napi::Function::New(env, ResizeVolume));
-  exports.Set("installRegion", Napi::Function::New(env, InstallRegion));
-  exports.Set("regionFailed", Napi::Function::New(env, RegionFailed));
   exports.Set("volumeProvision", Napi::Function::New(env, VolumeProvision));
   exports.Set("volumeRead", Napi::Function::New(env, VolumeRead));
   exports.Set("volumeWrite", Napi::Function::New(env, VolumeWrite));

@@ -41,12 +41,17 @@ struct SlotState {
   constexpr bool operator==(const SlotState&) const = default;
 };
 
-// One slot change, as it stands in the journal (docs/format.md section 4).
+// One slot change of a head, as it stands in the journal (docs/format.md section 4). It says the slot's whole new state.
 struct Delta {
   uint64_t layer;
   uint64_t slot;
   uint64_t state;
-  uint64_t released;
+  uint64_t released_and_zero;  // the cluster given up (0 = none), and in its mask bits the sub-blocks owned as zeroes
+
+  static constexpr Delta Of(LayerId layer, SlotIndex slot, SlotState state, SlotMask zero, Address released) {
+    return Delta{layer, slot, state.bits, released.bits | zero};
+  }
+  constexpr Address released() const { return Address{released_and_zero & ~uint64_t{kFullMask}}; }
 };
 static_assert(sizeof(Delta) == 32);
 

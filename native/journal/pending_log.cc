@@ -100,9 +100,11 @@ uint64_t PendingLog::Append(const Delta& delta) {
   std::lock_guard lock(mutex_);
   reserved_ -= 1;
   uint64_t last = last_.load(std::memory_order_relaxed);
-  if (last > sealed_ && delta.released == 0) {
+  if (last > sealed_ && delta.released().none()) {
     Entry* newest = EntryOf(last);
-    if (newest->delta.layer == delta.layer && newest->delta.slot == delta.slot) {
+    const bool same_slot = newest->delta.layer == delta.layer && newest->delta.slot == delta.slot;
+    const bool same_zeroes = static_cast<SlotMask>(newest->delta.released_and_zero) == static_cast<SlotMask>(delta.released_and_zero);
+    if (same_slot && same_zeroes) {
       // One aligned word: a kill leaves the old state or the new one.
       std::atomic_ref(newest->delta.state).store(delta.state, std::memory_order_release);
       return last;

@@ -55,7 +55,13 @@ class PageTableTest : public ::testing::TestWithParam<bool> {
     answer.empty_through = std::max(region, next - 1);
     return answer;
   }
-  void Install(const Answer& a) { table_.Install(a.region, a.states.data(), a.empty_through, a.sequence); }
+  void Install(const Answer& a) {
+    RegionAnswer answer;
+    answer.own = a.states.data();
+    answer.empty_through = a.empty_through;
+    answer.sequence = a.sequence;
+    table_.Install(a.region, answer);
+  }
 
   void Change() {
     const uint64_t at = RandomRegion();
@@ -65,7 +71,7 @@ class PageTableTest : public ::testing::TestWithParam<bool> {
     if (presence == Presence::kEmpty) region = table_.Materialize(at);
     const SlotIndex slot = SlotOf(at);
     const uint64_t state = random_() % 4 == 0 ? 0 : random_() | 1;
-    table_.Set(region, slot, SlotState{state}, ++serial_);
+    table_.Set(region, slot, SlotState{state}, 0, ++serial_);
     truth_[slot] = state;
     changes_.push_back({slot, state});
   }
@@ -89,7 +95,7 @@ class PageTableTest : public ::testing::TestWithParam<bool> {
     const SlotIndex first = at * kSlotsPerRegion;
     auto known = truth_.lower_bound(first);
     for (; known != truth_.end() && known->first < first + kSlotsPerRegion; ++known) {
-      const uint64_t state = presence == Presence::kEmpty ? 0 : PageTable::Get(*region, known->first).bits;
+      const uint64_t state = presence == Presence::kEmpty ? 0 : PageTable::View(*region, known->first).own.bits;
       ASSERT_EQ(state, known->second) << "slot " << known->first << " of region " << at;
     }
   }

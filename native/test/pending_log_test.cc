@@ -86,8 +86,17 @@ TEST_F(PendingLogTest, SealedEntriesAreNotChanged) {
   std::vector<Delta> deltas;
   log_.Read(0, 3, &deltas);
   EXPECT_EQ(deltas[0].state, 10u);
-  EXPECT_EQ(deltas[0].released, 1u << 16);
+  EXPECT_EQ(deltas[0].released().cluster(), 1u);
   EXPECT_EQ(deltas[1].state, 20u);
+}
+
+TEST_F(PendingLogTest, ChangeOfTheZeroMaskHasItsOwnEntry) {
+  ASSERT_TRUE(log_.Open("", kUuid, 5).ok());
+  ASSERT_TRUE(log_.Reserve(3));
+  EXPECT_EQ(log_.Append(Delta::Of(7, 1, SlotState{1 << 16 | 1}, 2, Address{})), 1u);
+  EXPECT_EQ(log_.Append(Delta::Of(7, 1, SlotState{1 << 16 | 5}, 2, Address{})), 1u);
+  EXPECT_EQ(log_.Append(Delta::Of(7, 1, SlotState{1 << 16 | 7}, 0, Address{})), 2u)
+      << "two words do not change together: a kill between would leave a sub-block valid and zero";
 }
 
 TEST_F(PendingLogTest, RoomIsPromisedBeforeItIsUsedAndComesBack) {

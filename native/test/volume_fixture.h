@@ -71,8 +71,13 @@ class ControlPlaneForTest : public PoolObserver, public VolumeObserver {
     for (auto& loop : loops_) loop->Stop();
   }
 
-  Volume& OpenVolume(uint64_t size_bytes, bool empty) {
-    volume_ = std::make_unique<Volume>(pool_.get(), 7, size_bytes, empty, &budget_, this);
+  Volume& OpenVolume(uint64_t size_bytes, bool empty, bool copy_on_write = false) {
+    VolumeSpec spec;
+    spec.layer = chain_.front();
+    spec.size_bytes = size_bytes;
+    spec.empty = empty;
+    spec.copy_on_write = copy_on_write;
+    volume_ = std::make_unique<Volume>(pool_.get(), spec, &budget_, this);
     return *volume_;
   }
   void CloseVolume() {
@@ -129,15 +134,15 @@ class ControlPlaneForTest : public PoolObserver, public VolumeObserver {
     sequence_ = record.sequence;
     for (const Delta& delta : record.deltas) {
       SlotState state{delta.state};
-      map_[delta.slot] = state;
+      LayerForTest& layer = layers_[delta.layer];
+      layer.zeros[delta.slot] = static_cast<SlotMask>(delta.released_and_zero);
+      layer.clusters[delta.slot].clear();
+      EXPECT_EQ(state.mask() & layer.zeros[delta.slot], 0) << "valid and zero at once";
       if (!state.address().none()) {
-        auto [owner, fresh] = owners_.try_emplace(state.address().bits, delta.slot);
-        EXPECT_EQ(owner->second, delta.slot) << "cluster " << state.address().cluster() << " has two owners";
+        layer.clusters[delta.slot].push_back(state);
+        Own(state.address(), {delta.layer, delta.slot});
       }
-      if (delta.released != 0) {
-        EXPECT_EQ(owners_.erase(delta.released), 1u) << "released a cluster nobody owned";
-        releases_.push_back({record.sequence, Address{delta.released}.cluster()});
-      }
+      if (!delta.released().none()) Release(delta.released(), record.sequence);
     }
     // A test's pool never needs its past: the tail follows the head.
     pool_->journal().Trim(record.head);
@@ -190,20 +195,76 @@ class ControlPlaneForTest : public PoolObserver, public VolumeObserver {
     }
     loop(1).Post([this, region] { InstallNow(region); });
   }
-  void InstallNow(uint64_t region) {
-    std::vector<uint64_t> states(kSlotsPerRegion, 0);
-    uint64_t sequence;
-    {
-      std::lock_guard lock(mutex_);
-      sequence = sequence_;
-      auto from = map_.lower_bound(region * kSlotsPerRegion);
-      for (; from != map_.end() && from->first < (region + 1) * kSlotsPerRegion; ++from) {
-        states[from->first % kSlotsPerRegion] = from->second.bits;
-      }
-    }
-    volume_->Install(region, states.data(), region, sequence);
+  void OnCowWanted(SlotIndex, SlotMask, uint64_t) override { ADD_FAILURE() << "nobody asked for copy on write"; }
+  void InstallNow(uint64_t region) { Install(*volume_, region, chain_, true); }
+
+ protected:
+  struct LayerForTest {
+    std::map<SlotIndex, std::vector<SlotState>> clusters;  // with disjoint masks
+    std::map<SlotIndex, SlotMask> zeros;
+  };
+  using Owner = std::pair<LayerId, SlotIndex>;
+
+  // Both under the mutex.
+  void Own(Address address, Owner owner) {
+    auto [known, fresh] = owners_.try_emplace(address.bits, owner);
+    EXPECT_EQ(known->second, owner) << "cluster " << address.cluster() << " has two owners";
+  }
+  void Release(Address address, uint64_t sequence) {
+    EXPECT_EQ(owners_.erase(address.bits), 1u) << "released a cluster nobody owned";
+    releases_.push_back({sequence, address.cluster()});
   }
 
+  // Where the sub-blocks of a slot are in that chain of layers; under the mutex.
+  SplitSources Resolve(const std::vector<LayerId>& chain, size_t from, SlotIndex slot) {
+    SplitSources sources;
+    SlotMask decided = 0;
+    for (size_t i = from; i < chain.size(); i++) {
+      LayerForTest& layer = layers_[chain[i]];
+      SlotMask here = layer.zeros[slot];
+      for (SlotState state : layer.clusters[slot]) {
+        here |= state.mask();
+        for (unsigned sub = 0; sub < kSubBlocksPerCluster; sub++) {
+          if ((state.mask() & ~decided) >> sub & 1) sources[sub] = state.address();
+        }
+      }
+      decided |= here;
+    }
+    return sources;
+  }
+
+  // Tells the volume of a region of the chain, whose first layer it owns or (a snapshot) does not.
+  void Install(Volume& volume, uint64_t region, const std::vector<LayerId>& chain, bool owns_head) {
+    std::vector<uint64_t> own(kSlotsPerRegion, 0);
+    std::vector<uint16_t> zeros(kSlotsPerRegion, 0);
+    RegionAnswer answer;
+    answer.empty_through = region;
+    // No move comes between resolving and installing, nor is one forgotten that the layers do not say yet.
+    std::lock_guard moves(moves_mutex_);
+    {
+      std::lock_guard lock(mutex_);
+      answer.sequence = sequence_;
+      for (uint32_t i = 0; i < kSlotsPerRegion; i++) {
+        const SlotIndex slot = region * kSlotsPerRegion + i;
+        if (owns_head) {
+          LayerForTest& head = layers_[chain.front()];
+          EXPECT_LE(head.clusters[slot].size(), 1u);
+          own[i] = head.clusters[slot].empty() ? 0 : head.clusters[slot].front().bits;
+          zeros[i] = head.zeros[slot];
+        }
+        if (owns_head && chain.size() == 1) continue;
+        SplitSources sources = Resolve(chain, owns_head ? 1 : 0, slot);
+        for (Address& source : sources) {
+          auto move = pending_moves_.find(source.bits);
+          if (move != pending_moves_.end()) source = move->second;
+        }
+        answer.splits.push_back({i, sources});
+      }
+    }
+    answer.own = own.data();
+    answer.zeros = zeros.data();
+    volume.Install(region, answer);
+  }
   PoolOptionsForTest options_;
   std::vector<std::unique_ptr<EventLoop>> loops_;
   MapBudget budget_;
@@ -211,9 +272,13 @@ class ControlPlaneForTest : public PoolObserver, public VolumeObserver {
   std::unique_ptr<Volume> volume_;
   uint64_t first_cluster_ = 0;
 
+  std::mutex moves_mutex_;  // before mutex_
+  std::map<uint64_t, Address> pending_moves_;
+
   std::mutex mutex_;
-  std::map<uint64_t, SlotState> map_;
-  std::map<uint64_t, uint64_t> owners_;  // address → slot
+  std::vector<LayerId> chain_{7};  // of the volume, head first
+  std::map<LayerId, LayerForTest> layers_;
+  std::map<uint64_t, Owner> owners_;  // by address
   std::set<uint64_t> free_;
   std::vector<std::pair<uint64_t, uint64_t>> releases_;
   std::vector<uint64_t> wanted_;

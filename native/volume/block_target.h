@@ -42,6 +42,7 @@ struct BlockRequest {
   BlockOp op = BlockOp::kRead;
   bool fua = false;      // kWrite, kTrim, kWriteZeroes: durable before done
   bool no_hole = false;  // kWriteZeroes: stays provisioned
+  bool internal = false;  // part of another request: not counted
   uint64_t offset = 0;
   uint64_t length = 0;
   std::byte* data = nullptr;  // length bytes, lent until done

@@ -1,11 +1,18 @@
-// Claims: writes under way that will make sub-blocks valid which are not yet.
+// Claims and locks: who is about to change which slots.
+//
+//   claim   writes under way that will make sub-blocks of one slot valid which are not yet
+//   lock    the control plane has slots to itself: it moves what they point to, or moves old content out of their way
 //
 // While a slot is claimed, every such write of the slot shares one cluster however many race, no two touch the same
 // sub-block (the second waits: its padding would overwrite the first's bytes), and the slot's address stays.
+// A lock keeps new claims and trims off its slots from the moment it is asked for; it is held once the claims there have ended.
 // Thread: under the volume's mutex.
 #pragma once
 
+#include <algorithm>
+#include <list>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/units.h"
@@ -22,6 +29,18 @@ struct Claim {
   std::vector<VolumeOp*> waiters;
 };
 
+struct SlotLock {
+  SlotIndex first = 0;
+  uint64_t count = 0;
+  VolumeOp* taker = nullptr;    // waits until the claims have ended
+  std::vector<VolumeOp*> waiters;
+
+  bool Covers(SlotIndex slot) const { return slot >= first && slot - first < count; }
+  bool Meets(SlotIndex other, uint64_t other_count) const {
+    return first < other + other_count && other < first + count;
+  }
+};
+
 class ClaimTable {
  public:
   Claim* Find(SlotIndex slot) {
@@ -35,10 +54,48 @@ class ClaimTable {
     claim.fresh = fresh;
     return &claim;
   }
-  void Erase(SlotIndex slot) { claims_.erase(slot); }
+  // Ends a claim. Whoever waits to lock its slot is added to `resumed`, to look again.
+  void Erase(SlotIndex slot, std::vector<VolumeOp*>* resumed) {
+    claims_.erase(slot);
+    SlotLock* lock = FindLock(slot);
+    if (lock != nullptr && lock->taker != nullptr) resumed->push_back(std::exchange(lock->taker, nullptr));
+  }
+  bool AnyIn(SlotIndex first, uint64_t count) const {
+    return std::any_of(claims_.begin(), claims_.end(),
+                       [=](const auto& claim) { return claim.first >= first && claim.first - first < count; });
+  }
+
+  SlotLock* FindLock(SlotIndex slot) {
+    for (SlotLock& lock : locks_) {
+      if (lock.Covers(slot)) return &lock;
+    }
+    return nullptr;
+  }
+  bool AnyLockIn(SlotIndex first, uint64_t count) const {
+    return std::any_of(locks_.begin(), locks_.end(), [=](const SlotLock& lock) { return lock.Meets(first, count); });
+  }
+  SlotLock* Lock(SlotIndex first, uint64_t count) {
+    locks_.push_back({first, count, nullptr, {}});
+    return &locks_.back();
+  }
+  // Returns those who waited for its end.
+  std::vector<VolumeOp*> Unlock(SlotIndex first) {
+    auto found = std::find_if(locks_.begin(), locks_.end(), [=](const SlotLock& lock) { return lock.first == first; });
+    if (found == locks_.end()) return {};
+    std::vector<VolumeOp*> waiters = std::move(found->waiters);
+    locks_.erase(found);
+    return waiters;
+  }
+  std::vector<VolumeOp*> UnlockAll() {
+    std::vector<VolumeOp*> waiters;
+    for (SlotLock& lock : locks_) waiters.insert(waiters.end(), lock.waiters.begin(), lock.waiters.end());
+    locks_.clear();
+    return waiters;
+  }
 
  private:
   std::unordered_map<SlotIndex, Claim> claims_;
+  std::list<SlotLock> locks_;  // a few at most
 };
 
 }  // namespace varve

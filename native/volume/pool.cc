@@ -17,7 +17,7 @@ Pool::Pool(std::vector<EventLoop*> loops, EventLoop* home, unsigned cluster_byte
 void Pool::OnDurable(DurableRecord record) {
   // A batch's operations are the control plane's secret: any of them may release.
   bool releases = record.token != 0 || std::any_of(record.deltas.begin(), record.deltas.end(),
-                                                   [](const Delta& delta) { return delta.released != 0; });
+                                                   [](const Delta& delta) { return !delta.released().none(); });
   if (releases) releasing_sequence_ = record.sequence;
   observer_->OnDurable(std::move(record));
   if (releases && !admissions_.busy()) StartGrace();
@@ -25,10 +25,18 @@ void Pool::OnDurable(DurableRecord record) {
 
 void Pool::StartGrace() {
   grace_sequence_ = releasing_sequence_;
-  admissions_.AfterAll([this] {
+  admissions_.AfterAll([this, waiters = std::exchange(grace_waiters_, {})] {
     observer_->OnSafe(grace_sequence_);
-    if (releasing_sequence_ > grace_sequence_) return StartGrace();
+    for (auto& done : waiters) done();
+    if (releasing_sequence_ > grace_sequence_ || !grace_waiters_.empty()) return StartGrace();
     MaybeClosed();
+  });
+}
+
+void Pool::AfterAdmitted(std::function<void()> done) {
+  home_->Post([this, done = std::move(done)]() mutable {
+    grace_waiters_.push_back(std::move(done));
+    if (!admissions_.busy()) StartGrace();
   });
 }
 

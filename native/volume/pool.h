@@ -58,6 +58,8 @@ class Pool : private JournalObserver {
   // Stops as after a failed sync: writes and flushes get EIO from now on. Any thread.
   void Stop(Status status, bool fenced);
 
+  // Runs `done` on the home loop once every request admitted before the call has ended. Any thread.
+  void AfterAdmitted(std::function<void()> done);
   // Runs `retry` when the pending log may have room again. Any thread.
   void WaitForRoom(std::function<void()> retry);
   void ReportDiskError(unsigned disk, Status status) { observer_->OnDiskError(disk, status); }
@@ -82,6 +84,7 @@ class Pool : private JournalObserver {
   // Home loop only.
   uint64_t releasing_sequence_ = 0;  // newest record that may have released clusters
   uint64_t grace_sequence_ = 0;      // the grace period under way, or the last one, covers up to here
+  std::vector<std::function<void()>> grace_waiters_;  // for the next grace period
   bool journal_closed_ = false;
   std::function<void()> closed_;
 

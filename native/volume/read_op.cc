@@ -1,7 +1,6 @@
 #include "volume/read_op.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "volume/volume.h"
 
@@ -43,30 +42,31 @@ bool ReadOp::Plan() {
     if (presence == PageTable::Presence::kEmpty) {
       AddZeroes(length);
     } else {
-      PlanSlot(PageTable::Get(*region, slot), at, length);
+      PlanSlot(PageTable::View(*region, slot), at, length);
     }
     at += length;
   }
   return true;
 }
 
-// One slot's part of the request, cut where valid and not-valid sub-blocks meet.
-void ReadOp::PlanSlot(SlotState state, uint64_t at, uint64_t length) {
-  if (state.mask() == 0) return AddZeroes(length);
+// One slot's part of the request, cut where sub-blocks of one source end.
+void ReadOp::PlanSlot(const SlotView& view, uint64_t at, uint64_t length) {
+  const SlotMask data = view.own.mask() | view.inherited();
+  if (data == 0) return AddZeroes(length);
   const unsigned shift = volume().sub_block_shift();
   uint64_t within = at & (volume().cluster_bytes() - 1);
   const uint64_t end = within + length;
   while (within < end) {
-    unsigned sub = static_cast<unsigned>(within >> shift);
-    unsigned rest = state.mask() >> sub;
-    bool valid = rest & 1;
-    unsigned run = static_cast<unsigned>(valid ? std::countr_one(rest) : std::countr_zero(rest | (1u << 16)));
-    uint64_t run_end = std::min(end, static_cast<uint64_t>(sub + run) << shift);
-    uint64_t bytes = run_end - within;
-    if (valid) {
-      AddData(state.address(), within, at, bytes);
-    } else {
+    const unsigned sub = static_cast<unsigned>(within >> shift);
+    const Address source = view.Source(sub);
+    unsigned past = sub + 1;
+    while (past << shift < end && view.Source(past) == source) past++;
+    const uint64_t run_end = std::min(end, static_cast<uint64_t>(past) << shift);
+    const uint64_t bytes = run_end - within;
+    if (source.none()) {
       AddZeroes(bytes);
+    } else {
+      AddData(source, within, at, bytes);
     }
     at += bytes;
     within = run_end;

@@ -23,7 +23,7 @@ class ReadOp : public VolumeOp {
   void Advance() override;
   void Recycle() override;
   bool Plan();
-  void PlanSlot(SlotState state, uint64_t at, uint64_t length);
+  void PlanSlot(const SlotView& view, uint64_t at, uint64_t length);
   void AddZeroes(uint64_t length);
   void AddData(Address address, uint64_t within, uint64_t at, uint64_t length);
   void OnSegmentEnd(const Segment& segment, Status status);

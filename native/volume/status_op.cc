@@ -45,13 +45,13 @@ bool StatusOp::Walk() {
     const uint64_t region_end = std::min(end, (index + 1) * region_bytes);
     while (at < region_end) {
       const SlotIndex here = at >> shift;
-      const bool no_leaf = PageTable::LeafOf(*region, here) == nullptr;
+      const bool no_leaf = !PageTable::HasLeaf(*region, here);
       const uint64_t next = no_leaf ? (here / kSlotsPerLeaf + 1) * kSlotsPerLeaf << shift : (here + 1) << shift;
       const uint64_t length = std::min(next, region_end) - at;
       if (no_leaf) {
         Add(length, kExtentHole | kExtentZero);
       } else {
-        AddSlot(PageTable::Get(*region, here), at & (volume().cluster_bytes() - 1), length);
+        AddSlot(PageTable::View(*region, here), at & (volume().cluster_bytes() - 1), length);
       }
       at += length;
     }
@@ -60,13 +60,15 @@ bool StatusOp::Walk() {
   return true;
 }
 
-void StatusOp::AddSlot(SlotState state, uint64_t within, uint64_t length) {
-  if (state.empty()) return Add(length, kExtentHole | kExtentZero);
+void StatusOp::AddSlot(const SlotView& view, uint64_t within, uint64_t length) {
+  if (view.empty()) return Add(length, kExtentHole | kExtentZero);
+  const SlotMask data = view.own.mask() | view.inherited();
+  const uint32_t nothing = view.own.address().none() ? kExtentHole | kExtentZero : kExtentZero;
   const uint64_t sub = volume().sub_block_bytes();
   for (const uint64_t end = within + length; within < end;) {
     const uint64_t run_end = std::min(end, (within / sub + 1) * sub);
-    const bool valid = state.mask() >> (within / sub) & 1;
-    Add(run_end - within, valid ? 0 : kExtentZero);
+    const bool valid = data >> (within / sub) & 1;
+    Add(run_end - within, valid ? 0 : nothing);
     within = run_end;
   }
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "volume/flush_op.h"
+#include "volume/lock_op.h"
 #include "volume/read_op.h"
 #include "volume/status_op.h"
 #include "volume/write_op.h"
@@ -17,14 +18,16 @@ namespace {
 constexpr uint64_t kShareClusters = 16;
 }  // namespace
 
-Volume::Volume(Pool* pool, LayerId layer, uint64_t size_bytes, bool empty, MapBudget* budget, VolumeObserver* observer)
+Volume::Volume(Pool* pool, const VolumeSpec& spec, MapBudget* budget, VolumeObserver* observer)
     : pool_(pool),
-      layer_(layer),
+      read_only_(spec.layer == 0),
       cluster_shift_(pool->cluster_shift()),
       budget_(budget),
       observer_(observer),
-      size_bytes_(size_bytes),
-      table_(empty) {}
+      size_bytes_(spec.size_bytes),
+      copy_on_write_(spec.copy_on_write),
+      layer_(spec.layer),
+      table_(spec.empty) {}
 
 Volume::~Volume() {
   pool_->grants().Return(share_);
@@ -50,6 +53,11 @@ void Volume::Submit(BlockRequest* request) {
   MakeOp(request->op)->Start(this, request);
 }
 
+void Volume::Lock(LockRequest* request) {
+  in_flight_.fetch_add(1, std::memory_order_relaxed);
+  ObjectPool<LockOp>::Take()->Start(this, request);
+}
+
 void Volume::OnOpEnd() {
   if (in_flight_.fetch_sub(1) == 1) std::exchange(closed_, nullptr)();
 }
@@ -68,15 +76,15 @@ PageTable::Presence Volume::Find(uint64_t region, Region** out, VolumeOp* op) {
   return presence;
 }
 
-void Volume::Install(uint64_t region, const uint64_t* states, uint64_t empty_through, uint64_t sequence) {
+void Volume::Install(uint64_t region, const RegionAnswer& answer) {
   std::vector<VolumeOp*> waiters;
   {
     std::lock_guard lock(mutex_);
-    table_.Install(region, states, empty_through, sequence);
+    table_.Install(region, answer);
     TrackMapBytes();
     // Those who wait for a region now known to be empty are answered by the same call.
     for (auto at = region_waiters_.begin(); at != region_waiters_.end();) {
-      bool known = at->first >= region && at->first <= std::max(region, empty_through);
+      bool known = at->first >= region && at->first <= std::max(region, answer.empty_through);
       if (known) {
         waiters.insert(waiters.end(), at->second.begin(), at->second.end());
         at = region_waiters_.erase(at);
@@ -109,10 +117,110 @@ GrantOutcome Volume::TakeCluster(Address* out, VolumeOp* op) {
   return GrantOutcome::kTaken;
 }
 
-void Volume::ChangeSlot(Region* region, SlotIndex slot, SlotState state, Address released) {
-  uint64_t serial = pool_->journal().Append({layer_, slot, state.bits, released.bits});
-  table_.Set(region, slot, state, serial);
+void Volume::ChangeSlot(Region* region, SlotIndex slot, SlotState state, SlotMask zero, Address released) {
+  uint64_t serial = pool_->journal().Append(Delta::Of(layer_, slot, state, zero, released));
+  table_.Set(region, slot, state, zero, serial);
   TrackMapBytes();
+}
+
+void Volume::Hold(std::function<void()> held) {
+  {
+    std::lock_guard lock(mutex_);
+    held_ = true;
+    if (writes_in_flight_ != 0) {
+      when_held_ = std::move(held);
+      return;
+    }
+  }
+  held();
+}
+
+bool Volume::MayChange(VolumeOp* op) {
+  if (!held_) return true;
+  hold_waiters_.push_back(op);
+  return false;
+}
+
+std::function<void()> Volume::EndWrite() {
+  writes_in_flight_--;
+  return writes_in_flight_ == 0 ? std::exchange(when_held_, nullptr) : nullptr;
+}
+
+void Volume::SwapHead(LayerId layer, bool inherit) {
+  std::vector<VolumeOp*> waiters;
+  {
+    std::lock_guard lock(mutex_);
+    layer_ = layer;
+    if (inherit) {
+      table_.TurnAll();
+    } else {
+      // What copy on write was asked for is no longer what the slots show.
+      waiters = claims_.UnlockAll();
+      table_.Forget();
+      era_++;
+    }
+    TrackMapBytes();
+  }
+  for (VolumeOp* op : waiters) op->Resume();
+}
+
+void Volume::Unhold() {
+  std::vector<VolumeOp*> waiters;
+  {
+    std::lock_guard lock(mutex_);
+    held_ = false;
+    waiters = std::exchange(hold_waiters_, {});
+  }
+  for (VolumeOp* op : waiters) op->Resume();
+}
+
+void Volume::AskCopyOnWrite(Region* region, SlotIndex slot, VolumeOp* op) {
+  SlotLock* lock = claims_.Lock(slot, 1);
+  lock->waiters.push_back(op);
+  region->pins++;
+  observer_->OnCowWanted(slot, PageTable::View(*region, slot).zero, era_);
+}
+
+void Volume::Unlock(SlotIndex first, uint64_t count, const std::vector<SlotPatch>& patches, bool forget_below) {
+  std::vector<VolumeOp*> waiters;
+  {
+    std::lock_guard lock(mutex_);
+    Region* region = PinnedRegion(first);
+    for (const SlotPatch& patch : patches) {
+      table_.Set(region, patch.slot, patch.state, patch.zero, 0);
+      table_.HideBelow(region, patch.slot);
+    }
+    for (uint64_t i = 0; forget_below && i < count; i++) table_.ForgetBelow(region, first + i);
+    TrackMapBytes();
+    region->pins--;
+    waiters = claims_.Unlock(first);
+  }
+  for (VolumeOp* op : waiters) op->Resume();
+}
+
+void Volume::FailLock(SlotIndex slot, Status status) {
+  std::vector<VolumeOp*> waiters;
+  {
+    std::lock_guard lock(mutex_);
+    PinnedRegion(slot)->pins--;
+    waiters = claims_.Unlock(slot);
+  }
+  for (VolumeOp* op : waiters) op->ResumeWith(status);
+}
+
+void Volume::Repoint(const std::vector<SlotMove>& moves) {
+  std::lock_guard lock(mutex_);
+  for (const SlotMove& move : moves) {
+    Region* region = nullptr;
+    if (table_.Find(RegionOf(move.slot), &region) != PageTable::Presence::kPresent) continue;
+    table_.Repoint(region, move.slot, move.from, move.to);
+  }
+}
+
+Region* Volume::PinnedRegion(SlotIndex slot) {
+  Region* region = nullptr;
+  table_.Find(RegionOf(slot), &region);
+  return region;
 }
 
 void Volume::TrackMapBytes() {

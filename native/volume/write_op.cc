@@ -27,12 +27,15 @@ SlotMask TouchedBy(uint64_t within, uint64_t length, unsigned sub_block_shift) {
 void WriteOp::Advance() {
   parked_ = false;
   first_new_segment_ = segments_.size();
+  first_new_fill_ = fills_.size();
   if (volume().pool().failed()) Note(Status(EIO, "pool has failed"));
+  if (volume().read_only()) Note(Status(EPERM, "volume is read-only"));
   if (status().ok()) {
     std::lock_guard lock(volume().mutex());
-    Outcome outcome = PlanAll();
+    Outcome outcome = volume().MayChange(this) ? PlanAll() : Outcome::kParked;
     parked_ = outcome == Outcome::kParked;
     if (outcome == Outcome::kNoSpace) Note(Status(ENOSPC, "pool is full"));
+    volume().BeginWrites(segments_.size() - first_new_segment_);
   }
   SubmitNew();
   MaybeDone();
@@ -61,40 +64,60 @@ WriteOp::Outcome WriteOp::PlanPiece(Piece* piece) {
   PageTable::Presence presence = volume().Find(index, &piece->region, this);
   if (presence == PageTable::Presence::kUnknown) return Outcome::kParked;
   if (presence == PageTable::Presence::kEmpty) piece->region = volume().table().Materialize(index);
-  SlotState state = PageTable::Get(*piece->region, piece->slot);
-  if ((piece->touched & ~state.mask()) == 0) {
-    piece->address = state.address();
+  const SlotView view = PageTable::View(*piece->region, piece->slot);
+  if ((piece->touched & ~view.own.mask()) == 0) {
+    piece->address = view.own.address();
     return Outcome::kPlanned;
   }
-  return PlanClaim(piece, state);
+  return PlanClaim(piece, view);
 }
 
-WriteOp::Outcome WriteOp::PlanClaim(Piece* piece, SlotState state) {
+WriteOp::Outcome WriteOp::PlanClaim(Piece* piece, const SlotView& view) {
   Claim* claim = nullptr;
-  Outcome outcome = FindPlace(piece, state, &claim);
+  Outcome outcome = FindPlace(piece, view, &claim);
   if (outcome != Outcome::kPlanned) return outcome;
   claim->busy |= piece->touched;
   claim->writes++;
   piece->claims = true;
   piece->address = claim->address;
   piece->region->pins++;
+  PlanPadding(piece, view);
+  return Outcome::kPlanned;
+}
 
+// What is written around a piece, so that the sub-blocks it reaches into are whole.
+void WriteOp::PlanPadding(Piece* piece, const SlotView& view) {
   const uint32_t sub = volume().sub_block_bytes();
   const uint64_t end = piece->within + piece->length;
   const unsigned first = static_cast<unsigned>(piece->within / sub);
   const unsigned last = static_cast<unsigned>((end - 1) / sub);
-  const SlotMask missing = piece->touched & ~state.mask();
-  if (missing >> first & 1) piece->pad_before = static_cast<uint32_t>(piece->within % sub);
-  if (missing >> last & 1) piece->pad_after = static_cast<uint32_t>((sub - end % sub) % sub);
-  return Outcome::kPlanned;
+  const SlotMask missing = piece->touched & ~view.own.mask();
+  if (missing >> first & 1) {
+    piece->pad_before = static_cast<uint32_t>(piece->within % sub);
+    piece->fill_before = view.Source(first);
+  }
+  if (missing >> last & 1) {
+    piece->pad_after = static_cast<uint32_t>((sub - end % sub) % sub);
+    piece->fill_after = view.Source(last);
+  }
 }
 
 // The slot's claim: the one there is, or a new one on the slot's own cluster or a fresh one.
-WriteOp::Outcome WriteOp::FindPlace(Piece* piece, SlotState state, Claim** claim) {
+WriteOp::Outcome WriteOp::FindPlace(Piece* piece, const SlotView& view, Claim** claim) {
   ClaimTable& claims = volume().claims();
+  if (SlotLock* lock = claims.FindLock(piece->slot)) {
+    lock->waiters.push_back(this);
+    return Outcome::kParked;
+  }
   *claim = claims.Find(piece->slot);
   if (*claim != nullptr && ((*claim)->busy & piece->touched) != 0) {
     (*claim)->waiters.push_back(this);
+    return Outcome::kParked;
+  }
+  const bool has_place = *claim != nullptr || !view.own.address().none();
+  const bool inherits_one = view.inherited() != 0 && view.split == nullptr;
+  if (volume().copy_on_write() && !has_place && inherits_one) {
+    volume().AskCopyOnWrite(piece->region, piece->slot, this);
     return Outcome::kParked;
   }
   if (!volume().pool().journal().Reserve(1)) {
@@ -102,8 +125,8 @@ WriteOp::Outcome WriteOp::FindPlace(Piece* piece, SlotState state, Claim** claim
     return Outcome::kParked;
   }
   if (*claim != nullptr) return Outcome::kPlanned;
-  if (!state.address().none()) {
-    *claim = claims.Make(piece->slot, state.address(), false);
+  if (has_place) {
+    *claim = claims.Make(piece->slot, view.own.address(), false);
     return Outcome::kPlanned;
   }
   Address fresh;
@@ -127,33 +150,71 @@ void WriteOp::AddPiece(const Piece& piece, std::byte* data) {
     last = &segments_.emplace_back(this, pieces_.size());
     last->disk = piece.address.disk();
     last->offset = start;
-    if (piece.pad_before != 0) last->iov[last->iov_count++] = ZeroesOf(piece.pad_before);
+    if (piece.pad_before != 0) {
+      const uint64_t at = piece.within - piece.pad_before;
+      last->iov[last->iov_count++] = Padding(last, piece.fill_before, at, piece.pad_before);
+    }
     last->iov[last->iov_count++] = {data, 0};
   }
   last->iov[last->iov_count - 1].iov_len += piece.length;
-  if (piece.pad_after != 0) last->iov[last->iov_count++] = ZeroesOf(piece.pad_after);
+  if (piece.pad_after != 0) {
+    const uint64_t at = piece.within + piece.length;
+    last->iov[last->iov_count++] = Padding(last, piece.fill_after, at, piece.pad_after);
+  }
   last->length += length;
   last->piece_count++;
   pieces_.push_back(piece);
 }
 
+// Bytes to be written around a piece, from `within` its cluster on: zeroes, or what will have been read from below.
+iovec WriteOp::Padding(Segment* segment, Address from, uint64_t within, uint32_t bytes) {
+  if (from.none()) return ZeroesOf(bytes);
+  const uint64_t offset = (from.cluster() << volume().cluster_shift()) + within;
+  Fill& fill = fills_.emplace_back(segment, from, offset, std::vector<std::byte>(bytes));
+  fill.iov = {fill.buffer.data(), bytes};
+  segment->fills++;
+  return fill.iov;
+}
+
 void WriteOp::SubmitNew() {
   in_flight_ += segments_.size() - first_new_segment_;
-  for (size_t i = first_new_segment_; i < segments_.size(); i++) {
-    Segment& segment = segments_[i];
-    volume().pool().disk(segment.disk).Write(loop(), segment.offset, segment.iov, segment.iov_count, &segment);
+  for (size_t i = first_new_fill_; i < fills_.size(); i++) {
+    Fill& fill = fills_[i];
+    volume().pool().disk(fill.from.disk()).Read(loop(), fill.offset, &fill.iov, 1, &fill);
   }
+  for (size_t i = first_new_segment_; i < segments_.size(); i++) {
+    if (segments_[i].fills == 0) Write(&segments_[i]);
+  }
+}
+
+void WriteOp::Write(Segment* segment) {
+  volume().pool().disk(segment->disk).Write(loop(), segment->offset, segment->iov, segment->iov_count, segment);
+}
+
+void WriteOp::Fill::OnFilled(Completion* self, Status status) {
+  Fill* fill = static_cast<Fill*>(self);
+  fill->segment->op->OnFillEnd(fill, status);
+}
+
+void WriteOp::OnFillEnd(Fill* fill, Status io) {
+  Segment* segment = fill->segment;
+  if (!io.ok()) segment->fill_status = DiskError(fill->from.disk(), io);
+  if (--segment->fills != 0) return;
+  if (segment->fill_status.ok()) return Write(segment);
+  Note(segment->fill_status);
+  OnSegmentEnd(*segment, segment->fill_status);
 }
 
 void WriteOp::Segment::OnWritten(Completion* self, Status status) {
   Segment* segment = static_cast<Segment*>(self);
+  if (!status.ok()) segment->op->Note(segment->op->DiskError(segment->disk, status));
   segment->op->OnSegmentEnd(*segment, status);
 }
 
 void WriteOp::OnSegmentEnd(const Segment& segment, Status io) {
-  if (!io.ok()) Note(DiskError(segment.disk, io));
   volume().pool().journal().NoteWrite(segment.disk);
   std::vector<VolumeOp*> waiters;
+  std::function<void()> all_ended;
   {
     std::lock_guard lock(volume().mutex());
     for (size_t i = 0; i < segment.piece_count; i++) {
@@ -161,8 +222,10 @@ void WriteOp::OnSegmentEnd(const Segment& segment, Status io) {
       if (piece.claims) EndClaim(piece, io.ok(), &waiters);
     }
     volume().NoteChange();
+    all_ended = volume().EndWrite();
   }
   for (VolumeOp* op : waiters) op->Resume();
+  if (all_ended) all_ended();
   in_flight_--;
   MaybeDone();
 }
@@ -174,9 +237,10 @@ void WriteOp::EndClaim(const Piece& piece, bool written, std::vector<VolumeOp*>*
   claim->writes--;
   piece.region->pins--;
   if (written) {
-    SlotMask mask = PageTable::Get(*piece.region, piece.slot).mask();
-    SlotState state = SlotState::Of(claim->address, mask | piece.touched);
-    volume().ChangeSlot(piece.region, piece.slot, state, Address{});
+    const SlotView view = PageTable::View(*piece.region, piece.slot);
+    const SlotState state = SlotState::Of(claim->address, view.own.mask() | piece.touched);
+    const SlotMask zero = view.zero & static_cast<SlotMask>(~piece.touched);
+    volume().ChangeSlot(piece.region, piece.slot, state, zero, Address{});
     claim->fresh = false;
   } else {
     volume().pool().journal().Forfeit(1);
@@ -185,12 +249,13 @@ void WriteOp::EndClaim(const Piece& piece, bool written, std::vector<VolumeOp*>*
   claim->waiters.clear();
   if (claim->writes != 0) return;
   if (claim->fresh) volume().ReturnCluster(claim->address);
-  volume().claims().Erase(piece.slot);
+  volume().claims().Erase(piece.slot, waiters);
 }
 
 void WriteOp::MaybeDone() {
   if (in_flight_ != 0) return;
   if (parked_) return Withdraw();
+  if (status().ok() && request().internal) return Finish(Status::Ok());
   if (status().ok()) {
     VolumeStats& stats = volume().mutable_stats();
     stats.writes.fetch_add(1, std::memory_order_relaxed);
@@ -204,6 +269,7 @@ void WriteOp::Recycle() {
   cursor_ = 0;
   pieces_.clear();
   segments_.clear();
+  fills_.clear();
   ObjectPool<WriteOp>::Give(this);
 }
 

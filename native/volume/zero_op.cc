@@ -14,6 +14,9 @@ const std::array<std::byte, 65536> kZeroes{};  // an edge is shorter than the la
 // Slots looked at under one hold of the mutex: some tens of microseconds.
 constexpr unsigned kSlotsPerStep = 1024;
 
+// Owned zeroes of a slot of which `bits` are cleared: only where something would show from below.
+SlotMask ZeroesAfter(const SlotView& view, SlotMask bits) { return (view.zero | bits) & view.below.mask(); }
+
 uint64_t RoundUp(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
 
 }  // namespace
@@ -43,9 +46,10 @@ void ZeroOp::Advance() {
   parked_ = false;
   if (!begun_) Begin();
   if (volume().pool().failed()) Note(Status(EIO, "pool has failed"));
+  if (volume().read_only()) Note(Status(EPERM, "volume is read-only"));
   if (status().ok()) {
     std::lock_guard lock(volume().mutex());
-    Outcome outcome = PlanAll();
+    Outcome outcome = volume().MayChange(this) ? PlanAll() : Outcome::kParked;
     parked_ = outcome == Outcome::kParked || outcome == Outcome::kYield;
     if (outcome == Outcome::kYield) Resume();  // behind what the other requests of the loop have posted
     if (outcome == Outcome::kNoSpace) Note(Status(ENOSPC, "pool is full"));
@@ -78,14 +82,13 @@ ZeroOp::Outcome ZeroOp::PlanEdge(Edge* edge) {
       claim->waiters.push_back(this);
       return Outcome::kParked;
     }
-    SlotState state = PageTable::Get(*region, slot);
+    const SlotView view = PageTable::View(*region, slot);
     if (request().no_hole) {
-      Outcome outcome = Provision(region, slot, state, 0);
+      if (ParkedBehindOthers(slot)) return Outcome::kParked;
+      Outcome outcome = Provision(region, slot, view, 0);
       if (outcome != Outcome::kDone) return outcome;
     }
-    edge->writes = (state.mask() & bit) != 0;
-    edge->disk = state.address().disk();
-    edge->offset = (state.address().cluster() << volume().cluster_shift()) + within;
+    edge->writes = ((view.own.mask() | view.inherited()) & bit) != 0;
   }
   edge->planned = true;
   return Outcome::kDone;
@@ -108,7 +111,7 @@ ZeroOp::Outcome ZeroOp::ClearMasks() {
       }
       region = volume().table().Materialize(index);
     }
-    if (!request().no_hole && PageTable::LeafOf(*region, slot) == nullptr) {
+    if (!request().no_hole && !PageTable::HasLeaf(*region, slot)) {
       cursor_ = (slot / kSlotsPerLeaf + 1) * kSlotsPerLeaf << shift;
       continue;
     }
@@ -125,32 +128,44 @@ ZeroOp::Outcome ZeroOp::ClearMasks() {
 
 // The sub-blocks of `bits` read as zero from here on.
 ZeroOp::Outcome ZeroOp::ClearSlot(Region* region, SlotIndex slot, SlotMask bits) {
-  SlotState state = PageTable::Get(*region, slot);
-  // A write under way decides this slot's address: wait, then clear what it has made valid.
-  if (Claim* claim = volume().claims().Find(slot)) {
-    claim->waiters.push_back(this);
-    return Outcome::kParked;
-  }
-  if (request().no_hole) return Provision(region, slot, state, bits);
-  if (state.empty()) return Outcome::kDone;
-  SlotMask left = state.mask() & static_cast<SlotMask>(~bits);
-  bool gives_up = left == 0 && (state.mask() != 0 || bits == kFullMask);
-  if (!gives_up && left == state.mask()) return Outcome::kDone;
+  if (ParkedBehindOthers(slot)) return Outcome::kParked;
+  const SlotView view = PageTable::View(*region, slot);
+  if (request().no_hole) return Provision(region, slot, view, bits);
+  if (view.empty()) return Outcome::kDone;
+  const SlotMask left = view.own.mask() & static_cast<SlotMask>(~bits);
+  const SlotMask zero = ZeroesAfter(view, bits);
+  const bool has_place = !view.own.address().none();
+  const bool gives_up = has_place && left == 0 && (view.own.mask() != 0 || bits == kFullMask);
+  if (!gives_up && left == view.own.mask() && zero == view.zero) return Outcome::kDone;
   if (!ReserveEntry()) return Outcome::kParked;
   if (gives_up) {
-    volume().ChangeSlot(region, slot, SlotState{}, state.address());
+    volume().ChangeSlot(region, slot, SlotState{}, zero, view.own.address());
   } else {
-    volume().ChangeSlot(region, slot, SlotState::Of(state.address(), left), Address{});
+    volume().ChangeSlot(region, slot, SlotState::Of(view.own.address(), left), zero, Address{});
   }
   return Outcome::kDone;
 }
 
+// Whoever changes the slot now decides its address: wait, then change what is valid then.
+bool ZeroOp::ParkedBehindOthers(SlotIndex slot) {
+  ClaimTable& claims = volume().claims();
+  SlotLock* lock = claims.FindLock(slot);
+  Claim* claim = claims.Find(slot);
+  if (lock != nullptr) {
+    lock->waiters.push_back(this);
+  } else if (claim != nullptr) {
+    claim->waiters.push_back(this);
+  }
+  return lock != nullptr || claim != nullptr;
+}
+
 // The slot keeps or gets a cluster, and `bits` of it are not valid.
-ZeroOp::Outcome ZeroOp::Provision(Region* region, SlotIndex slot, SlotState state, SlotMask bits) {
-  SlotMask left = state.mask() & static_cast<SlotMask>(~bits);
-  if (!state.empty() && left == state.mask()) return Outcome::kDone;
+ZeroOp::Outcome ZeroOp::Provision(Region* region, SlotIndex slot, const SlotView& view, SlotMask bits) {
+  const SlotMask left = view.own.mask() & static_cast<SlotMask>(~bits);
+  const SlotMask zero = ZeroesAfter(view, bits);
+  Address address = view.own.address();
+  if (!address.none() && left == view.own.mask() && zero == view.zero) return Outcome::kDone;
   if (!ReserveEntry()) return Outcome::kParked;
-  Address address = state.address();
   if (address.none()) {
     GrantOutcome outcome = volume().TakeCluster(&address, this);
     if (outcome != GrantOutcome::kTaken) {
@@ -158,7 +173,7 @@ ZeroOp::Outcome ZeroOp::Provision(Region* region, SlotIndex slot, SlotState stat
       return outcome == GrantOutcome::kWait ? Outcome::kParked : Outcome::kNoSpace;
     }
   }
-  volume().ChangeSlot(region, slot, SlotState::Of(address, left), Address{});
+  volume().ChangeSlot(region, slot, SlotState::Of(address, left), zero, Address{});
   return Outcome::kDone;
 }
 
@@ -172,28 +187,29 @@ void ZeroOp::SubmitEdges() {
   for (Edge* edge : {&head_, &tail_}) {
     if (!edge->planned || !edge->writes) continue;
     edge->writes = false;
-    edge->iov = {const_cast<std::byte*>(kZeroes.data()), edge->length};
+    edge->write = {};
+    edge->write.op = BlockOp::kWrite;
+    edge->write.internal = true;
+    edge->write.offset = edge->at;
+    edge->write.length = edge->length;
+    edge->write.data = const_cast<std::byte*>(kZeroes.data());
+    edge->write.loop = &loop();
+    edge->write.done = edge;
     in_flight_++;
-    volume().pool().disk(edge->disk).Write(loop(), edge->offset, &edge->iov, 1, edge);
+    volume().Submit(&edge->write);
   }
 }
 
-void ZeroOp::Edge::OnZeroed(Completion* self, Status io) {
+void ZeroOp::Edge::OnZeroed(Completion* self, Status status) {
   Edge* edge = static_cast<Edge*>(self);
   ZeroOp* op = edge->op;
-  if (!io.ok()) op->Note(op->DiskError(edge->disk, io));
-  op->volume().pool().journal().NoteWrite(edge->disk);
-  {
-    std::lock_guard lock(op->volume().mutex());
-    op->volume().NoteChange();
-  }
+  op->Note(status);
   op->in_flight_--;
   op->MaybeDone();
 }
 
 void ZeroOp::MaybeDone() {
-  if (in_flight_ != 0) return;
-  if (parked_) return Withdraw();
+  if (parked_ || in_flight_ != 0) return Withdraw();
   if (status().ok()) {
     VolumeStats& stats = volume().mutable_stats();
     stats.discards.fetch_add(1, std::memory_order_relaxed);

@@ -3,9 +3,9 @@
 //   offset      |first whole sub-block ........ last|      end
 //   [head edge) [        masks are cleared          ) [tail edge)
 //
-// Whole sub-blocks change only masks; a slot left with nothing valid gives its cluster up. Edges (not for TRIM) are zeroed in
-// place where they are valid, and read as zero already where they are not. Long ranges go in bounded steps, so that other
-// requests of the loop get their turn.
+// Whole sub-blocks change only masks; a slot left with nothing valid gives its cluster up. Where something would show from below,
+// the head owns zeroes. Edges (not for TRIM) are written as zeroes where they hold data, by a write of their own, and read as zero
+// already where they do not. Long ranges go in bounded steps, so that other requests of the loop get their turn.
 #pragma once
 
 #include <vector>
@@ -27,10 +27,8 @@ class ZeroOp : public VolumeOp {
     uint64_t at = 0;
     uint64_t length = 0;
     bool planned = false;
-    unsigned disk = 0;
-    uint64_t offset = 0;
-    iovec iov{};
-    bool writes = false;  // it is valid, so zeroes go to the disk
+    bool writes = false;  // it holds data, so zeroes are written
+    BlockRequest write;
   };
   void Advance() override;
   void Recycle() override;
@@ -39,7 +37,8 @@ class ZeroOp : public VolumeOp {
   Outcome PlanEdge(Edge* edge);
   Outcome ClearMasks();
   Outcome ClearSlot(Region* region, SlotIndex slot, SlotMask bits);
-  Outcome Provision(Region* region, SlotIndex slot, SlotState state, SlotMask bits);
+  Outcome Provision(Region* region, SlotIndex slot, const SlotView& view, SlotMask bits);
+  bool ParkedBehindOthers(SlotIndex slot);
   bool ReserveEntry();
   void SubmitEdges();
   void MaybeDone();

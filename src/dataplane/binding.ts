@@ -115,8 +115,8 @@ export type DataPlaneEvent =
   /** Clusters released by records up to `sequence` can no longer be reached by any request. */
   | { kind: 'safe'; pool: Handle; sequence: number }
   | { kind: 'region-wanted'; volume: Handle; region: number }
-  /** A writer waits to overwrite inherited content of the slot, which is locked: answered by `unlockSlots` or `failSlot`. */
-  | { kind: 'cow-wanted'; volume: Handle; slot: number }
+  /** A writer waits to overwrite inherited content of the slot, which is locked: answered by `unlockSlots` or `failSlot`. The head has no cluster there; `zero` is its zero mask. `era`: how often the map was forgotten (`swapHead`) before; of an earlier era it is void. */
+  | { kind: 'cow-wanted'; volume: Handle; slot: number; zero: number; era: number }
   | { kind: 'grant-low'; pool: Handle; clusters: number }
   /** The journal cannot take a record until `journalTrim`: writers of new space wait. */
   | { kind: 'journal-full'; pool: Handle }
@@ -236,8 +236,8 @@ export interface Addon {
    */
   lockSlots(token: Token, volume: Handle, first: number, count: number): void;
   /**
-   * Ends a lock. `patches`: four words per changed slot: its distance from `first`, lo, hi, zero mask of the head's new state; its map change is
-   * durable. `forgetBelow`: the head has no parent any more, so that what those slots own hides nothing.
+   * Ends a lock. `patches`: four words per slot of which the head or a layer below was changed, durably: its distance from `first`, lo,
+   * hi, zero mask of the head's state now (new or not). `forgetBelow`: the head has no parent any more, so that what those slots own hides nothing.
    */
   unlockSlots(
     volume: Handle,

@@ -25,14 +25,20 @@ import {
 type Done = Extract<DataPlaneEvent, { kind: 'done' }>;
 export type DurableEvent = Extract<DataPlaneEvent, { kind: 'durable' }>;
 
+/** A slot whose old content is to be moved away; the head owns no cluster there, and those zeroes. */
+export type CowWanted = Pick<
+  Extract<DataPlaneEvent, { kind: 'cow-wanted' }>,
+  'slot' | 'zero' | 'era'
+>;
+
 /** What a pool's owner is told. Called synchronously, in order; must not throw. */
 export interface PoolListener {
   durable(event: DurableEvent): void;
   /** Clusters released by records up to `sequence` may be reused or discarded. */
   safe(sequence: number): void;
   regionWanted(volume: Handle, region: number): void;
-  /** A writer waits until the old content of that slot lies elsewhere. */
-  cowWanted(volume: Handle, slot: number): void;
+  /** A writer waits until the old content of that slot lies elsewhere; void when the volume's plane is in a later era. */
+  cowWanted(volume: Handle, wanted: CowWanted): void;
   grantLow(clusters: number): void;
   journalFull(): void;
   diskError(disk: number, error: number, message: string): void;
@@ -185,7 +191,7 @@ export class DataPlane {
       }
       case 'cow-wanted': {
         const pool = this.#poolOfVolume.get(event.volume);
-        if (pool !== undefined) this.#pools.get(pool)?.cowWanted(event.volume, event.slot);
+        if (pool !== undefined) this.#pools.get(pool)?.cowWanted(event.volume, event);
         return;
       }
       case 'grant-low':
@@ -338,6 +344,9 @@ export interface MapExtent {
 
 /** An open volume. Offsets and lengths in bytes, any alignment. */
 export class VolumePlane {
+  /** Grows whenever the map is forgotten; what was asked for before is void then. */
+  era = 0;
+
   constructor(
     readonly plane: DataPlane,
     readonly handle: Handle,
@@ -416,6 +425,7 @@ export class VolumePlane {
   /** See Addon.swapHead; between `hold` and `resume`. */
   swapHead(layer: number, options: { readonly inherit: boolean }): void {
     this.plane.addon.swapHead(this.handle, layer, options.inherit);
+    if (!options.inherit) this.era += 1;
   }
 
   resume(): void {

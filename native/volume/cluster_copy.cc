@@ -1,0 +1,68 @@
+#include "volume/cluster_copy.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace varve {
+
+namespace {
+// Two pieces of 256 KiB: enough to have a disk read while it writes, little enough that guests do not wait behind them.
+constexpr uint64_t kPieceBytes = 256 * 1024;
+constexpr size_t kLanes = 2;
+}  // namespace
+
+void ClusterCopy::Start(Pool* pool, EventLoop* loop, std::vector<CopyRun> runs, std::function<void(Status)> done) {
+  std::reverse(runs.begin(), runs.end());
+  auto* copy = new ClusterCopy(pool, loop, std::move(runs), std::move(done));
+  loop->Post([copy] { copy->Begin(); });
+}
+
+void ClusterCopy::Begin() {
+  running_ = kLanes + 1;  // one for this call
+  for (size_t i = 0; i < kLanes; i++) lanes_.push_back(std::make_unique<Lane>(this));
+  for (size_t i = 0; i < kLanes; i++) lanes_[i]->Next();
+  LaneEnded();
+}
+
+bool ClusterCopy::TakePiece(CopyRun* piece) {
+  if (runs_.empty() || !status_.ok()) return false;
+  CopyRun& run = runs_.back();
+  *piece = run;
+  piece->bytes = std::min(run.bytes, kPieceBytes);
+  run.source_offset += piece->bytes;
+  run.target_offset += piece->bytes;
+  run.bytes -= piece->bytes;
+  if (run.bytes == 0) runs_.pop_back();
+  return true;
+}
+
+void ClusterCopy::Lane::Next() {
+  if (!copy->TakePiece(&piece)) return copy->LaneEnded();
+  buffer.resize(piece.bytes);
+  iov = {buffer.data(), buffer.size()};
+  writing = false;
+  copy->pool_->disk(piece.source_disk).Read(*copy->loop_, piece.source_offset, &iov, 1, this);
+}
+
+void ClusterCopy::Lane::OnIo(Completion* self, Status status) {
+  Lane* lane = static_cast<Lane*>(self);
+  ClusterCopy* copy = lane->copy;
+  const unsigned disk = lane->writing ? lane->piece.target_disk : lane->piece.source_disk;
+  if (lane->writing) copy->pool_->journal().NoteWrite(disk);
+  if (!status.ok()) {
+    copy->pool_->ReportDiskError(disk, status);
+    copy->status_ = status;
+    return copy->LaneEnded();
+  }
+  if (lane->writing) return lane->Next();
+  lane->writing = true;
+  copy->pool_->disk(lane->piece.target_disk).Write(*copy->loop_, lane->piece.target_offset, &lane->iov, 1, lane);
+}
+
+void ClusterCopy::LaneEnded() {
+  if (--running_ != 0) return;
+  std::unique_ptr<ClusterCopy> self(this);
+  done_(status_);
+}
+
+}  // namespace varve

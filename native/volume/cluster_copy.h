@@ -1,0 +1,61 @@
+// ClusterCopy: copies ranges between the disks of a pool, for whoever moves clusters or copies what is inherited.
+//
+// A few ranges are on their way at once; each is read, written, and its disk marked, so that the next round of the journal syncs
+// it: a record appended after the end of the copy is durable only behind it (rule 1). The first error ends the copying.
+// Thread: `loop`.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "base/status.h"
+#include "io/completion.h"
+#include "io/event_loop.h"
+#include "volume/pool.h"
+
+namespace varve {
+
+struct CopyRun {
+  unsigned source_disk;
+  uint64_t source_offset;
+  unsigned target_disk;
+  uint64_t target_offset;
+  uint64_t bytes;
+};
+
+class ClusterCopy {
+ public:
+  // Deletes itself after `done`, which runs once on the loop, never inside this call.
+  static void Start(Pool* pool, EventLoop* loop, std::vector<CopyRun> runs, std::function<void(Status)> done);
+
+ private:
+  // One piece on its way, then the next.
+  struct Lane : Completion {
+    explicit Lane(ClusterCopy* copy) : Completion(&OnIo), copy(copy) {}
+    static void OnIo(Completion* self, Status status);
+    void Next();
+    ClusterCopy* copy;
+    std::vector<std::byte> buffer;
+    CopyRun piece{};
+    iovec iov{};
+    bool writing = false;
+  };
+
+  ClusterCopy(Pool* pool, EventLoop* loop, std::vector<CopyRun> runs, std::function<void(Status)> done)
+      : pool_(pool), loop_(loop), runs_(std::move(runs)), done_(std::move(done)) {}
+  void Begin();
+  bool TakePiece(CopyRun* piece);
+  void LaneEnded();
+
+  Pool* const pool_;
+  EventLoop* const loop_;
+  std::vector<CopyRun> runs_;  // the last one is next
+  std::function<void(Status)> done_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  size_t running_ = 0;
+  Status status_;
+};
+
+}  // namespace varve
