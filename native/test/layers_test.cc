@@ -136,6 +136,7 @@ class LayeredPlane : public ControlPlaneForTest {
 
   void StackHeadOn(const std::vector<LayerId>& frozen, bool inherit) {
     LayerId head;
+    std::lock_guard moves(moves_mutex_);  // no answer resolved before is installed behind it
     {
       std::lock_guard lock(mutex_);
       chain_ = frozen;
@@ -229,6 +230,7 @@ class LayeredPlane : public ControlPlaneForTest {
       owners_[from.bits] = {chain_.front(), slot};
       patch = {slot, SlotState::Of(from, visible & static_cast<SlotMask>(~zero)), zero};
       layers_[chain_.front()].clusters[slot] = {patch.state};
+      layers_[chain_.front()].zeros[slot] = zero;
       copies_++;
     }
     volume().Unlock(slot, 1, {patch}, false);
