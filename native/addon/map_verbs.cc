@@ -33,7 +33,10 @@ std::vector<RegionAnswer::Split> SplitsOf(const Napi::Object& answer) {
   for (size_t i = 0; i < splits.size(); i++) {
     const uint32_t* from = words.Data() + i * kSplitWords;
     splits[i].slot_in_region = from[0];
-    std::memcpy(splits[i].sources.data(), from + 1, sizeof(SplitSources));
+    for (size_t sub = 0; sub < kSubBlocksPerCluster; sub++) {
+      const uint32_t* address = from + 1 + 2 * sub;
+      splits[i].sources[sub] = Address{static_cast<uint64_t>(address[1]) << 32 | address[0]};
+    }
   }
   return splits;
 }

@@ -168,6 +168,15 @@ export class Allocator {
     return runs;
   }
 
+  /** Of what `grant` gave: nobody uses these. */
+  ungrant(runs: readonly ClusterRun[]): void {
+    for (const run of runs) {
+      const disk = this.disk(run.disk);
+      for (let at = 0; at < run.count; at++) disk.unhold(run.firstCluster + at);
+      this.#granted -= run.count;
+    }
+  }
+
   /**
    * Holds up to `count` clusters for a checkpoint on a journal disk, from the reserve or whatever is free.
    *

@@ -7,8 +7,10 @@
  * sets whole states the result is the same. Yields to the event loop between batches.
  */
 import { yieldToOthers } from '../base/clock.ts';
+import { slotsPerLeaf } from '../base/units.ts';
 import { leafKey } from './format/index-keys.ts';
-import { decodeLeaf, encodeLeaf, leafWords } from './format/leaf.ts';
+import { decodeLeaf, encodeLeaf } from './format/leaf.ts';
+import { SlotStates } from './format/slot-states.ts';
 import type { IndexChange, IndexRange, IndexWriter } from './index-store.ts';
 import type { Generation, PendingLeaf } from './overlay.ts';
 import type { Frozen } from './pool-state.ts';
@@ -56,11 +58,11 @@ async function mergedLeaves(
   batch: readonly PendingLeaf[],
 ): Promise<IndexChange[]> {
   const bases = await readBases(target, generation, batch);
-  const states = new Uint32Array(leafWords);
+  const states = new SlotStates(slotsPerLeaf);
   return batch.map((pending, at) => {
     const base = bases[at];
-    if (base === undefined) states.fill(0);
-    else decodeLeaf(base, states);
+    states.clear(0, slotsPerLeaf);
+    if (base !== undefined) decodeLeaf(base, states);
     generation.slab.mergeInto(pending.index, states, 0);
     return { key: leafKey(pending.layer, pending.leaf), value: encodeLeaf(states) };
   });

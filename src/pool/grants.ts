@@ -6,6 +6,7 @@
  * A cluster is punched before it is free, never after: a punch must not hit its next owner.
  */
 
+import { StorageError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { PoolPlane } from '../dataplane/data-plane.ts';
 import type { Allocator } from './allocator.ts';
@@ -46,6 +47,20 @@ export class Grants {
     this.#exhausted = runs.length === 0 && this.#allocator.grantableCount === 0;
     if (runs.length > 0) this.#plane.grant(runs.flatMap(toTriple));
     else if (this.#exhausted) this.#plane.grantExhausted();
+  }
+
+  /** Free clusters for the control plane itself. @throws StorageError pool/full */
+  hold(count: number): ClusterRun[] {
+    if (this.#allocator.grantableCount < count) {
+      throw new StorageError('pool/full', `the pool has no ${count} free clusters left`);
+    }
+    return this.#allocator.grant(count);
+  }
+
+  /** What `hold` gave and nobody owns. */
+  giveBack(runs: readonly ClusterRun[]): void {
+    this.#allocator.ungrant(runs);
+    this.spaceFreed();
   }
 
   /** There is more space than before: writers that were refused may go on. */

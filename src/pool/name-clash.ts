@@ -26,9 +26,7 @@ export function expectNoClash(newcomer: NamedRecords, others: readonly NamedReco
 function volumeNames({ records }: NamedRecords): string[] {
   return records
     .filter(([key]) => key.startsWith(volumePrefix))
-    .map(([, value]) => value as { name: string; state: string })
-    .filter(({ state }) => state === 'online')
-    .map(({ name }) => name);
+    .map(([, value]) => (value as { name: string }).name);
 }
 
 function exportNames({ records }: NamedRecords): string[] {

@@ -6,16 +6,23 @@ import { Mutex } from '../base/mutex.ts';
 import { leavesPerRegion, slotsPerLeaf } from '../base/units.ts';
 import type { Handle } from '../dataplane/binding.ts';
 import type { PoolPlane, VolumePlane } from '../dataplane/data-plane.ts';
+import type { PendingMoves } from './pending-moves.ts';
 import type { PoolIndex } from './pool-index.ts';
 import { RegionLoader } from './region-loader.ts';
 
 export interface VolumeToOpen {
-  readonly id: number;
-  readonly layer: number;
+  /** Names it among everything of the pool that may be open. */
+  readonly key: string;
+  /** The layers that it shows, the uppermost first, now: asked again whenever it matters. */
+  readonly chain: () => readonly number[];
+  /** The first of them is its own and takes what is written; otherwise it is only read. */
+  readonly writable: boolean;
+  readonly copyOnWrite: boolean;
   readonly sizeBytes: number;
 }
 
 interface Entry {
+  readonly key: string;
   readonly plane: VolumePlane;
   readonly loader: RegionLoader;
   sizeBytes: number;
@@ -26,12 +33,13 @@ export interface OpenVolumesParts {
   readonly plane: PoolPlane;
   readonly index: PoolIndex;
   readonly clusterBytes: number;
+  readonly moves: PendingMoves;
   readonly onDamage: (error: unknown) => void;
 }
 
 export class OpenVolumes {
   readonly #parts: OpenVolumesParts;
-  readonly #byId = new Map<number, Entry>();
+  readonly #byKey = new Map<string, Entry>();
   readonly #byHandle = new Map<Handle, Entry>();
   /** Opening and closing of one volume must not overlap. */
   readonly #changing = new Mutex();
@@ -43,39 +51,48 @@ export class OpenVolumes {
   /** Opens the volume or joins whoever has it open; `close` once per `open`. */
   open(volume: VolumeToOpen): Promise<VolumePlane> {
     return this.#changing.run(async () => {
-      const entry = this.#byId.get(volume.id) ?? (await this.#openFirst(volume));
+      const entry = this.#byKey.get(volume.key) ?? (await this.#openFirst(volume));
       entry.users += 1;
       return entry.plane;
     });
   }
 
   /** The last one to close waits for what is in flight. */
-  close(id: number): Promise<void> {
+  close(key: string): Promise<void> {
     return this.#changing.run(async () => {
-      const entry = this.#byId.get(id);
+      const entry = this.#byKey.get(key);
       if (entry === undefined) return;
       entry.users -= 1;
-      if (entry.users === 0) await this.#closeLast(id, entry);
+      if (entry.users === 0) await this.#closeLast(entry);
     });
   }
 
   closeAll(): Promise<void> {
     return this.#changing.run(async () => {
-      for (const [id, entry] of [...this.#byId]) await this.#closeLast(id, entry);
+      for (const entry of [...this.#byKey.values()]) await this.#closeLast(entry);
     });
   }
 
   get count(): number {
-    return this.#byId.size;
+    return this.#byKey.size;
   }
 
-  isOpen(id: number): boolean {
-    return this.#byId.has(id);
+  planeOf(key: string): VolumePlane | undefined {
+    return this.#byKey.get(key)?.plane;
+  }
+
+  /** Everything that is open. */
+  planes(): VolumePlane[] {
+    return [...this.#byKey.values()].map(({ plane }) => plane);
+  }
+
+  byHandle(handle: Handle): { readonly key: string; readonly plane: VolumePlane } | undefined {
+    return this.#byHandle.get(handle);
   }
 
   /** The volume has grown. */
-  resize(id: number, sizeBytes: number): void {
-    const entry = this.#byId.get(id);
+  resize(key: string, sizeBytes: number): void {
+    const entry = this.#byKey.get(key);
     if (entry === undefined) return;
     entry.sizeBytes = sizeBytes;
     entry.plane.resize(sizeBytes);
@@ -86,26 +103,38 @@ export class OpenVolumes {
   }
 
   async #openFirst(volume: VolumeToOpen): Promise<Entry> {
-    const { index, plane: pool, clusterBytes, onDamage } = this.#parts;
-    const { layer, sizeBytes } = volume;
-    const empty = (await index.nextLeaf(layer, 0)) === Number.POSITIVE_INFINITY;
-    const plane = await pool.openVolume({ layer, sizeBytes, empty });
+    const { index, plane: pool, clusterBytes, moves, onDamage } = this.#parts;
+    const { key, chain, writable: ownsHead, copyOnWrite, sizeBytes } = volume;
+    const empty = (await index.nextLeaf(chain(), 0)) === Number.POSITIVE_INFINITY;
+    const layer = ownsHead ? (chain()[0] as number) : 0;
+    const plane = await pool.openVolume({ layer, sizeBytes, empty, copyOnWrite });
+    // Its head may have been frozen while it was being opened: nobody has written yet.
+    const head = chain()[0] ?? layer;
+    if (ownsHead && head !== layer) plane.swapHead(head, { inherit: false });
     const regionBytes = clusterBytes * slotsPerLeaf * leavesPerRegion;
     const regionCount = () => Math.ceil(entry.sizeBytes / regionBytes);
-    const loader = new RegionLoader({ index, plane, layer, regionCount, onDamage });
-    const entry: Entry = { plane, loader, sizeBytes, users: 0 };
-    this.#byId.set(volume.id, entry);
+    const loader = new RegionLoader({
+      index,
+      plane,
+      chain,
+      ownsHead,
+      moves,
+      regionCount,
+      onDamage,
+    });
+    const entry: Entry = { key, plane, loader, sizeBytes, users: 0 };
+    this.#byKey.set(key, entry);
     this.#byHandle.set(plane.handle, entry);
     if (!empty) loader.startAhead();
     return entry;
   }
 
   /** Requests in flight may still wait for regions, so the loader answers until the data plane has let go. */
-  async #closeLast(id: number, entry: Entry): Promise<void> {
+  async #closeLast(entry: Entry): Promise<void> {
     await entry.loader.stopAhead();
     await entry.plane.close();
     entry.loader.close();
-    this.#byId.delete(id);
+    this.#byKey.delete(entry.key);
     this.#byHandle.delete(entry.plane.handle);
   }
 }

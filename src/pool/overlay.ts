@@ -9,6 +9,9 @@
  */
 import { invariant } from '../base/errors.ts';
 import { slotsPerLeaf } from '../base/units.ts';
+import type { LeafEntry } from './format/leaf.ts';
+import { slotHasAddress, slotMask } from './format/slot.ts';
+import { type SlotEntry, SlotStates } from './format/slot-states.ts';
 import type { IndexChange } from './index-store.ts';
 import { LeafSlab } from './leaf-slab.ts';
 
@@ -40,9 +43,21 @@ export class Generation {
     return this.slab.count;
   }
 
-  setSlot(layer: number, slot: number, lo: number, hi: number): void {
+  /** A slot with at most one cluster, as heads have them. */
+  setSlot(layer: number, slot: number, lo: number, hi: number, zero: number): void {
     const within = slot % slotsPerLeaf;
-    this.slab.set(this.#leafIndex(layer, (slot - within) / slotsPerLeaf), within, lo, hi);
+    const index = this.#leafIndex(layer, (slot - within) / slotsPerLeaf);
+    this.slab.set(index, within, lo, hi, zero);
+  }
+
+  /** The whole new content of every slot that appears. */
+  patch(layer: number, leaf: number, entries: readonly LeafEntry[]): void {
+    const index = this.#leafIndex(layer, leaf);
+    const states = new SlotStates(slotsPerLeaf);
+    for (const [slot, content] of bySlot(entries)) {
+      states.set(slot, content);
+      this.slab.copySlot(index, slot, states, slot);
+    }
   }
 
   /** Whatever those leaves held, here and below, is gone. */
@@ -65,11 +80,23 @@ export class Generation {
     return this.#cleared.get(layer)?.some((range) => contains(range, leaf)) ?? false;
   }
 
-  /** Lays this generation's knowledge of one leaf over the dense leaf at `into[at]`. */
-  mergeInto(layer: number, leaf: number, into: Uint32Array, at: number): void {
-    if (this.isCleared(layer, leaf)) into.fill(0, at, at + 2 * slotsPerLeaf);
+  /** Lays this generation's knowledge of one leaf over the slots [first, first + 64) of `into`. */
+  mergeInto(layer: number, leaf: number, into: SlotStates, first: number): void {
+    if (this.isCleared(layer, leaf)) into.clear(first, slotsPerLeaf);
     const index = this.#leaves.get(layer)?.get(leaf);
-    if (index !== undefined) this.slab.mergeInto(index, into, at);
+    if (index !== undefined) this.slab.mergeInto(index, into, first);
+  }
+
+  /** Whether it says anything of leaves [from, end) of the layer, be it that they are gone. */
+  touches(layer: number, from: number, end: number): boolean {
+    const cleared = this.#cleared.get(layer) ?? [];
+    if (cleared.some(({ firstLeaf, count }) => firstLeaf < end && from < firstLeaf + count)) {
+      return true;
+    }
+    const leaves = this.#leaves.get(layer);
+    if (leaves === undefined) return false;
+    for (let leaf = from; leaf < end; leaf++) if (leaves.has(leaf)) return true;
+    return false;
   }
 
   /** The first changed leaf at or after `from`, or Infinity. */
@@ -88,6 +115,11 @@ export class Generation {
       for (const [leaf, index] of leaves) pending.push({ layer, leaf, index });
     }
     return pending.sort((a, b) => a.layer - b.layer || a.leaf - b.leaf);
+  }
+
+  /** Those that any of its changes of leaves is in. */
+  layers(): Set<number> {
+    return new Set([...this.#leaves.keys(), ...this.#cleared.keys()]);
   }
 
   clearedRanges(): { readonly layer: number; readonly range: LeafRange }[] {
@@ -141,15 +173,32 @@ export class Overlay {
     this.#folds += 1;
   }
 
-  mergeInto(layer: number, leaf: number, into: Uint32Array, at: number): void {
-    this.#frozen?.mergeInto(layer, leaf, into, at);
-    this.current.mergeInto(layer, leaf, into, at);
+  mergeInto(layer: number, leaf: number, into: SlotStates, first: number): void {
+    this.#frozen?.mergeInto(layer, leaf, into, first);
+    this.current.mergeInto(layer, leaf, into, first);
+  }
+
+  /** Whether it says anything of leaves [from, end) of the layer. */
+  touches(layer: number, from: number, end: number): boolean {
+    const frozen = this.#frozen?.touches(layer, from, end) ?? false;
+    return frozen || this.current.touches(layer, from, end);
   }
 
   nextLeaf(layer: number, from: number): number {
     const frozen = this.#frozen?.nextLeaf(layer, from) ?? Number.POSITIVE_INFINITY;
     return Math.min(frozen, this.current.nextLeaf(layer, from));
   }
+}
+
+/** The content of each slot that entries name; one that becomes empty has none. */
+export function bySlot(entries: readonly LeafEntry[]): Map<number, SlotEntry[]> {
+  const slots = new Map<number, SlotEntry[]>();
+  for (const { slot, hi, lo } of entries) {
+    const content = slots.get(slot) ?? [];
+    if (slotHasAddress(hi, lo) || slotMask(lo) !== 0) content.push({ hi, lo });
+    slots.set(slot, content);
+  }
+  return slots;
 }
 
 function contains(range: LeafRange, leaf: number): boolean {

@@ -3,35 +3,52 @@
  *
  * A read takes the stored part asynchronously and the overlay at the end, in one synchronous step, so that what it answers is
  * the newest durable state at that moment. A fold that ended meanwhile moved changes from the overlay into LevelDB
- * behind the reader's back: then it reads again.
+ * behind the reader's back: then it reads again; so it does when the chain of layers that it reads has changed.
  */
 
 import { Mutex } from '../base/mutex.ts';
-import { leavesPerRegion } from '../base/units.ts';
+import { leavesPerRegion, slotsPerLeaf, slotsPerRegion } from '../base/units.ts';
 import { fold } from './fold.ts';
 import { leafKey, parseIndexKey } from './format/index-keys.ts';
-import { decodeLeaf, leafWords } from './format/leaf.ts';
+import { decodeLeaf } from './format/leaf.ts';
+import { SlotStates } from './format/slot-states.ts';
 import type { IndexEntry, IndexSnapshot, IndexStore } from './index-store.ts';
+import { LayerRegions } from './layer-regions.ts';
 import type { Applied, Frozen, PoolState } from './pool-state.ts';
 
 export interface Region {
-  /** Low and high word of each slot's state. */
-  readonly states: Uint32Array;
+  readonly states: SlotStates;
   /** The first leaf behind the region that exists, or Infinity. */
   readonly nextLeaf: number;
   /** Of the newest record that this reflects. */
   readonly sequence: number;
 }
 
+/** One region in every layer of a chain, as of one moment. */
+export interface ChainRegion {
+  readonly chain: readonly number[];
+  /** By layer; those that hold nothing in the region share one. */
+  readonly stack: readonly SlotStates[];
+  /** The first leaf behind the region that exists in any of them, or Infinity. */
+  readonly nextLeaf: number;
+  readonly sequence: number;
+}
+
+/** What layers without anything in a region have there. */
+const nothing = new SlotStates(slotsPerRegion);
+
 export class PoolIndex {
   readonly #folding = new Mutex();
+  readonly #regions: LayerRegions;
   /** A generation whose fold failed; it is folded again before any other. */
   #unfinished: Frozen | undefined;
 
   constructor(
     readonly store: IndexStore,
     readonly state: PoolState,
-  ) {}
+  ) {
+    this.#regions = new LayerRegions(store, () => state.overlay.folds);
+  }
 
   /** Everything applied before the call is in LevelDB. @throws StorageError pool/damaged */
   fold(): Promise<void> {
@@ -50,27 +67,46 @@ export class PoolIndex {
 
   /** @throws StorageError pool/damaged */
   async readRegion(layer: number, region: number): Promise<Region> {
-    const first = region * leavesPerRegion;
-    const end = first + leavesPerRegion;
-    return this.#consistently(
-      async () => ({
-        entries: await this.store.range({ gte: leafKey(layer, first), lt: leafKey(layer, end) }),
-        next: await this.#nextStored(layer, end),
-      }),
-      ({ entries, next }) => ({
-        states: this.#mergeRegion(layer, first, entries),
-        nextLeaf: Math.min(next, this.state.overlay.nextLeaf(layer, end)),
-        sequence: this.state.applied.sequence,
-      }),
-    );
+    const { stack, nextLeaf, sequence } = await this.readChainRegion(() => [layer], region);
+    return { states: stack[0] as SlotStates, nextLeaf, sequence };
   }
 
-  /** The first leaf of the layer at or after `from`, or Infinity. @throws StorageError pool/damaged */
-  nextLeaf(layer: number, from: number): Promise<number> {
-    return this.#consistently(
-      () => this.#nextStored(layer, from),
-      (stored) => Math.min(stored, this.state.overlay.nextLeaf(layer, from)),
-    );
+  /**
+   * Every layer of a chain in one region, all as of the same moment.
+   *
+   * @param chain asked again when everything was read: an answer never mixes two chains
+   * @throws StorageError pool/damaged
+   */
+  async readChainRegion(chain: () => readonly number[], region: number): Promise<ChainRegion> {
+    const { overlay } = this.state;
+    const end = (region + 1) * leavesPerRegion;
+    for (;;) {
+      const layers = chain();
+      const { folds } = overlay;
+      const stored = await this.#readStored(layers, region);
+      const isSame = overlay.folds === folds && sameLayers(layers, chain());
+      if (!isSame) continue;
+      const next = layers.map((layer) => overlay.nextLeaf(layer, end));
+      return {
+        chain: layers,
+        stack: layers.map((layer, at) => this.#mergeRegion(layer, region, stored.entries[at])),
+        nextLeaf: least([stored.next, ...next]),
+        sequence: this.state.applied.sequence,
+      };
+    }
+  }
+
+  /** The first leaf of any of those layers at or after `from`, or Infinity. @throws StorageError pool/damaged */
+  async nextLeaf(layers: number | readonly number[], from: number): Promise<number> {
+    const { overlay } = this.state;
+    const all = typeof layers === 'number' ? [layers] : layers;
+    for (;;) {
+      const { folds } = overlay;
+      const stored: number[] = [];
+      for (const layer of all) stored.push(await this.#regions.nextStored(layer, from));
+      if (overlay.folds !== folds) continue;
+      return least([...stored, ...all.map((layer) => overlay.nextLeaf(layer, from))]);
+    }
   }
 
   async close(): Promise<void> {
@@ -89,31 +125,38 @@ export class PoolIndex {
   async #foldOne(frozen: Frozen): Promise<void> {
     this.#unfinished = frozen;
     await fold(this.store, frozen);
+    this.#regions.forget(frozen.generation.layers());
     this.state.overlay.settle();
     this.#unfinished = undefined;
   }
 
-  async #consistently<S, T>(read: () => Promise<S>, merge: (stored: S) => T): Promise<T> {
-    for (;;) {
-      const { folds } = this.state.overlay;
-      const stored = await read();
-      if (this.state.overlay.folds === folds) return merge(stored);
+  async #readStored(layers: readonly number[], region: number) {
+    const first = region * leavesPerRegion;
+    const end = first + leavesPerRegion;
+    const entries: IndexEntry[][] = [];
+    let next = Number.POSITIVE_INFINITY;
+    for (const layer of layers) {
+      const here = await this.#regions.nextStored(layer, first);
+      const range = { gte: leafKey(layer, first), lt: leafKey(layer, end) };
+      entries.push(here < end ? await this.store.range(range) : []);
+      if (here >= end) next = Math.min(next, here);
+      else next = Math.min(next, await this.#regions.nextStored(layer, end));
     }
+    return { entries, next };
   }
 
-  async #nextStored(layer: number, from: number): Promise<number> {
-    const range = { gte: leafKey(layer, from), lt: leafKey(layer + 1, 0), limit: 1 };
-    const [key] = await this.store.keys(range);
-    return key === undefined ? Number.POSITIVE_INFINITY : leafOf(key);
-  }
-
-  #mergeRegion(layer: number, first: number, entries: readonly IndexEntry[]): Uint32Array {
-    const states = new Uint32Array(leavesPerRegion * leafWords);
+  #mergeRegion(layer: number, region: number, entries: readonly IndexEntry[] = []): SlotStates {
+    const { overlay } = this.state;
+    const first = region * leavesPerRegion;
+    if (entries.length === 0 && !overlay.touches(layer, first, first + leavesPerRegion)) {
+      return nothing;
+    }
+    const states = new SlotStates(slotsPerRegion);
     for (const { key, value } of entries) {
-      decodeLeaf(value, states, (leafOf(key) - first) * leafWords);
+      decodeLeaf(value, states, (leafOf(key) - first) * slotsPerLeaf);
     }
     for (let leaf = 0; leaf < leavesPerRegion; leaf++) {
-      this.state.overlay.mergeInto(layer, first + leaf, states, leaf * leafWords);
+      overlay.mergeInto(layer, first + leaf, states, leaf * slotsPerLeaf);
     }
     return states;
   }
@@ -122,4 +165,12 @@ export class PoolIndex {
 function leafOf(key: Uint8Array): number {
   const parsed = parseIndexKey(key);
   return parsed.kind === 'leaf' ? parsed.leaf : Number.POSITIVE_INFINITY;
+}
+
+function sameLayers(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((layer, at) => layer === b[at]);
+}
+
+function least(leaves: readonly number[]): number {
+  return leaves.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
 }

@@ -41,7 +41,8 @@ export class PoolState {
   readonly overlay = new Overlay();
   /** Set during a replay: releases are free at once, and listed here for discarding. */
   replayedReleases: ClusterPlace[] | null = null;
-  readonly #records: Map<string, unknown>;
+  /** By kind, the part of the name before its "/": there may be tens of thousands of one kind. */
+  readonly #records = new Map<string, Map<string, unknown>>();
   readonly #layerClusters: Map<number, number>;
   readonly #dirtyLayers = new Set<number>();
   #applied: Applied;
@@ -56,7 +57,7 @@ export class PoolState {
     },
   ) {
     this.#applied = loaded.applied;
-    this.#records = loaded.records;
+    for (const [name, value] of loaded.records) this.#kind(name).set(name, value);
     this.#layerClusters = loaded.layerClusters;
     this.#foldedPosition = loaded.applied.position;
   }
@@ -76,19 +77,24 @@ export class PoolState {
   }
 
   record(name: string): unknown {
-    return this.#records.get(name);
+    return this.#records.get(kindOf(name))?.get(name);
   }
 
-  /** Names and values of the records whose name begins with `prefix`. */
-  records(prefix: string): [name: string, value: unknown][] {
-    return [...this.#records].filter(([name]) => name.startsWith(prefix));
+  /** Names and values of the records of one kind, as `volume` for `volume/7`. */
+  recordsOf(kind: string): IterableIterator<[name: string, value: unknown]> {
+    return this.#kind(kind).entries();
+  }
+
+  allRecords(): [name: string, value: unknown][] {
+    return [...this.#records.values()].flatMap((records) => [...records]);
   }
 
   /** @throws StorageError pool/damaged the deltas name clusters that do not exist */
   applyDeltas(deltas: Uint8Array, at: Applied): void {
     const generation = this.overlay.current;
     forEachDelta(deltas, (delta) => {
-      generation.setSlot(delta.layer, delta.slot, delta.stateLo, delta.stateHi);
+      const { layer, slot, stateLo, stateHi, zeroMask } = delta;
+      generation.setSlot(layer, slot, stateLo, stateHi, zeroMask);
       if (slotHasAddress(delta.stateHi, delta.stateLo)) {
         const cluster = slotCluster(delta.stateHi, delta.stateLo);
         if (this.allocator.use(slotDisk(delta.stateHi), cluster)) this.#count(delta.layer, 1);
@@ -105,8 +111,7 @@ export class PoolState {
 
   /** @throws StorageError pool/damaged the operations name clusters that do not exist, or keys that are no records */
   applyBatch(ops: readonly BatchOp[], at: Applied): void {
-    const layer = ops.find((op) => op.op === 'delete-leaves')?.layer;
-    for (const op of ops) this.#applyOp(op, at.sequence, layer);
+    for (const op of ops) this.#applyOp(op, at.sequence);
     this.#applied = at;
   }
 
@@ -134,8 +139,7 @@ export class PoolState {
     return { generation: this.overlay.freeze(), trailer, applied: this.#applied };
   }
 
-  /** `layer`: whose leaves the batch deletes, and so whose clusters it releases. */
-  #applyOp(op: BatchOp, sequence: number, layer: number | undefined): void {
+  #applyOp(op: BatchOp, sequence: number): void {
     switch (op.op) {
       case 'put':
         this.#put(op.key, op.value);
@@ -144,33 +148,47 @@ export class PoolState {
         this.#delete(op.key);
         return;
       case 'release':
-        forEachCluster(op, (disk, cluster) => {
-          const released = this.#release(disk, cluster, sequence);
-          if (released && layer !== undefined) this.#count(layer, -1);
-        });
+        forEachCluster(op, (disk, cluster) => this.#release(disk, cluster, sequence));
         return;
       case 'acquire':
         forEachCluster(op, (disk, cluster) => this.allocator.use(disk, cluster));
         return;
       case 'delete-leaves':
         this.overlay.current.clearLeaves(op.layer, op);
+        return;
+      case 'patch':
+        this.overlay.current.patch(op.layer, op.leaf, op.entries);
+        return;
+      case 'count':
+        this.#count(op.layer, op.change);
     }
   }
 
   #put(key: Uint8Array, value: Uint8Array): void {
-    this.#records.set(recordName(key), parseRecord(key, value));
+    const name = recordName(key);
+    this.#kind(name).set(name, parseRecord(key, value));
     this.overlay.current.setKey(key, value);
   }
 
   /** A layer's record takes the count of its clusters with it. */
   #delete(key: Uint8Array): void {
     const name = recordName(key);
-    this.#records.delete(name);
+    this.#kind(name).delete(name);
     this.overlay.current.setKey(key, null);
     const layer = /^layer\/(\d+)$/.exec(name)?.[1];
     if (layer === undefined) return;
     this.#layerClusters.delete(Number(layer));
     this.#dirtyLayers.add(Number(layer));
+  }
+
+  #kind(name: string): Map<string, unknown> {
+    const kind = kindOf(name);
+    let records = this.#records.get(kind);
+    if (records === undefined) {
+      records = new Map();
+      this.#records.set(kind, records);
+    }
+    return records;
   }
 
   #release(disk: number, cluster: number, sequence: number): boolean {
@@ -217,6 +235,11 @@ function recordName(key: Uint8Array): string {
   const parsed = parseIndexKey(key);
   if (parsed.kind === 'record') return parsed.name;
   throw new StorageError('pool/damaged', `a batch changes the ${parsed.kind} key of the index`);
+}
+
+function kindOf(name: string): string {
+  const end = name.indexOf('/');
+  return end < 0 ? name : name.slice(0, end);
 }
 
 function forEachCluster(run: ClusterRun, visit: (disk: number, cluster: number) => void): void {

@@ -12,16 +12,19 @@ import type { Clock } from '../base/clock.ts';
 import { invariant, StorageError } from '../base/errors.ts';
 import { newUuid } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
+import type { Handle } from '../dataplane/binding.ts';
 import type {
+  CowWanted,
   DataPlane,
   DurableEvent,
   PoolListener,
   PoolPlane,
   VolumePlane,
 } from '../dataplane/data-plane.ts';
+import type { ClusterPlace } from './allocator.ts';
 import type { Checkpointer } from './checkpoint.ts';
 import type { DiskSet, PoolDisk } from './disk-set.ts';
-import type { BatchOp } from './format/batch.ts';
+import type { BatchOp, ClusterRun } from './format/batch.ts';
 import { diskGeometry } from './format/geometry.ts';
 import type { Label } from './format/label.ts';
 import { Grants } from './grants.ts';
@@ -31,6 +34,7 @@ import { beat, heartbeatIntervalMs } from './lease.ts';
 import type { PoolFolder } from './lineage.ts';
 import { Maintenance } from './maintenance.ts';
 import { OpenVolumes, type VolumeToOpen } from './open-volumes.ts';
+import { type PendingMove, PendingMoves, placeOf } from './pending-moves.ts';
 import { planeSpec } from './plane-spec.ts';
 import { isFenced, messageOf, PoolHealth } from './pool-health.ts';
 import type { PoolIndex } from './pool-index.ts';
@@ -50,6 +54,20 @@ export interface PoolServices {
   readonly flushWindowMs: number;
 }
 
+/** What of a cluster is copied where: `bytes` from `at` on, the same place in both. */
+export interface ClusterCopy {
+  readonly from: ClusterPlace;
+  readonly to: ClusterPlace;
+  readonly at: number;
+  readonly bytes: number;
+}
+
+/** Who is open under that key waits for that slot. */
+export type CowListener = (
+  open: { readonly key: string; readonly plane: VolumePlane },
+  wanted: CowWanted,
+) => void;
+
 export class Pool {
   readonly #services: PoolServices;
   readonly #folder: PoolFolder;
@@ -64,6 +82,8 @@ export class Pool {
   #grants!: Grants;
   #maintenance!: Maintenance;
   #volumes!: OpenVolumes;
+  readonly #moves = new PendingMoves();
+  #cowListener: CowListener = () => {};
   #stopHeartbeat: () => void = () => {};
   #beating: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
@@ -140,9 +160,9 @@ export class Pool {
     return this.#state.record(name) as T | undefined;
   }
 
-  /** The records whose names begin with `prefix`. */
-  records<T>(prefix: string): readonly T[] {
-    return this.#state.records(prefix).map(([, value]) => value as T);
+  /** The records of one kind, as `volume/`. */
+  records<T>(prefix: `${string}/`): readonly T[] {
+    return [...this.#state.recordsOf(prefix.slice(0, -1))].map(([, value]) => value as T);
   }
 
   /** Clusters that a layer owns. */
@@ -176,17 +196,83 @@ export class Pool {
     return this.#volumes.open(volume);
   }
 
-  closeVolume(id: number): Promise<void> {
-    return this.#volumes.close(id);
+  closeVolume(key: string): Promise<void> {
+    return this.#volumes.close(key);
   }
 
-  isVolumeOpen(id: number): boolean {
-    return this.#volumes.isOpen(id);
+  isVolumeOpen(key: string): boolean {
+    return this.planeOf(key) !== undefined;
+  }
+
+  /** @returns undefined when it is not open */
+  planeOf(key: string): VolumePlane | undefined {
+    return this.#volumes.planeOf(key);
   }
 
   /** Tells the data plane of a volume's new size; nothing when it is not open. */
-  volumeResized(id: number, sizeBytes: number): void {
-    this.#volumes.resize(id, sizeBytes);
+  volumeResized(key: string, sizeBytes: number): void {
+    this.#volumes.resize(key, sizeBytes);
+  }
+
+  /** `listener` is told which slots writers wait for, until their old content lies elsewhere. One listener. */
+  onCowWanted(listener: CowListener): void {
+    this.#cowListener = listener;
+  }
+
+  /**
+   * Takes free clusters for what the control plane writes itself. They are used when a durable batch acquires them; give back the rest.
+   *
+   * @throws StorageError pool/full there are not that many
+   */
+  holdClusters(count: number): ClusterRun[] {
+    return this.#grants.hold(count);
+  }
+
+  /** Clusters of `holdClusters` that no batch has acquired. */
+  returnClusters(runs: readonly ClusterRun[]): void {
+    this.#grants.giveBack(runs);
+  }
+
+  /**
+   * Copies clusters within the pool; a batch committed afterwards is durable only behind the copies.
+   *
+   * @throws StorageError pool/failed, disk/io
+   */
+  async copyClusters(copies: readonly ClusterCopy[]): Promise<void> {
+    this.expectOnline();
+    const { clusterBytes } = this;
+    const offset = ({ cluster }: ClusterPlace) => cluster * clusterBytes;
+    const runs = copies.flatMap(({ from, to, at, bytes }) => [
+      from.disk,
+      offset(from) + at,
+      to.disk,
+      offset(to) + at,
+      bytes,
+    ]);
+    try {
+      await this.#plane.copyRuns(runs);
+    } catch (cause) {
+      this.expectOnline();
+      throw new StorageError('disk/io', `pool ${this.name}: ${messageOf(cause)}`, { cause });
+    }
+  }
+
+  /**
+   * Reads go to the new places from now on, in everything that is open; the map has still to say so.
+   *
+   * Resolves when nobody reads an old place on behalf of a frozen layer any more.
+   *
+   * @returns to be called when the map says so, or the move is given up
+   */
+  async movePlaces(moves: readonly PendingMove[]): Promise<() => void> {
+    const end = this.#moves.add(moves);
+    const numbers = moves.flatMap(({ slot, from, to }) => {
+      const [old, now] = [placeOf(from), placeOf(to)];
+      return [slot, old.disk, old.cluster, now.disk, now.cluster];
+    });
+    for (const plane of this.#volumes.planes()) plane.repoint(numbers);
+    await this.#plane.grace();
+    return end;
   }
 
   /** Everything written so far is durable. @throws StorageError pool/failed */
@@ -328,7 +414,7 @@ export class Pool {
     const { clock, log } = this.#services;
     const parts = { plane: this.#plane, index: this.#index, clusterBytes: this.clusterBytes };
     const onDamage = (error: unknown) => this.#health.indexDamaged(error);
-    this.#volumes = new OpenVolumes({ ...parts, onDamage });
+    this.#volumes = new OpenVolumes({ ...parts, moves: this.#moves, onDamage });
     const { allocator } = this.#state;
     this.#grants = new Grants({ allocator, disks: this.#disks, plane: this.#plane, log });
     this.#maintenance = new Maintenance({
@@ -350,11 +436,17 @@ export class Pool {
       durable: (event) => this.#durable(event),
       safe: (sequence) => this.#grants.reclaim(sequence),
       regionWanted: (volume, region) => this.#volumes.regionWanted(volume, region),
+      cowWanted: (volume, wanted) => this.#cowWanted(volume, wanted),
       grantLow: (clusters) => this.#grants.replenish(clusters),
       journalFull: () => this.#maintenance.checkpoint(),
       diskError: (disk, _errno, message) => this.#diskError(disk, message),
       failed: (_errno, message) => this.#health.fail(message),
     };
+  }
+
+  #cowWanted(handle: Handle, wanted: CowWanted): void {
+    const open = this.#volumes.byHandle(handle);
+    if (open !== undefined) this.#cowListener(open, wanted);
   }
 
   #durable(event: DurableEvent): void {
@@ -416,9 +508,7 @@ export class Pool {
   }
 
   #promisedBytes(): number {
-    const volumes = this.records<{ sizeBytes: number; state: string }>('volume/');
-    return volumes
-      .filter((volume) => volume.state === 'online')
-      .reduce((sum, volume) => sum + volume.sizeBytes, 0);
+    const volumes = this.records<{ sizeBytes: number }>('volume/');
+    return volumes.reduce((sum, volume) => sum + volume.sizeBytes, 0);
   }
 }

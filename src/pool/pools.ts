@@ -270,7 +270,7 @@ export class Pools {
   async #withoutClash(recovered: RecoveredPool): Promise<RecoveredPool> {
     const { disks, index } = recovered;
     try {
-      const records = index.state.records('');
+      const records = index.state.allRecords();
       expectNoClash({ name: disks.label.poolName, records }, this.all().map(namedRecords));
       return recovered;
     } catch (error) {
@@ -392,12 +392,11 @@ function expectClusterBytes(clusterBytes: number): void {
 }
 
 function namedRecords({ name, index }: Pool): NamedRecords {
-  return { name, records: index.state.records('') };
+  return { name, records: index.state.allRecords() };
 }
 
 function expectEmpty(pool: Pool): void {
-  const volumes = pool.records<{ name: string; state: string }>('volume/');
-  const names = volumes.filter(({ state }) => state === 'online').map(({ name }) => name);
+  const names = pool.records<{ name: string }>('volume/').map(({ name }) => name);
   if (names.length === 0) return;
   throw new StorageError(
     'pool/not-empty',

@@ -3,21 +3,31 @@
  *
  * Asked for a region it answers with the newest durable state; in the background it goes ahead of the guest, so that hits
  * need no JavaScript. It goes ahead only where the data plane was told nothing yet: whatever it knows
- * or once knew, it may have changed since.
+ * or once knew, it may have changed since. What an answer says of the chain, and of clusters on the move, is what holds at the moment in which it is
+ * installed: resolving and installing are one synchronous step.
  */
 
 import { yieldToOthers } from '../base/clock.ts';
-import { leavesPerRegion } from '../base/units.ts';
+import { leavesPerRegion, slotsPerRegion } from '../base/units.ts';
+import type { RegionAnswer } from '../dataplane/binding.ts';
 import type { VolumePlane } from '../dataplane/data-plane.ts';
-import type { PoolIndex } from './pool-index.ts';
+import type { PendingMoves } from './pending-moves.ts';
+import type { ChainRegion, PoolIndex } from './pool-index.ts';
+import { resolve } from './resolve.ts';
 
 /** 256 GiB of a volume at the default cluster size; about 32 MiB of page table. */
 const regionsAhead = 1024;
 
+const nothingOwned = new Uint32Array(2 * slotsPerRegion);
+
 export interface RegionLoaderParts {
   readonly index: PoolIndex;
   readonly plane: VolumePlane;
-  readonly layer: number;
+  /** The layers that it shows, the uppermost first, now. */
+  readonly chain: () => readonly number[];
+  /** The first of them is the volume's own; otherwise all is inherited. */
+  readonly ownsHead: boolean;
+  readonly moves: PendingMoves;
   /** Regions of the volume at its present size. */
   readonly regionCount: () => number;
   /** The index could not be read. */
@@ -63,11 +73,11 @@ export class RegionLoader {
   }
 
   async #loadAhead(): Promise<void> {
-    const { index, layer, onDamage } = this.#parts;
+    const { index, chain, onDamage } = this.#parts;
     let region = 0;
     try {
       for (let loaded = 0; loaded < regionsAhead && !this.#stopped; loaded++) {
-        const leaf = await index.nextLeaf(layer, region * leavesPerRegion);
+        const leaf = await index.nextLeaf(chain(), region * leavesPerRegion);
         if (leaf === Number.POSITIVE_INFINITY) return;
         region = Math.floor(leaf / leavesPerRegion);
         if (!this.#wasTold(region)) await this.load(region);
@@ -80,18 +90,32 @@ export class RegionLoader {
   }
 
   async #install(region: number): Promise<void> {
-    const { index, plane, layer, onDamage } = this.#parts;
+    const { index, plane, chain, onDamage } = this.#parts;
     try {
-      const { states, nextLeaf, sequence } = await index.readRegion(layer, region);
+      const found = await index.readChainRegion(chain, region);
       if (this.#closed) return;
-      const emptyThrough = this.#emptyThrough(region, nextLeaf);
-      plane.installRegion(region, { states, emptyThrough, sequence });
+      const emptyThrough = this.#emptyThrough(region, found.nextLeaf);
+      plane.installRegion(region, this.#answer(region, found, emptyThrough));
       this.#told.add(region);
       if (emptyThrough > region) this.#toldEmpty.push({ from: region + 1, through: emptyThrough });
     } catch (error) {
       if (!this.#closed) plane.regionFailed(region);
       onDamage(error);
     }
+  }
+
+  #answer(region: number, { stack, sequence }: ChainRegion, emptyThrough: number): RegionAnswer {
+    const { ownsHead, moves } = this.#parts;
+    const own = ownsHead ? stack[0] : undefined;
+    const below = resolve(ownsHead ? stack.slice(1) : stack);
+    moves.applyTo(region * slotsPerRegion, below);
+    return {
+      own: own?.words ?? nothingOwned,
+      zeros: own?.zeros ?? null,
+      ...below,
+      emptyThrough,
+      sequence,
+    };
   }
 
   #emptyThrough(region: number, nextLeaf: number): number {

@@ -1,6 +1,6 @@
 /**
- * Background: what goes on in one open pool without anybody asking: deleted volumes give their space back, and thick ones
- * whose service died before they had all of theirs get the rest.
+ * Background: what goes on in one open pool without anybody asking: layers that nobody reads any more give their space back, and thick
+ * volumes whose service died before they had all of theirs get the rest.
  *
  * Begins when the pool is opened, ends before it is closed.
  */
@@ -21,17 +21,17 @@ export class Background {
 
   constructor(pool: Pool, emit: EmitEvent) {
     this.#emit = emit;
-    this.#reaper = new Reaper(pool, (volume, error) => this.#notFreed(volume, error));
+    this.#reaper = new Reaper(pool, (error) => this.#notFreed(pool.name, error));
     this.#filler = new Filler(pool);
     for (const record of volumeRecords(pool)) {
-      if (record.state === 'deleting') this.#reaper.add(record);
-      else if (fillingOf(pool, record.id) !== undefined) void this.#finish(record);
+      if (fillingOf(pool, record.id) !== undefined) void this.#finish(record);
     }
+    void this.#reaper.wake();
   }
 
-  /** Empties and forgets a volume that is deleted. */
-  reap(volume: VolumeRecord): void {
-    this.#reaper.add(volume);
+  /** Layers may have lost their last reader. Resolves when their space is given back. */
+  reap(): Promise<void> {
+    return this.#reaper.wake();
   }
 
   /** See Filler. */
@@ -74,9 +74,9 @@ export class Background {
     this.#emit({ kind: 'volume/not-filled', level: 'error', subject: name, message });
   }
 
-  #notFreed({ name }: VolumeRecord, error: unknown): void {
-    const message = `the space of deleted volume ${name} is not freed yet: ${messageOf(error)}`;
-    this.#emit({ kind: 'volume/not-freed', level: 'error', subject: name, message });
+  #notFreed(pool: string, error: unknown): void {
+    const message = `space of deleted volumes or snapshots of pool ${pool} is not freed yet: ${messageOf(error)}`;
+    this.#emit({ kind: 'pool/not-freed', level: 'error', subject: pool, message });
   }
 }
 

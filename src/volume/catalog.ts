@@ -4,6 +4,7 @@
 import { StorageError } from '../base/errors.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Pools } from '../pool/pools.ts';
+import { chainOf } from './chain.ts';
 import { volumeRecords } from './records.ts';
 import type { VolumeInfo, VolumeRecord } from './types.ts';
 
@@ -22,13 +23,13 @@ export class VolumeCatalog {
   list(): VolumeInfo[] {
     const all = this.#pools
       .all()
-      .flatMap((pool) => onlineVolumes(pool).map((record) => ({ pool, record })));
+      .flatMap((pool) => listedVolumes(pool).map((record) => ({ pool, record })));
     return all.map(describeVolume).sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   lookUp(name: string): FoundVolume | undefined {
     for (const pool of this.#pools.all()) {
-      const record = onlineVolumes(pool).find((volume) => volume.name === name);
+      const record = listedVolumes(pool).find((volume) => volume.name === name);
       if (record !== undefined) return { pool, record };
     }
     return undefined;
@@ -71,19 +72,33 @@ export class VolumeCatalog {
 }
 
 export function describeVolume({ pool, record }: FoundVolume): VolumeInfo {
+  const inherited = chainOf(pool, record.headLayer).slice(1);
   return {
     id: record.id,
     name: record.name,
     pool: pool.name,
     sizeBytes: record.sizeBytes,
     exclusiveBytes: pool.clustersOf(record.headLayer) * pool.clusterBytes,
-    sharedBytes: 0,
+    sharedBytes:
+      inherited.reduce((sum, layer) => sum + pool.clustersOf(layer), 0) * pool.clusterBytes,
+    origin: originOf(pool, record, inherited),
     snapshotMode: record.snapshotMode,
     thick: record.thick,
     createdAt: record.createdAt,
   };
 }
 
-function onlineVolumes(pool: Pool): VolumeRecord[] {
-  return volumeRecords(pool).filter(({ state }) => state === 'online');
+/** The snapshot that it was cloned from, while it reads through it. */
+function originOf(pool: Pool, { clonedFrom }: VolumeRecord, chain: readonly number[]) {
+  if (clonedFrom === undefined) return null;
+  const snapshot = pool.record<{ volume: number; name: string; layer: number }>(
+    `snapshot/${clonedFrom}`,
+  );
+  if (snapshot === undefined || !chain.includes(snapshot.layer)) return null;
+  const volume = pool.record<VolumeRecord>(`volume/${snapshot.volume}`);
+  return volume === undefined ? null : `${volume.name}@${snapshot.name}`;
+}
+
+function listedVolumes(pool: Pool): VolumeRecord[] {
+  return volumeRecords(pool).filter(({ scratch }) => scratch !== true);
 }

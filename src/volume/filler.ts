@@ -9,6 +9,7 @@
 import type { StorageError } from '../base/errors.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { ReportProgress } from '../pool/types.ts';
+import { volumeKey, volumeToOpen } from './chain.ts';
 import { deleteFillingOps, fillingOf } from './records.ts';
 import { abortReason, provision } from './thick.ts';
 import type { VolumeRecord } from './types.ts';
@@ -80,14 +81,14 @@ export class Filler {
   async #fill(volume: VolumeRecord, report: ReportProgress, signal: AbortSignal): Promise<void> {
     const filling = fillingOf(this.#pool, volume.id);
     if (filling === undefined) return;
-    const { id, headLayer: layer, sizeBytes } = volume;
-    const plane = await this.#pool.openVolume({ id, layer, sizeBytes });
+    const { id, sizeBytes } = volume;
+    const plane = await this.#pool.openVolume(volumeToOpen(this.#pool, volume));
     try {
       const range = { from: filling.fromBytes, to: sizeBytes };
       await provision(this.#pool, plane, range, report, signal);
       await this.#pool.commit(deleteFillingOps(this.#pool, id));
     } finally {
-      await this.#pool.closeVolume(id);
+      await this.#pool.closeVolume(volumeKey(id));
     }
   }
 }

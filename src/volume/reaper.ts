@@ -1,39 +1,43 @@
 /**
- * Reaper: gives back what deleted volumes held, in the background and in bounded steps.
+ * Reaper: gives back what layers hold that nobody names and nobody reads through, in the background and in bounded steps.
  *
- *   state=deleting → (a few leaves deleted, their clusters released: one batch) … → records deleted
+ *   named by nobody → (a few leaves deleted, their clusters released: one batch) … → its record deleted, its parent looked at
  *
- * Every batch is whole by itself, so a crash at any point leaves less to do; the next opening goes on. Nobody reads or
- * writes a volume that is being deleted.
+ * Every batch is whole by itself, so a crash at any point leaves less to do; the next opening goes on.
  */
-
 import { StorageError } from '../base/errors.ts';
 import { leavesPerRegion, slotsPerLeaf } from '../base/units.ts';
 import { coalesce } from '../pool/allocator.ts';
 import type { BatchOp, ClusterRun } from '../pool/format/batch.ts';
-import { slotCluster, slotDisk, slotHasAddress } from '../pool/format/slot.ts';
+import { slotCluster, slotDisk } from '../pool/format/slot.ts';
+import type { SlotStates } from '../pool/format/slot-states.ts';
 import type { Pool } from '../pool/pool.ts';
-import { forgetVolumeOps } from './records.ts';
-import type { VolumeRecord } from './types.ts';
+import { LayerTree } from './layer-tree.ts';
+import { deleteLayerOp } from './records.ts';
 
-/** Of the batch: one release per slot at worst, and the deletion of the leaves. */
+/** Of the batch: one release per slot and sub-block at worst, but batches that large are cut in two. */
 const bytesPerLeafMax = 64 * 18;
-const bytesPerBatchFixed = 64;
+const bytesPerBatchFixed = 96;
 
 export class Reaper {
   readonly #pool: Pool;
-  readonly #onError: (volume: VolumeRecord, error: unknown) => void;
+  readonly #onError: (error: unknown) => void;
   #work: Promise<void> = Promise.resolve();
+  #due = false;
   #stopped = false;
 
-  constructor(pool: Pool, onError: (volume: VolumeRecord, error: unknown) => void) {
+  constructor(pool: Pool, onError: (error: unknown) => void) {
     this.#pool = pool;
     this.#onError = onError;
   }
 
-  /** Empties and forgets the volume once those before it are gone. */
-  add(volume: VolumeRecord): void {
-    this.#work = this.#work.then(() => this.#reap(volume));
+  /** Looks for layers to reap; resolves when there are none left. */
+  wake(): Promise<void> {
+    if (!this.#due) {
+      this.#due = true;
+      this.#work = this.#work.then(() => this.#reapAll());
+    }
+    return this.#work;
   }
 
   /** Ends after the batch under way. */
@@ -42,12 +46,27 @@ export class Reaper {
     await this.#work;
   }
 
-  async #reap(volume: VolumeRecord): Promise<void> {
+  async #reapAll(): Promise<void> {
+    this.#due = false;
     try {
-      if (await this.#empty(volume.headLayer)) await this.#pool.commit(forgetVolumeOps(volume));
+      const tree = LayerTree.of(this.#pool);
+      for (const { kind, layer } of tree.reductions()) {
+        if (kind === 'reap') await this.#reapUp(tree, layer);
+      }
     } catch (error) {
       const stopping = error instanceof StorageError && error.code === 'service/stopping';
-      if (!stopping) this.#onError(volume, error);
+      if (!stopping) this.#onError(error);
+    }
+  }
+
+  /** The layer, and then each parent that only it was read through. */
+  async #reapUp(tree: LayerTree, layer: number): Promise<void> {
+    for (let at: number | null = layer; at !== null && !this.#stopped; ) {
+      if (!(await this.#empty(at))) return;
+      await this.#pool.commit([deleteLayerOp(at)]);
+      const parent = tree.parent(at);
+      const isLast = parent !== null && tree.children(parent).length === 1;
+      at = isLast && LayerTree.of(this.#pool).reductionOf(parent)?.kind === 'reap' ? parent : null;
     }
   }
 
@@ -65,28 +84,30 @@ export class Reaper {
     return false;
   }
 
-  async #deleteLeaves(layer: number, region: number, states: Uint32Array): Promise<void> {
+  async #deleteLeaves(layer: number, region: number, states: SlotStates): Promise<void> {
     const room = Math.floor((this.#pool.batchBytesMax - bytesPerBatchFixed) / bytesPerLeafMax);
     const step = Math.min(room, leavesPerRegion);
     for (let at = 0; at < leavesPerRegion; at += step) {
       const count = Math.min(step, leavesPerRegion - at);
-      const words = states.subarray(2 * slotsPerLeaf * at, 2 * slotsPerLeaf * (at + count));
+      const runs = clusterRuns(states, at * slotsPerLeaf, count * slotsPerLeaf);
+      const owned = runs.reduce((sum, run) => sum + run.count, 0);
       const firstLeaf = region * leavesPerRegion + at;
       await this.#pool.commit([
         { op: 'delete-leaves', layer, firstLeaf, count },
-        ...clusterRuns(words).map((run): BatchOp => ({ op: 'release', ...run })),
+        { op: 'count', layer, change: -owned },
+        ...runs.map((run): BatchOp => ({ op: 'release', ...run })),
       ]);
     }
   }
 }
 
-/** The clusters that slots own, in ascending runs. */
-export function clusterRuns(states: Uint32Array): ClusterRun[] {
+/** The clusters that slots [first, first + count) own, in ascending runs. */
+export function clusterRuns(states: SlotStates, first: number, count: number): ClusterRun[] {
   const owned: { disk: number; cluster: number }[] = [];
-  for (let at = 0; at < states.length; at += 2) {
-    const lo = states[at] as number;
-    const hi = states[at + 1] as number;
-    if (slotHasAddress(hi, lo)) owned.push({ disk: slotDisk(hi), cluster: slotCluster(hi, lo) });
+  for (let slot = first; slot < first + count; slot++) {
+    for (const { hi, lo } of states.clusters(slot)) {
+      owned.push({ disk: slotDisk(hi), cluster: slotCluster(hi, lo) });
+    }
   }
   return coalesce(owned);
 }

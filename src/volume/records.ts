@@ -25,25 +25,43 @@ export interface FillingRecord {
 interface Counters {
   readonly nextVolume: number;
   readonly nextLayer: number;
+  /** Of snapshots and bookmarks; absent before the first. */
+  readonly nextSnapshot?: number;
 }
 
 const countersName = 'counters';
 
-export interface NewIds {
-  readonly volume: number;
-  readonly layer: number;
-  /** Must be in the batch that uses the ids. */
-  readonly op: BatchOp;
-}
+/** Ids for one batch; unused until it is durable. */
+export class NewIds {
+  #next: Required<Counters>;
 
-/** Ids for a volume and its head layer; unused until the batch with `op` is durable. */
-export function newIds(pool: Pool): NewIds {
-  const { nextVolume, nextLayer } = pool.record<Counters>(countersName) ?? {
-    nextVolume: 1,
-    nextLayer: 1,
-  };
-  const counters: Counters = { nextVolume: nextVolume + 1, nextLayer: nextLayer + 1 };
-  return { volume: nextVolume, layer: nextLayer, op: putRecord(countersName, counters) };
+  constructor(pool: Pool) {
+    const known = pool.record<Counters>(countersName);
+    this.#next = { nextVolume: 1, nextLayer: 1, nextSnapshot: 1, ...known };
+  }
+
+  volume(): number {
+    return this.#take('nextVolume');
+  }
+
+  layer(): number {
+    return this.#take('nextLayer');
+  }
+
+  snapshot(): number {
+    return this.#take('nextSnapshot');
+  }
+
+  /** Must be in the batch that uses the ids. */
+  op(): BatchOp {
+    return putRecord(countersName, this.#next);
+  }
+
+  #take(counter: keyof Counters): number {
+    const id = this.#next[counter];
+    this.#next = { ...this.#next, [counter]: id + 1 };
+    return id;
+  }
 }
 
 export function volumeRecords(pool: Pool): readonly VolumeRecord[] {
@@ -55,7 +73,7 @@ export function volumeOp(volume: VolumeRecord): BatchOp {
 }
 
 export function layerOp(layer: LayerRecord): BatchOp {
-  return putRecord(`layer/${layer.id}`, layer);
+  return putRecord(layerName(layer.id), layer);
 }
 
 export function fillingName(volume: number): string {
@@ -76,7 +94,16 @@ export function deleteFillingOps(pool: Pool, volume: number): BatchOp[] {
   return fillingOf(pool, volume) === undefined ? [] : [deleteRecord(fillingName(volume))];
 }
 
-/** A volume and its head are no more; to be used when nothing is left in them. */
-export function forgetVolumeOps(volume: VolumeRecord): BatchOp[] {
-  return [deleteRecord(`volume/${volume.id}`), deleteRecord(`layer/${volume.headLayer}`)];
+/** The volume is no more; what its head holds is given back when nobody reads through it. */
+export function deleteVolumeOp(volume: number): BatchOp {
+  return deleteRecord(`volume/${volume}`);
+}
+
+export function layerName(layer: number): string {
+  return `layer/${layer}`;
+}
+
+/** To be used when nothing is left in it. */
+export function deleteLayerOp(layer: number): BatchOp {
+  return deleteRecord(layerName(layer));
 }

@@ -11,8 +11,10 @@ export interface VolumeRecord {
   readonly snapshotMode: 'row' | 'cow';
   readonly thick: boolean;
   readonly createdAt: string;
-  /** `deleting`: its name is free again, its clusters are being released in the background. */
-  readonly state: 'online' | 'deleting';
+  /** The snapshot that it is a linked clone of. */
+  readonly clonedFrom?: number;
+  /** Not listed, and gone when its export ends or the service stops: what a scratch export writes to. */
+  readonly scratch?: true;
 }
 
 export interface VolumeInfo {

@@ -1,10 +1,10 @@
 /**
  * VolumeService: thin volumes by name. A volume is a record, and a head layer that owns clusters.
  *
- *   (created) → online → deleting → (gone)      its name is free as soon as it is deleting
- *
- * Names are unique over all pools. Changes run one at a time; each is one durable batch.
- * Elsewhere: who they are (catalog.ts), the space they give back and take in the background (background.ts), serving (src/export).
+ * Names are unique over all pools. Changes, those of the snapshot layer too (`exclusively`), run one at a time; each is one durable batch. A
+ * deleted volume is gone at once; its space comes back in the background.
+ * Elsewhere: who they are (catalog.ts), the space they give back and take in the background (background.ts), snapshots and
+ * clones (src/snapshot), serving (src/export).
  */
 import { type Clock, isoTime } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
@@ -18,11 +18,26 @@ import type { Pools } from '../pool/pools.ts';
 import type { EmitEvent, ReportProgress } from '../pool/types.ts';
 import { Background } from './background.ts';
 import { describeVolume, type FoundVolume, VolumeCatalog } from './catalog.ts';
+import { volumeKey, volumeToOpen } from './chain.ts';
 import type { FillWatch } from './filler.ts';
 import { expectInside, readMap } from './map.ts';
-import { deleteFillingOps, fillingOf, fillingOp, layerOp, newIds, volumeOp } from './records.ts';
+import {
+  deleteFillingOps,
+  deleteVolumeOp,
+  fillingOf,
+  fillingOp,
+  layerOp,
+  NewIds,
+  volumeOp,
+} from './records.ts';
 import { expectRoom } from './thick.ts';
-import type { CreateVolumeOptions, VolumeInfo, VolumeMapExtent, VolumeRecord } from './types.ts';
+import type {
+  CreateVolumeOptions,
+  DeleteVolumeOptions,
+  VolumeInfo,
+  VolumeMapExtent,
+  VolumeRecord,
+} from './types.ts';
 import { expectVolumeSize } from './volume-size.ts';
 
 /** A volume open in the data plane, for as long as its holder needs it. */
@@ -36,6 +51,20 @@ export interface OpenVolume {
 
 /** Says why a volume must stay as it is, or null. */
 export type VolumeGuard = (name: string) => string | null;
+
+/** What depends on a volume that is to be deleted. */
+export interface Dependents {
+  /** Deleted in the same batch. */
+  readonly ops: readonly BatchOp[];
+  /** What comes back besides the clusters of its head. */
+  readonly freedBytes: number;
+}
+
+/** @throws StorageError why it may not be deleted like that */
+export type DependentsOf = (
+  found: FoundVolume,
+  options: DeleteVolumeOptions,
+) => Promise<Dependents>;
 
 export interface VolumeDependencies {
   readonly pools: Pools;
@@ -63,6 +92,8 @@ export class VolumeService {
   readonly #changing = new Mutex();
   readonly #guards: VolumeGuard[] = [];
   readonly #background = new Map<Pool, Background>();
+  readonly #structureListeners: ((pool: Pool) => void)[] = [];
+  #dependentsOf: DependentsOf = async () => ({ ops: [], freedBytes: 0 });
 
   /** Deletions, creations and growths that were cut off go on at once. */
   constructor({ pools, clock, emit }: VolumeDependencies) {
@@ -137,21 +168,61 @@ export class VolumeService {
   /**
    * Deletes a volume and everything in it; its name is free at once, its space comes back in the background.
    *
-   * @throws StorageError volume/not-found, volume/busy it is exported or in use
+   * @throws StorageError volume/not-found, volume/busy it is exported or in use; volume/has-snapshots, volume/has-clones
    */
-  delete(name: string, options: DryRun = {}): Promise<{ freedBytes: number }> {
+  delete(name: string, options: DeleteVolumeOptions = {}): Promise<{ freedBytes: number }> {
     return this.#changing.run(async () => {
       const found = this.#catalog.find(name);
       this.#expectUnguarded(name, 'deleted');
       const { pool, record } = found;
       if (!options.dryRun) await this.#background.get(pool)?.stopFinishing(record);
-      if (pool.isVolumeOpen(record.id)) {
+      if (pool.isVolumeOpen(volumeKey(record.id))) {
         throw new StorageError('volume/busy', `volume ${name} is in use`);
       }
-      const freedBytes = describeVolume(found).exclusiveBytes;
-      if (!options.dryRun) await this.#beginDeletion(found);
-      return { freedBytes };
+      const { ops, freedBytes } = await this.#dependentsOf(found, options);
+      const own = pool.clustersOf(record.headLayer) * pool.clusterBytes;
+      if (!options.dryRun) await this.#delete(found, ops);
+      return { freedBytes: own + freedBytes };
     });
+  }
+
+  /** One change at a time: `work` sees no half of another, and none begins before it has ended. */
+  exclusively<T>(work: () => Promise<T>): Promise<T> {
+    return this.#changing.run(work);
+  }
+
+  /** Layers may have lost a name or a reader: what nobody needs any more is given back, and listeners are told. */
+  structureChanged(pool: Pool): void {
+    void this.#background.get(pool)?.reap();
+    for (const listener of this.#structureListeners) listener(pool);
+  }
+
+  onStructure(listener: (pool: Pool) => void): void {
+    this.#structureListeners.push(listener);
+  }
+
+  /** Resolves when layers that nobody reads have given back what they held. */
+  async reaped(pool: Pool): Promise<void> {
+    await this.#background.get(pool)?.reap();
+  }
+
+  setDependents(dependentsOf: DependentsOf): void {
+    this.#dependentsOf = dependentsOf;
+  }
+
+  /** Where a volume is and what is on record of it. @throws StorageError volume/not-found, request/invalid */
+  find(name: string): FoundVolume {
+    return this.#catalog.find(name);
+  }
+
+  lookUp(name: string): FoundVolume | undefined {
+    return this.#catalog.lookUp(name);
+  }
+
+  /** @throws StorageError volume/busy it is getting its space */
+  expectFilled({ pool, record }: FoundVolume): void {
+    if (fillingOf(pool, record.id) === undefined) return;
+    throw new StorageError('volume/busy', `volume ${record.name} is getting its space`);
   }
 
   /** Runs in one state, in order, covering the range. @throws StorageError volume/not-found, request/invalid */
@@ -167,21 +238,7 @@ export class VolumeService {
 
   /** Opens a volume in the data plane, or joins others who have it open. @throws StorageError volume/not-found */
   async open(name: string): Promise<OpenVolume> {
-    const { pool, record } = this.#catalog.find(name);
-    const { id, headLayer: layer, sizeBytes } = record;
-    const plane = await pool.openVolume({ id, layer, sizeBytes });
-    let closed: Promise<void> | undefined;
-    return {
-      plane,
-      pool,
-      get record() {
-        return pool.record<VolumeRecord>(`volume/${id}`) ?? record;
-      },
-      close: () => {
-        closed ??= pool.closeVolume(id);
-        return closed;
-      },
-    };
+    return openVolume(this.#catalog.find(name));
   }
 
   /** Asked before a volume is renamed or deleted. */
@@ -192,7 +249,6 @@ export class VolumeService {
   async #create(options: CreateVolumeOptions, watch: FillWatch): Promise<Creation> {
     expectName('volume', options.name);
     expectVolumeSize(options.sizeBytes);
-    expectSnapshotMode(options.snapshotMode);
     const existing = this.#catalog.lookUp(options.name);
     if (existing !== undefined) {
       expectSame(existing, options);
@@ -229,7 +285,7 @@ export class VolumeService {
     if (dryRun || addedBytes === 0) return { found, filled: nothing };
     const filling = fillingOf(pool, record.id) ?? { fromBytes: record.sizeBytes };
     await pool.commit([volumeOp(grown), ...(record.thick ? [fillingOp(record.id, filling)] : [])]);
-    pool.volumeResized(record.id, sizeBytes);
+    pool.volumeResized(volumeKey(record.id), sizeBytes);
     return { found, filled: this.#fill(found, { report() {}, signal: undefined }) };
   }
 
@@ -243,15 +299,15 @@ export class VolumeService {
     try {
       await filled;
     } catch (error) {
-      if (!isPoolGone(error)) await this.#changing.run(() => this.#beginDeletion(found));
+      if (!isPoolGone(error)) await this.#changing.run(() => this.#delete(found, []));
       throw error;
     }
   }
 
-  async #beginDeletion({ pool, record }: FoundVolume): Promise<void> {
-    const deleting: VolumeRecord = { ...record, state: 'deleting' };
-    await pool.commit([volumeOp(deleting), ...deleteFillingOps(pool, record.id)]);
-    this.#background.get(pool)?.reap(deleting);
+  async #delete({ pool, record }: FoundVolume, dependents: readonly BatchOp[]): Promise<void> {
+    const filling = deleteFillingOps(pool, record.id);
+    await pool.commit([deleteVolumeOp(record.id), ...filling, ...dependents]);
+    this.structureChanged(pool);
     this.#tell('volume/deleted', record.name, `volume ${record.name} was deleted`);
   }
 
@@ -275,28 +331,37 @@ function newVolume(
   options: CreateVolumeOptions,
   createdAt: string,
 ): { record: VolumeRecord; ops: BatchOp[] } {
-  const ids = newIds(pool);
+  const ids = new NewIds(pool);
   const record: VolumeRecord = {
-    id: ids.volume,
+    id: ids.volume(),
     name: options.name,
     sizeBytes: options.sizeBytes,
-    headLayer: ids.layer,
+    headLayer: ids.layer(),
     snapshotMode: options.snapshotMode ?? 'row',
     thick: options.thick ?? false,
     createdAt,
-    state: 'online',
   };
-  const ops = [ids.op, layerOp({ id: ids.layer, parent: null }), volumeOp(record)];
+  const ops = [ids.op(), layerOp({ id: record.headLayer, parent: null }), volumeOp(record)];
   if (record.thick) ops.push(fillingOp(record.id, { fromBytes: 0 }));
   return { record, ops };
 }
 
-/** @throws StorageError request/invalid copy on write, which this version does not do */
-function expectSnapshotMode(mode: VolumeRecord['snapshotMode'] = 'row'): void {
-  if (mode === 'row') return;
-  throw new StorageError('request/invalid', `snapshot mode ${mode} is not available yet`, {
-    actions: ['leave it out: row, redirect on write, is the default'],
-  });
+/** Opens a volume in the data plane, or joins others who have it open. */
+export async function openVolume({ pool, record }: FoundVolume): Promise<OpenVolume> {
+  const { id } = record;
+  const plane = await pool.openVolume(volumeToOpen(pool, record));
+  let closed: Promise<void> | undefined;
+  return {
+    plane,
+    pool,
+    get record() {
+      return pool.record<VolumeRecord>(`volume/${id}`) ?? record;
+    },
+    close: () => {
+      closed ??= pool.closeVolume(volumeKey(id));
+      return closed;
+    },
+  };
 }
 
 function isPoolGone(error: unknown): boolean {

@@ -19,6 +19,7 @@ function openPool(disk: DiskPlane, failed: () => void): Promise<PoolPlane> {
     durable: nothing,
     safe: nothing,
     regionWanted: nothing,
+    cowWanted: nothing,
     grantLow: nothing,
     journalFull: nothing,
     diskError: nothing,
@@ -49,7 +50,12 @@ test('after a failed sync nothing can be made durable, and all of it closes', as
   let failures = 0;
   const pool = await openPool(disk, () => failures++);
   pool.grant([0, 32, 100]);
-  const volume = await pool.openVolume({ layer: 1, sizeBytes: volumeBytes, empty: true });
+  const volume = await pool.openVolume({
+    layer: 1,
+    sizeBytes: volumeBytes,
+    empty: true,
+    copyOnWrite: false,
+  });
   await volume.write(0, new Uint8Array(4096).fill(7));
   plane.addon.faultSet(disk.handle, [{ op: 'sync', kind: 'error', times: 1 }]);
 
@@ -71,7 +77,12 @@ test('a volume closes behind requests that nobody waited for', async () => {
   const pool = await openPool(disk, () => {});
   pool.grant([0, 32, 900]);
   for (let layer = 1; layer <= 20; layer++) {
-    const volume = await pool.openVolume({ layer, sizeBytes: volumeBytes, empty: true });
+    const volume = await pool.openVolume({
+      layer,
+      sizeBytes: volumeBytes,
+      empty: true,
+      copyOnWrite: false,
+    });
     const writes = [0, 1, 2, 3].map((n) => volume.write(n << 20, new Uint8Array(1 << 16)));
     await volume.close();
     await Promise.all(writes);

@@ -169,6 +169,7 @@ export class FakeVolumes implements ExportVolumes {
       sizeBytes,
       exclusiveBytes: 0,
       sharedBytes: 0,
+      origin: null,
       snapshotMode: 'row',
       thick: false,
       createdAt: '2026-01-01T00:00:00.000Z',

@@ -32,7 +32,13 @@ const groups = 20;
 const groupOffset = (group: number) => group * 48 * MiB;
 const blockOffset = (block: number) =>
   groupOffset(block % groups) + Math.floor(block / groups) * blockBytes;
-const volumeOptions = { id: 1, layer: 1, sizeBytes: 1024 * MiB };
+const volumeOptions = {
+  key: 'v1',
+  chain: () => [1],
+  writable: true,
+  copyOnWrite: false,
+  sizeBytes: 1024 * MiB,
+};
 const locations = ['disk0', 'disk1'].map((path) => ({ uri: path, path, kind: 'file' as const }));
 
 /** Opens disks by name: recording ones at first, then what a cut left of them. */
@@ -172,7 +178,7 @@ describe(`power cut, seed ${seed}`, () => {
       if (random() % 12 === 0) await flush(volume);
       if (random() % 100 === 0) await pool.commit([putRecord('note', { stamp })]);
     }
-    await pool.closeVolume(volumeOptions.id);
+    await pool.closeVolume(volumeOptions.key);
   }
 
   async function write(volume: VolumePlane, block: number, stamp: number): Promise<void> {
@@ -211,7 +217,7 @@ describe(`power cut, seed ${seed}`, () => {
       const whole = bytes.subarray(4).every((byte) => byte === (stamp & 0xff));
       expect(whole, `${name}, block ${block} is in one piece`).toBe(true);
     }
-    await survivor.closeVolume(volumeOptions.id);
+    await survivor.closeVolume(volumeOptions.key);
   }
 
   test(

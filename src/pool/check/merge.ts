@@ -4,6 +4,7 @@
  *   A… bitmaps  →  L… leaves  →  R… records      both sides come in this order
  */
 
+import { slotsPerLeaf } from '../../base/units.ts';
 import type { IndexEntry } from '../format/checkpoint-entry.ts';
 import {
   allocatorKey,
@@ -13,7 +14,8 @@ import {
   parseIndexKey,
   recordKey,
 } from '../format/index-keys.ts';
-import { encodeLeafEntries, type LeafEntry, leafEntries } from '../format/leaf.ts';
+import { decodeLeaf, encodeLeaf } from '../format/leaf.ts';
+import { type SlotEntry, SlotStates } from '../format/slot-states.ts';
 import type { LayerPatch, Tail, UsedPatch } from './tail.ts';
 
 type Patch = (base: Uint8Array | undefined) => Uint8Array | null;
@@ -45,14 +47,13 @@ function chunkPatches(disk: number, patch: UsedPatch): PatchedKey[] {
 }
 
 function patchedLeaf(
-  changes: readonly LeafEntry[],
+  changes: ReadonlyMap<number, readonly SlotEntry[]>,
   base: Uint8Array | undefined,
 ): Uint8Array | null {
-  const last = new Map(changes.map((change) => [change.slot, change]));
-  const kept =
-    base === undefined ? [] : [...leafEntries(base)].filter(({ slot }) => !last.has(slot));
-  const set = [...last.values()].filter(({ hi, lo }) => hi !== 0 || lo !== 0);
-  return encodeLeafEntries([...kept, ...set].sort((a, b) => a.slot - b.slot));
+  const states = new SlotStates(slotsPerLeaf);
+  if (base !== undefined) decodeLeaf(base, states);
+  for (const [slot, content] of changes) states.set(slot, content);
+  return encodeLeaf(states);
 }
 
 function isCleared(layer: LayerPatch | undefined, leaf: number): boolean {

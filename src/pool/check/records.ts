@@ -27,6 +27,7 @@ export class RecordCheck {
   finish(pool: CheckedPool, lastLeaves: ReadonlyMap<number, number>): void {
     const heads = this.#checkVolumes();
     this.#checkLayers(heads);
+    this.#checkSnapshots(heads);
     this.#checkLeaves(pool, heads, lastLeaves);
     this.#checkDisks(pool);
   }
@@ -42,7 +43,7 @@ export class RecordCheck {
   #checkVolumes(): Map<number, number> {
     const heads = new Map<number, number>();
     const names = new Set<unknown>();
-    for (const [id, { id: ownId, name, headLayer, sizeBytes, state }] of this.#numbered('volume')) {
+    for (const [id, { id: ownId, name, headLayer, sizeBytes }] of this.#numbered('volume')) {
       const where = `volume/${id}`;
       if (ownId !== id || typeof headLayer !== 'number' || typeof sizeBytes !== 'number') {
         this.#log.damage('record/malformed', where, 'lacks id, head layer or size');
@@ -53,25 +54,60 @@ export class RecordCheck {
       if (!this.#records.has(`layer/${headLayer}`)) {
         this.#log.damage('volume/layer', where, `its head layer ${headLayer} has no record`);
       }
-      if (state !== 'deleting' && names.has(name)) {
+      if (names.has(name)) {
         this.#log.damage('volume/name', where, `the name ${String(name)} is there twice`);
       }
-      if (state !== 'deleting') names.add(name);
+      names.add(name);
       heads.set(headLayer, sizeBytes);
     }
     return heads;
   }
 
+  /** A layer that nobody names and nobody reads through is being given back: no damage. */
   #checkLayers(heads: ReadonlyMap<number, number>): void {
     const layers = this.#numbered('layer');
-    const parents = new Set(layers.map(([, { parent }]) => parent));
-    for (const [id, { parent }] of layers) {
+    const parents = new Map(layers.map(([id, { parent }]) => [id, parent]));
+    for (const [id, parent] of parents) {
       const where = `layer/${id}`;
-      if (typeof parent === 'number' && !this.#records.has(`layer/${parent}`)) {
+      if (typeof parent !== 'number') continue;
+      if (!parents.has(parent)) {
         this.#log.damage('layer/parent', where, `its parent ${parent} has no record`);
       }
-      if (!heads.has(id) && !parents.has(id)) {
-        this.#log.damage('layer/orphan', where, 'no volume and no layer reads through it');
+      if (heads.has(parent)) {
+        this.#log.damage('layer/parent', where, `reads through the head ${parent} of a volume`);
+      }
+      if (this.#readsThroughItself(id, parents)) {
+        this.#log.damage('layer/circle', where, 'reads through itself');
+      }
+    }
+  }
+
+  #readsThroughItself(layer: number, parents: ReadonlyMap<number, unknown>): boolean {
+    let at = parents.get(layer);
+    for (let depth = 0; typeof at === 'number' && depth < parents.size; depth++) {
+      if (at === layer) return true;
+      at = parents.get(at);
+    }
+    return false;
+  }
+
+  #checkSnapshots(heads: ReadonlyMap<number, number>): void {
+    const names = new Set<string>();
+    for (const kind of ['snapshot', 'bookmark']) {
+      for (const [id, { id: ownId, volume, name, layer }] of this.#numbered(kind)) {
+        const where = `${kind}/${id}`;
+        if (ownId !== id || typeof layer !== 'number' || typeof volume !== 'number') {
+          this.#log.damage('record/malformed', where, 'lacks id, volume or layer');
+          continue;
+        }
+        if (!this.#records.has(`layer/${layer}`) || heads.has(layer)) {
+          this.#log.damage('snapshot/layer', where, `its layer ${layer} is not a frozen one`);
+        }
+        const full = `${volume}@${String(name)}`;
+        if (names.has(full)) {
+          this.#log.damage('snapshot/name', where, `the name ${full} is there twice`);
+        }
+        names.add(full);
       }
     }
   }

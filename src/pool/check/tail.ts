@@ -12,8 +12,9 @@ import { type DeltaView, forEachDelta } from '../format/delta.ts';
 import { FormatError } from '../format/format-error.ts';
 import { parseIndexKey } from '../format/index-keys.ts';
 import { decodeDeltasPayload, type JournalRecord, recordKind } from '../format/journal-record.ts';
-import type { LeafEntry } from '../format/leaf.ts';
 import { slotCluster, slotDisk, slotHasAddress } from '../format/slot.ts';
+import type { SlotEntry } from '../format/slot-states.ts';
+import { bySlot } from '../overlay.ts';
 
 export interface UsedPatch {
   readonly changed: Uint32Array;
@@ -23,8 +24,8 @@ export interface UsedPatch {
 export interface LayerPatch {
   /** Leaves of the index in these ranges are gone. */
   readonly cleared: { readonly first: number; readonly end: number }[];
-  /** Slot changes by leaf, in order: of one slot the last counts. */
-  readonly leaves: Map<number, LeafEntry[]>;
+  /** The new content of changed slots, by leaf. */
+  readonly leaves: Map<number, Map<number, readonly SlotEntry[]>>;
 }
 
 export class Tail {
@@ -68,11 +69,10 @@ export class Tail {
   #applyDelta(delta: DeltaView): void {
     const { slot, stateHi: hi, stateLo: lo } = delta;
     const leaf = Math.floor(slot / slotsPerLeaf);
-    const { leaves } = this.#layer(delta.layer);
-    const change = { slot: slot % slotsPerLeaf, hi, lo };
-    const changes = leaves.get(leaf);
-    if (changes === undefined) leaves.set(leaf, [change]);
-    else changes.push(change);
+    this.#change(delta.layer, leaf, slot % slotsPerLeaf, [
+      ...(delta.zeroMask === 0 ? [] : [{ hi: 0, lo: delta.zeroMask }]),
+      ...(hi === 0 && lo === 0 ? [] : [{ hi, lo }]),
+    ]);
     if (slotHasAddress(hi, lo)) this.#mark(slotDisk(hi), slotCluster(hi, lo), true);
     const { releasedHi, releasedLo } = delta;
     if (!slotHasAddress(releasedHi, releasedLo)) return;
@@ -93,7 +93,21 @@ export class Tail {
         return;
       case 'delete-leaves':
         this.#clear(this.#layer(op.layer), op.firstLeaf, op.firstLeaf + op.count);
+        return;
+      case 'patch':
+        for (const [slot, content] of bySlot(op.entries)) {
+          this.#change(op.layer, op.leaf, slot, content);
+        }
+        return;
+      case 'count':
+      // Counts follow the fold; they are compared with the leaves of the checkpoint (walk.ts).
     }
+  }
+
+  #change(layer: number, leaf: number, slot: number, content: readonly SlotEntry[]): void {
+    const { leaves } = this.#layer(layer);
+    const slots = leaves.get(leaf) ?? new Map<number, readonly SlotEntry[]>();
+    leaves.set(leaf, slots.set(slot, content));
   }
 
   #clear(layer: LayerPatch, first: number, end: number): void {
@@ -106,7 +120,7 @@ export class Tail {
   #layer(layer: number): LayerPatch {
     const known = this.layers.get(layer);
     if (known !== undefined) return known;
-    const patch = { cleared: [], leaves: new Map() };
+    const patch: LayerPatch = { cleared: [], leaves: new Map() };
     this.layers.set(layer, patch);
     return patch;
   }

@@ -4,9 +4,10 @@
  * Pure. `decodeBatch(encodeBatch(ops))` equals `ops`; bytes that are no whole batch are refused.
  */
 import { invariant } from '../../base/errors.ts';
+import { slotsPerLeaf } from '../../base/units.ts';
 import { readU64, viewOf, writeU64 } from './bytes.ts';
 import { expectFormat } from './format-error.ts';
-import type { LeafEntry } from './leaf.ts';
+import { entryBytes, type LeafEntry } from './leaf.ts';
 
 /** A run of physical clusters on one disk. */
 export interface ClusterRun {
@@ -36,11 +37,21 @@ export type BatchOp =
   /** The layer owns so many clusters more, or fewer. */
   | { readonly op: 'count'; readonly layer: number; readonly change: number };
 
-const codes = { put: 1, delete: 2, release: 3, acquire: 4, 'delete-leaves': 5 } as const;
+const codes = {
+  put: 1,
+  delete: 2,
+  release: 3,
+  acquire: 4,
+  'delete-leaves': 5,
+  patch: 6,
+  count: 7,
+} as const;
 const putHeaderBytes = 7;
 const deleteHeaderBytes = 3;
 const runBytes = 18;
 const deleteLeavesBytes = 25;
+const patchHeaderBytes = 19;
+const countBytes = 17;
 
 function opBytes(op: BatchOp): number {
   switch (op.op) {
@@ -50,6 +61,10 @@ function opBytes(op: BatchOp): number {
       return deleteHeaderBytes + op.key.length;
     case 'delete-leaves':
       return deleteLeavesBytes;
+    case 'patch':
+      return patchHeaderBytes + op.entries.length * entryBytes;
+    case 'count':
+      return countBytes;
     default:
       return runBytes;
   }
@@ -73,6 +88,19 @@ function encodeKeyed(bytes: Uint8Array, view: DataView, at: number, op: BatchOp)
   bytes.set(op.value, at + putHeaderBytes + op.key.length);
 }
 
+function encodePatch(view: DataView, at: number, op: Extract<BatchOp, { op: 'patch' }>): void {
+  invariant(op.entries.length <= 0xffff, 'a leaf has fewer entries');
+  writeU64(view, at + 1, op.layer);
+  writeU64(view, at + 9, op.leaf);
+  view.setUint16(at + 17, op.entries.length, true);
+  op.entries.forEach(({ slot, hi, lo }, index) => {
+    const from = at + patchHeaderBytes + index * entryBytes;
+    view.setUint8(from, slot);
+    view.setUint32(from + 1, lo, true);
+    view.setUint32(from + 5, hi, true);
+  });
+}
+
 function encodeOp(bytes: Uint8Array, view: DataView, at: number, op: BatchOp): void {
   view.setUint8(at, codes[op.op]);
   switch (op.op) {
@@ -90,6 +118,13 @@ function encodeOp(bytes: Uint8Array, view: DataView, at: number, op: BatchOp): v
       writeU64(view, at + 1, op.layer);
       writeU64(view, at + 9, op.firstLeaf);
       writeU64(view, at + 17, op.count);
+      return;
+    case 'patch':
+      encodePatch(view, at, op);
+      return;
+    case 'count':
+      writeU64(view, at + 1, op.layer);
+      view.setBigInt64(at + 9, BigInt(op.change), true);
   }
 }
 
@@ -123,6 +158,7 @@ class Cursor {
   u16 = (): number => this.#view.getUint16(this.#advance(2), true);
   u32 = (): number => this.#view.getUint32(this.#advance(4), true);
   u64 = (): number => readU64(this.#view, this.#advance(8));
+  i64 = (): number => Number(this.#view.getBigInt64(this.#advance(8), true));
 
   bytes(length: number): Uint8Array {
     const from = this.#advance(length);
@@ -151,6 +187,22 @@ function decodeRun(cursor: Cursor): ClusterRun {
   return { disk: cursor.u8(), firstCluster: cursor.u64(), count: cursor.u64() };
 }
 
+function decodePatch(cursor: Cursor): BatchOp {
+  const layer = cursor.u64();
+  const leaf = cursor.u64();
+  const count = cursor.u16();
+  const entries: LeafEntry[] = [];
+  for (let at = 0; at < count; at++) {
+    const slot = cursor.u8();
+    const lo = cursor.u32();
+    const hi = cursor.u32();
+    const previous = entries.at(-1)?.slot ?? 0;
+    expectFormat(slot < slotsPerLeaf && slot >= previous, 'bad-value', `batch: slot ${slot}`);
+    entries.push({ slot, hi, lo });
+  }
+  return { op: 'patch', layer, leaf, entries };
+}
+
 function decodeOp(cursor: Cursor): BatchOp {
   const code = cursor.u8();
   switch (code) {
@@ -169,6 +221,10 @@ function decodeOp(cursor: Cursor): BatchOp {
         firstLeaf: cursor.u64(),
         count: cursor.u64(),
       };
+    case codes.patch:
+      return decodePatch(cursor);
+    case codes.count:
+      return { op: 'count', layer: cursor.u64(), change: cursor.i64() };
   }
   expectFormat(false, 'bad-value', `batch: unknown operation ${code}`);
 }

@@ -2,7 +2,7 @@
  * Deltas: changes of one slot each, 32 bytes, as they stand in journal records, in `durable` events and in the
  * pending log (docs/format.md section 4).
  *
- *   u64 layer | u64 slot | u64 new state | u64 released address (0 = none)
+ *   u64 layer | u64 slot | u64 new state | u64 released address (0 = none), zero mask in its mask bits
  */
 import { readU64, viewOf, writeU64 } from './bytes.ts';
 import { expectFormat } from './format-error.ts';
@@ -15,6 +15,8 @@ export interface DeltaView {
   slot: number;
   stateHi: number;
   stateLo: number;
+  /** Sub-blocks that the slot owns as zeroes from now on. */
+  zeroMask: number;
   /** Address of the cluster given up, mask bits zero; both 0 when none was. */
   releasedHi: number;
   releasedLo: number;
@@ -30,7 +32,7 @@ export function encodeDeltas(deltas: readonly DeltaView[]): Uint8Array {
     writeU64(view, at + 8, delta.slot);
     view.setUint32(at + 16, delta.stateLo, true);
     view.setUint32(at + 20, delta.stateHi, true);
-    view.setUint32(at + 24, delta.releasedLo, true);
+    view.setUint32(at + 24, delta.releasedLo + delta.zeroMask, true);
     view.setUint32(at + 28, delta.releasedHi, true);
   });
   return bytes;
@@ -45,13 +47,23 @@ export function encodeDeltas(deltas: readonly DeltaView[]): Uint8Array {
 export function forEachDelta(bytes: Uint8Array, visit: (delta: DeltaView) => void): void {
   expectFormat(bytes.length % deltaBytes === 0, 'truncated', 'deltas: ends inside a delta');
   const view = viewOf(bytes);
-  const delta = { layer: 0, slot: 0, stateHi: 0, stateLo: 0, releasedHi: 0, releasedLo: 0 };
+  const delta: DeltaView = {
+    layer: 0,
+    slot: 0,
+    stateHi: 0,
+    stateLo: 0,
+    zeroMask: 0,
+    releasedHi: 0,
+    releasedLo: 0,
+  };
   for (let at = 0; at < bytes.length; at += deltaBytes) {
     delta.layer = readU64(view, at);
     delta.slot = readU64(view, at + 8);
     delta.stateLo = view.getUint32(at + 16, true);
     delta.stateHi = view.getUint32(at + 20, true);
-    delta.releasedLo = view.getUint32(at + 24, true);
+    const released = view.getUint32(at + 24, true);
+    delta.zeroMask = released & 0xffff;
+    delta.releasedLo = released - delta.zeroMask;
     delta.releasedHi = view.getUint32(at + 28, true);
     visit(delta);
   }

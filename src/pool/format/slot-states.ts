@@ -80,7 +80,19 @@ export class SlotStates {
     invariant(zeros.length <= 1, 'a slot has one zero entry at most');
     const [first, ...rest] = clusters;
     this.setOne(slot, first?.lo ?? 0, first?.hi ?? 0, slotMask(zeros[0]?.lo ?? 0));
-    if (rest.length > 0) this.extras.set(slot, rest);
+    if (rest.length > 0)
+      this.extras.set(
+        slot,
+        rest.map(({ hi, lo }) => ({ hi, lo })),
+      );
+  }
+
+  /** Empties slots [first, first + count). */
+  clear(first: number, count: number): void {
+    this.words.fill(0, 2 * first, 2 * (first + count));
+    this.zeros.fill(0, first, first + count);
+    if (this.extras.size === 0) return;
+    for (let slot = first; slot < first + count; slot++) this.extras.delete(slot);
   }
 
   /** Takes one slot over from other states. */

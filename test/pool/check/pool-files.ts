@@ -58,7 +58,7 @@ export function slotDelta(
 ): DeltaView {
   const [stateHi, stateLo] = state;
   const [releasedHi, releasedLo] = released;
-  return { layer: 1, slot, stateHi, stateLo, releasedHi, releasedLo };
+  return { layer: 1, slot, stateHi, stateLo, zeroMask: 0, releasedHi, releasedLo };
 }
 
 export function json(value: unknown): Uint8Array {
@@ -70,7 +70,6 @@ export const soundVolume = {
   name: 'gold',
   sizeBytes: 100 * 16384,
   headLayer: 1,
-  state: 'online',
 };
 
 export function soundPool(): PoolSpec {

@@ -43,6 +43,6 @@ test('every truncation inside an operation is refused', () => {
 });
 
 test('an unknown operation is refused', () => {
-  expect(refusal(() => decodeBatch(Uint8Array.of(6)))).toBe('bad-value');
+  expect(refusal(() => decodeBatch(Uint8Array.of(8)))).toBe('bad-value');
   expect(refusal(() => decodeBatch(Uint8Array.of(0)))).toBe('bad-value');
 });

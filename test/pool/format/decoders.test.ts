@@ -14,8 +14,9 @@ import {
   encodeRecord,
 } from '../../../src/pool/format/journal-record.ts';
 import { decodeLabel, encodeLabel } from '../../../src/pool/format/label.ts';
-import { decodeLeaf, leafEntries, leafWords } from '../../../src/pool/format/leaf.ts';
+import { decodeLeaf, leafEntries } from '../../../src/pool/format/leaf.ts';
 import { readPendingLog } from '../../../src/pool/format/pending-log.ts';
+import { SlotStates } from '../../../src/pool/format/slot-states.ts';
 import { poolUuid, refusal, sampleLabel } from './samples.ts';
 
 const expected = { poolUuid, sequence: 6, position: 40960, epochMin: 0 };
@@ -46,7 +47,7 @@ const decoders: Record<string, (bytes: Uint8Array) => unknown> = {
   key: parseIndexKey,
   record: (bytes) => decodeRecord(bytes, expected),
   deltas: (bytes) => forEachDelta(decodeDeltasPayload(bytes).deltas, () => {}),
-  leaf: (bytes) => decodeLeaf(bytes, new Uint32Array(leafWords)),
+  leaf: (bytes) => decodeLeaf(bytes, new SlotStates(64)),
   'leaf entries': (bytes) => [...leafEntries(bytes)],
   'sealed value': (bytes) => openValue(leafKey(1, 1), bytes),
   'pending log': (bytes) =>

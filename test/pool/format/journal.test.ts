@@ -149,7 +149,15 @@ const expected = { poolUuid, sequence: 6, position: 40960, epochMin: 3 };
 
 function sampleRecord(): Uint8Array {
   const header = { kind: 1 as const, poolUuid, epoch: 3, sequence: 6, position: 40960 };
-  const delta = { layer: 4, slot: 5, stateHi: 6, stateLo: 7, releasedHi: 8, releasedLo: 9 };
+  const delta = {
+    layer: 4,
+    slot: 5,
+    stateHi: 6,
+    stateLo: 7,
+    zeroMask: 3,
+    releasedHi: 8,
+    releasedLo: 0x90000,
+  };
   const deltas = encodeDeltas([delta, { ...delta, slot: 6 }]);
   return encodeRecord(header, encodeDeltasPayload({ firstSerial: 77, deltas }));
 }
@@ -159,7 +167,15 @@ test('deltas are read back', () => {
   const { firstSerial, deltas } = decodeDeltasPayload(record.payload);
   const seen: object[] = [];
   forEachDelta(deltas, (delta) => seen.push({ ...delta }));
-  const first = { layer: 4, slot: 5, stateHi: 6, stateLo: 7, releasedHi: 8, releasedLo: 9 };
+  const first = {
+    layer: 4,
+    slot: 5,
+    stateHi: 6,
+    stateLo: 7,
+    zeroMask: 3,
+    releasedHi: 8,
+    releasedLo: 0x90000,
+  };
   expect([firstSerial, ...seen]).toEqual([77, first, { ...first, slot: 6 }]);
 });
 

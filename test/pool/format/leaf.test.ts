@@ -1,7 +1,7 @@
 // Goal: slots and leaves are stored canonically: one encoding per content, every other one refused.
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { decodeLeaf, encodeLeaf, leafEntries, leafWords } from '../../../src/pool/format/leaf.ts';
+import { decodeLeaf, encodeLeaf, leafEntries } from '../../../src/pool/format/leaf.ts';
 import {
   makeSlot,
   slotCluster,
@@ -9,17 +9,9 @@ import {
   slotHasAddress,
   slotMask,
 } from '../../../src/pool/format/slot.ts';
+import { SlotStates } from '../../../src/pool/format/slot-states.ts';
 import { refusal } from './samples.ts';
-
-const word = fc.integer({ min: 0, max: 2 ** 32 - 1 });
-const state = fc.tuple(word, word);
-const sparseLeaf = fc.array(fc.tuple(fc.integer({ min: 0, max: 63 }), state), { maxLength: 64 });
-
-function dense(slots: readonly (readonly [number, readonly [number, number]])[]): Uint32Array {
-  const states = new Uint32Array(leafWords);
-  for (const [slot, words] of slots) states.set(words, 2 * slot);
-  return states;
-}
+import { contentsOf, leafContent, statesOf } from './slot-samples.ts';
 
 function entry(slot: number, state: bigint): Uint8Array {
   const bytes = Buffer.alloc(9);
@@ -42,35 +34,44 @@ test('a slot gives back disk, cluster and mask', () => {
   );
 });
 
-test('a leaf is read back as it was stored, anywhere in a slab', () => {
+test('a leaf is read back as it was stored, anywhere among others', () => {
   fc.assert(
-    fc.property(sparseLeaf, fc.integer({ min: 0, max: 300 }), (slots, at) => {
-      const states = dense(slots);
-      const slab = new Uint32Array(at + leafWords + 5).fill(7);
-      slab.set(states, at);
-      const value = encodeLeaf(slab, at);
-      if (states.every((half) => half === 0)) {
+    fc.property(leafContent, fc.integer({ min: 0, max: 5 }), (contents, at) => {
+      const first = 64 * at;
+      const moved = contents.map(({ slot, content }) => ({ slot: first + slot, content }));
+      const states = statesOf(64 * 6, moved);
+      const value = encodeLeaf(states, first);
+      if (contents.every(({ content }) => content.length === 0)) {
         expect(value).toBeNull();
         return;
       }
-      const back = new Uint32Array(slab.length).fill(9);
-      decodeLeaf(value as Uint8Array, back, at);
-      expect(back.subarray(at, at + leafWords)).toEqual(states);
-      expect([back[at - 1] ?? 9, back[at + leafWords]]).toEqual([9, 9]);
-      const entries = [...leafEntries(value as Uint8Array)];
-      expect(dense(entries.map(({ slot, hi, lo }) => [slot, [lo, hi]]))).toEqual(states);
+      const back = new SlotStates(64 * 6);
+      decodeLeaf(value as Uint8Array, back, first);
+      expect(contentsOf(back, 0, 64 * 6)).toEqual(contentsOf(states, 0, 64 * 6));
+      const again = statesOf(64, bySlotOf(leafEntries(value as Uint8Array)));
+      expect(contentsOf(again, 0, 64)).toEqual(contentsOf(states, first, 64));
     }),
   );
 });
 
-test('a split slot is read entry by entry, and refused by the dense form', () => {
-  const value = Buffer.concat([entry(3, 0x10_0003n), entry(3, 0x20_00f0n), entry(4, 0x30_0003n)]);
-  expect([...leafEntries(value)].map(({ slot, lo }) => [slot, lo])).toEqual([
-    [3, 0x100003],
-    [3, 0x2000f0],
-    [4, 0x300003],
-  ]);
-  expect(refusal(() => decodeLeaf(value, new Uint32Array(leafWords)))).toBe('bad-value');
+function bySlotOf(entries: readonly { slot: number; hi: number; lo: number }[]) {
+  const slots = [...new Set(entries.map(({ slot }) => slot))];
+  return slots.map((slot) => ({ slot, content: entries.filter((entry) => entry.slot === slot) }));
+}
+
+test('a split slot has its zeroes first, then its clusters by address', () => {
+  const value = Buffer.concat([entry(3, 0x8000n), entry(3, 0x10_0003n), entry(3, 0x20_00f0n)]);
+  expect(leafEntries(value).map(({ lo }) => lo)).toEqual([0x8000, 0x100003, 0x2000f0]);
+  const states = new SlotStates(64);
+  decodeLeaf(value, states);
+  expect(states.zero(3)).toBe(0x8000);
+  expect(states.claimed(3)).toBe(0x80f3);
+  expect(encodeLeaf(states)).toEqual(Uint8Array.from(value));
+});
+
+test('a provisioned cluster may stand beside zeroes', () => {
+  const value = Buffer.concat([entry(3, 0x8000n), entry(3, 0x10_0000n)]);
+  expect(leafEntries(value)).toHaveLength(2);
 });
 
 test.each<[string, string, Uint8Array]>([
@@ -86,11 +87,18 @@ test.each<[string, string, Uint8Array]>([
     Buffer.concat([entry(2, 0x10001n), entry(2, 0x20002n), entry(2, 0x30001n)]),
   ],
   [
+    'clusters of a slot out of order',
+    'bad-value',
+    Buffer.concat([entry(2, 0x20001n), entry(2, 0x10002n)]),
+  ],
+  ['zeroes behind a cluster', 'bad-value', Buffer.concat([entry(2, 0x10001n), entry(2, 0x2n)])],
+  ['zeroes twice', 'bad-value', Buffer.concat([entry(2, 0x1n), entry(2, 0x2n)])],
+  [
     'a split provisioned slot',
     'bad-value',
     Buffer.concat([entry(2, 0x10000n), entry(2, 0x20003n)]),
   ],
 ])('%s is refused as %s', (_what, code, value) => {
-  expect(refusal(() => decodeLeaf(value, new Uint32Array(leafWords)))).toBe(code);
-  expect(refusal(() => [...leafEntries(value)])).toBe(code);
+  expect(refusal(() => decodeLeaf(value, new SlotStates(64)))).toBe(code);
+  expect(refusal(() => leafEntries(value))).toBe(code);
 });

@@ -1,0 +1,117 @@
+/**
+ * Resolve: where the sub-blocks of slots lie in a stack of layers, the first one that claims a sub-block deciding.
+ *
+ * Pure. The answer has the shape that the data plane takes (RegionAnswer): one state per slot, and sixteen addresses for those
+ * whose sub-blocks come from several clusters. Owned zeroes and nothing at all are the same to a reader.
+ */
+import { subBlocksPerCluster } from '../base/units.ts';
+import { slotHasAddress, slotMask } from './format/slot.ts';
+import type { SlotEntry, SlotStates } from './format/slot-states.ts';
+
+const splitWords = 1 + 2 * subBlocksPerCluster;
+
+export interface Resolved {
+  /** States, words (lo, hi); null when nothing is there. */
+  readonly below: Uint32Array | null;
+  /** 33 words per split slot: its number, then sixteen addresses (lo, hi), 0 = reads as zero. */
+  readonly splits: Uint32Array | null;
+}
+
+/** A cluster that shows in a slot, and the sub-blocks that do. */
+export interface Visible extends SlotEntry {
+  readonly mask: number;
+}
+
+/** The clusters that show in one slot of a stack, the upper ones first. */
+export function visibleIn(stack: readonly SlotStates[], slot: number): Visible[] {
+  const visible: Visible[] = [];
+  let decided = 0;
+  for (const states of stack) {
+    if (states.isEmpty(slot)) continue;
+    for (const entry of states.clusters(slot)) {
+      const mask = slotMask(entry.lo) & ~decided;
+      if (mask !== 0) visible.push({ ...entry, mask });
+    }
+    decided |= states.claimed(slot);
+    if (decided === 0xffff) break;
+  }
+  return visible;
+}
+
+/** What all slots of a stack resolve to. */
+export function resolve(stack: readonly SlotStates[]): Resolved {
+  const [top] = stack;
+  if (top === undefined) return { below: null, splits: null };
+  const resolver = new Resolver(top.count);
+  for (const states of stack) resolver.layOver(states);
+  return resolver.finish();
+}
+
+/** Takes layers from the uppermost down. */
+class Resolver {
+  readonly #count: number;
+  readonly #below: Uint32Array;
+  readonly #decided: Uint16Array;
+  /** Clusters of slots that show several. */
+  readonly #several = new Map<number, Visible[]>();
+  #isEmpty = true;
+
+  constructor(count: number) {
+    this.#count = count;
+    this.#below = new Uint32Array(2 * count);
+    this.#decided = new Uint16Array(count);
+  }
+
+  layOver(states: SlotStates): void {
+    for (let slot = 0; slot < this.#count; slot++) {
+      const decided = this.#decided[slot] as number;
+      if (decided === 0xffff || states.isEmpty(slot)) continue;
+      const [lo, hi] = [states.lo(slot), states.hi(slot)];
+      if (slotHasAddress(hi, lo)) this.#show(slot, hi, lo, decided);
+      for (const extra of states.extras.get(slot) ?? []) {
+        this.#show(slot, extra.hi, extra.lo, decided);
+      }
+      this.#decided[slot] = decided | states.claimed(slot);
+    }
+  }
+
+  finish(): Resolved {
+    if (this.#isEmpty) return { below: null, splits: null };
+    const splits = new Uint32Array(this.#several.size * splitWords);
+    let at = 0;
+    for (const [slot, clusters] of this.#several) {
+      splits[at] = slot;
+      for (const { hi, lo, mask } of clusters) {
+        for (let sub = 0; sub < subBlocksPerCluster; sub++) {
+          if ((mask & (1 << sub)) === 0) continue;
+          splits[at + 1 + 2 * sub] = lo - slotMask(lo);
+          splits[at + 2 + 2 * sub] = hi;
+        }
+      }
+      this.#below[2 * slot] = 0;
+      this.#below[2 * slot + 1] = 0;
+      at += splitWords;
+    }
+    return { below: this.#below, splits: splits.length === 0 ? null : splits };
+  }
+
+  #show(slot: number, hi: number, lo: number, decided: number): void {
+    const mask = slotMask(lo) & ~decided;
+    if (mask === 0) return;
+    this.#isEmpty = false;
+    const several = this.#several.get(slot);
+    const [knownLo, knownHi] = [
+      this.#below[2 * slot] as number,
+      this.#below[2 * slot + 1] as number,
+    ];
+    if (several !== undefined) {
+      several.push({ hi, lo, mask });
+    } else if (knownLo === 0 && knownHi === 0) {
+      this.#below[2 * slot] = lo - slotMask(lo) + mask;
+      this.#below[2 * slot + 1] = hi;
+    } else {
+      const known = { hi: knownHi, lo: knownLo, mask: slotMask(knownLo) };
+      this.#several.set(slot, [known, { hi, lo, mask }]);
+    }
+  }
+}

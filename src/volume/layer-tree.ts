@@ -1,0 +1,140 @@
+/**
+ * LayerTree: how the layers of a pool hang together, and who names them.
+ *
+ *   base ← frozen ← frozen ← head of volume a
+ *              └← frozen ← head of volume b            named: by a volume (its head), by snapshots; bookmarks only mark
+ *
+ * Pure: built from records, asked, thrown away. Says also how the tree can shrink: a frozen layer that nobody names is there for those
+ * that read through it, and for nobody else.
+ */
+import { invariant } from '../base/errors.ts';
+import type { Pool } from '../pool/pool.ts';
+import type { LayerRecord } from './records.ts';
+import type { VolumeRecord } from './types.ts';
+
+/** What the tree needs of a snapshot's or a bookmark's record. */
+export interface LayerName {
+  readonly id: number;
+  readonly layer: number;
+}
+
+export interface TreeRecords {
+  readonly layers: readonly LayerRecord[];
+  readonly volumes: readonly VolumeRecord[];
+  readonly snapshots: readonly LayerName[];
+  readonly bookmarks: readonly LayerName[];
+}
+
+/**
+ * How an unnamed frozen layer may shrink:
+ *
+ *   reap    nobody reads through it          → its clusters are released
+ *   merge   one frozen layer reads through   → both become one
+ *   absorb  one head reads through           → the head takes what it can
+ *   prune   as merge or absorb, but a bookmark keeps the boundary → what is overridden is released
+ */
+export type Reduction =
+  | { readonly kind: 'reap'; readonly layer: number }
+  | { readonly kind: 'merge'; readonly layer: number; readonly child: number }
+  | { readonly kind: 'absorb'; readonly layer: number; readonly volume: VolumeRecord }
+  | {
+      readonly kind: 'prune';
+      readonly layer: number;
+      readonly child: number;
+      readonly volume: VolumeRecord | undefined;
+    };
+
+const none: readonly never[] = [];
+
+export class LayerTree {
+  readonly #parents = new Map<number, number | null>();
+  readonly #children = new Map<number, number[]>();
+  readonly #heads = new Map<number, VolumeRecord>();
+  readonly #snapshots = new Map<number, number[]>();
+  readonly #bookmarks = new Map<number, number[]>();
+
+  constructor({ layers, volumes, snapshots, bookmarks }: TreeRecords) {
+    for (const { id, parent } of layers) {
+      this.#parents.set(id, parent);
+      if (parent !== null) push(this.#children, parent, id);
+    }
+    for (const volume of volumes) this.#heads.set(volume.headLayer, volume);
+    for (const { id, layer } of snapshots) push(this.#snapshots, layer, id);
+    for (const { id, layer } of bookmarks) push(this.#bookmarks, layer, id);
+  }
+
+  static of(pool: Pool): LayerTree {
+    return new LayerTree({
+      layers: pool.records<LayerRecord>('layer/'),
+      volumes: pool.records<VolumeRecord>('volume/'),
+      snapshots: pool.records<LayerName>('snapshot/'),
+      bookmarks: pool.records<LayerName>('bookmark/'),
+    });
+  }
+
+  get layers(): IterableIterator<number> {
+    return this.#parents.keys();
+  }
+
+  has(layer: number): boolean {
+    return this.#parents.has(layer);
+  }
+
+  parent(layer: number): number | null {
+    return this.#parents.get(layer) ?? null;
+  }
+
+  /** The layer and all that it reads through to, in that order. */
+  chain(layer: number): number[] {
+    const chain: number[] = [];
+    for (let at: number | null = layer; at !== null; at = this.parent(at)) {
+      invariant(chain.length <= this.#parents.size, `layer ${layer} does not read through itself`);
+      chain.push(at);
+    }
+    return chain;
+  }
+
+  children(layer: number): readonly number[] {
+    return this.#children.get(layer) ?? none;
+  }
+
+  /** The volume whose head it is. */
+  headOf(layer: number): VolumeRecord | undefined {
+    return this.#heads.get(layer);
+  }
+
+  snapshotsOn(layer: number): readonly number[] {
+    return this.#snapshots.get(layer) ?? none;
+  }
+
+  bookmarksOn(layer: number): readonly number[] {
+    return this.#bookmarks.get(layer) ?? none;
+  }
+
+  isNamed(layer: number): boolean {
+    return this.#heads.has(layer) || this.#snapshots.has(layer);
+  }
+
+  /** How it may shrink; undefined when it is named, or several read through it. */
+  reductionOf(layer: number): Reduction | undefined {
+    if (this.isNamed(layer)) return undefined;
+    const [child, ...others] = this.children(layer);
+    if (child === undefined) return { kind: 'reap', layer };
+    if (others.length > 0) return undefined;
+    const volume = this.headOf(child);
+    if (this.#bookmarks.has(layer)) return { kind: 'prune', layer, child, volume };
+    return volume === undefined
+      ? { kind: 'merge', layer, child }
+      : { kind: 'absorb', layer, volume };
+  }
+
+  reductions(): Reduction[] {
+    return [...this.layers].flatMap((layer) => this.reductionOf(layer) ?? []);
+  }
+}
+
+function push(map: Map<number, number[]>, key: number, value: number): void {
+  const known = map.get(key);
+  if (known === undefined) map.set(key, [value]);
+  else known.push(value);
+}
