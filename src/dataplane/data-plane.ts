@@ -330,8 +330,8 @@ export class PoolPlane {
 
 /** A head's own states: words (lo, hi) and zero masks, as in format/slot-states.ts. */
 export interface HeadStates {
-  readonly words: Uint32Array;
-  readonly zeros: Uint16Array;
+  readonly words: Uint32Array<ArrayBuffer>;
+  readonly zeros: Uint16Array<ArrayBuffer>;
 }
 
 export interface MapExtent {

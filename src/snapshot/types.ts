@@ -78,6 +78,8 @@ export interface CreateSnapshotOptions {
   readonly quiesceSocket?: string;
   /** The guest is thawed after this, whatever happens. */
   readonly quiesceTimeoutSeconds?: number;
+  /** The scheduler's own. */
+  readonly origin?: 'schedule';
   readonly dryRun?: boolean;
 }
 

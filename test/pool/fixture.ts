@@ -11,6 +11,7 @@ import type { Log } from '../../src/base/log.ts';
 import { DataPlane } from '../../src/dataplane/data-plane.ts';
 import { Pools } from '../../src/pool/pools.ts';
 import type { EventInput } from '../../src/pool/types.ts';
+import { SnapshotService } from '../../src/snapshot/snapshot-service.ts';
 import { VolumeService } from '../../src/volume/volume-service.ts';
 
 export const quietLog: Log = { debug() {}, info() {}, warn() {}, error() {} };
@@ -51,6 +52,7 @@ export class Fixture {
   readonly events: EventInput[] = [];
   pools!: Pools;
   volumes!: VolumeService;
+  snapshots!: SnapshotService;
 
   private constructor(
     readonly folder: string,
@@ -88,17 +90,24 @@ export class Fixture {
   async start(): Promise<void> {
     this.pools = await this.openPools();
     const emit = (event: EventInput) => this.events.push(event);
-    this.volumes = new VolumeService({ pools: this.pools, clock: this.clock, emit });
+    const { pools, clock } = this;
+    this.volumes = new VolumeService({ pools, clock, emit });
+    this.snapshots = new SnapshotService({ pools, volumes: this.volumes, clock, emit });
   }
 
   async restart(whileDown: () => Promise<void> = async () => {}): Promise<void> {
-    await this.pools.close();
+    await this.stop();
     await whileDown();
     await this.start();
   }
 
-  async close(): Promise<void> {
+  async stop(): Promise<void> {
+    await this.snapshots.close();
     await this.pools.close();
+  }
+
+  async close(): Promise<void> {
+    await this.stop();
     this.dataPlane.stop();
     await rm(this.folder, { recursive: true, force: true });
   }

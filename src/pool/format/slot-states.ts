@@ -18,13 +18,17 @@ export interface SlotEntry {
 }
 
 export class SlotStates {
-  readonly words: Uint32Array;
-  readonly zeros: Uint16Array;
   readonly extras = new Map<number, readonly SlotEntry[]>();
 
-  constructor(readonly count: number) {
-    this.words = new Uint32Array(2 * count);
-    this.zeros = new Uint16Array(count);
+  /** All empty, or with those first clusters and zero masks, which it takes over. */
+  constructor(
+    readonly count: number,
+    readonly words = new Uint32Array(2 * count),
+    readonly zeros = new Uint16Array(count),
+  ) {}
+
+  static from(words: Uint32Array<ArrayBuffer>, zeros: Uint16Array<ArrayBuffer>): SlotStates {
+    return new SlotStates(zeros.length, words, zeros);
   }
 
   lo(slot: number): number {

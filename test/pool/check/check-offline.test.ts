@@ -80,9 +80,9 @@ test('a pool before its first checkpoint has no finding', async () => {
   });
 });
 
-test('a volume whose deletion is under way has no finding', async () => {
+test('a deleted volume whose space is being given back has no finding', async () => {
   const spec = specWith((s) => {
-    s.records['volume/1'] = { ...soundVolume, state: 'deleting' };
+    delete s.records['volume/1'];
     const ops = [
       { op: 'delete-leaves' as const, layer: 1, firstLeaf: 0, count: 1 },
       { op: 'release' as const, disk: 0, firstCluster: 30, count: 1 },
@@ -121,7 +121,27 @@ describe('what is not as it should be', () => {
     ['volume/layer', (s) => (s.records['volume/2'] = { ...soundVolume, id: 2, name: 'b' })],
     ['volume/name', (s) => (s.records['volume/2'] = { ...soundVolume, id: 2, headLayer: 2 })],
     ['layer/parent', (s) => (s.records['layer/1'] = { parent: 5 })],
-    ['layer/orphan', (s) => (s.records['layer/9'] = { parent: 1 })],
+    ['layer/parent', (s) => (s.records['layer/9'] = { parent: 1 })],
+    [
+      'layer/circle',
+      (s) => {
+        s.records['layer/8'] = { parent: 9 };
+        s.records['layer/9'] = { parent: 8 };
+      },
+    ],
+    [
+      'snapshot/layer',
+      (s) => (s.records['snapshot/1'] = { id: 1, volume: 1, name: 'a', layer: 1 }),
+    ],
+    [
+      'snapshot/name',
+      (s) => {
+        s.records['layer/9'] = { parent: null };
+        s.records['snapshot/1'] = { id: 1, volume: 1, name: 'a', layer: 9 };
+        s.records['bookmark/2'] = { id: 2, volume: 1, name: 'a', layer: 9 };
+      },
+    ],
+    ['record/malformed', (s) => (s.records['snapshot/1'] = { id: 1, name: 'a' })],
     ['layer/space', (s) => (s.records['space/1'] = { clusters: 4 })],
     ['disk/record', (s) => (s.records['disk/1'] = { uuid: otherUuid })],
     ['journal/record', (s) => s.tail.push({ kind: 2, payload: Uint8Array.of(9) })],

@@ -1,0 +1,179 @@
+/**
+ * Which snapshots and bookmarks there are, by VOLUME@NAME.
+ */
+import { StorageError } from '../base/errors.ts';
+import type { Pool } from '../pool/pool.ts';
+import type { Pools } from '../pool/pools.ts';
+import type { FoundVolume } from '../volume/catalog.ts';
+import { LayerTree } from '../volume/layer-tree.ts';
+import type { VolumeRecord } from '../volume/types.ts';
+import type { VolumeService } from '../volume/volume-service.ts';
+import { bookmarkRecords, snapshotById, snapshotRecords } from './records.ts';
+import type { BookmarkRecord, SnapshotInfo, SnapshotRecord } from './types.ts';
+
+export type Found =
+  | {
+      readonly pool: Pool;
+      readonly volume: VolumeRecord;
+      readonly kind: 'snapshot';
+      readonly record: SnapshotRecord;
+    }
+  | {
+      readonly pool: Pool;
+      readonly volume: VolumeRecord;
+      readonly kind: 'bookmark';
+      readonly record: BookmarkRecord;
+    };
+
+export type FoundSnapshot = Extract<Found, { kind: 'snapshot' }>;
+
+export class SnapshotCatalog {
+  readonly #pools: Pools;
+  readonly #volumes: VolumeService;
+
+  constructor(pools: Pools, volumes: VolumeService) {
+    this.#pools = pools;
+    this.#volumes = volumes;
+  }
+
+  /** By volume, then by age. @throws StorageError volume/not-found */
+  list(volume?: string): SnapshotInfo[] {
+    const only = volume === undefined ? undefined : this.#volumes.find(volume);
+    const pools = only === undefined ? this.#pools.all() : [only.pool];
+    const infos = pools.flatMap((pool) => describeAll(pool, only?.record.id));
+    return infos.sort((a, b) => compare(a.volume, b.volume) || a.id - b.id);
+  }
+
+  /** @throws StorageError volume/not-found, snapshot/not-found */
+  describe(volume: string, name: string): SnapshotInfo {
+    const { pool, record } = this.find(volume, name);
+    return describeAll(pool, record.volume).find(({ id }) => id === record.id) as SnapshotInfo;
+  }
+
+  /** Of a pool, by id. @throws StorageError snapshot/not-found */
+  byId(pool: string, id: number): FoundSnapshot {
+    const found = this.#pools.get(pool);
+    const record = snapshotById(found, id);
+    const volume = record && found.record<VolumeRecord>(`volume/${record.volume}`);
+    if (record !== undefined && volume !== undefined) {
+      return { pool: found, volume, kind: 'snapshot', record };
+    }
+    throw new StorageError('snapshot/not-found', `pool ${pool} has no snapshot with id ${id}`);
+  }
+
+  /** A snapshot or a bookmark. @throws StorageError volume/not-found, snapshot/not-found */
+  find(volumeName: string, name: string): Found {
+    const { pool, record: volume } = this.#volumes.find(volumeName);
+    const isIt = (record: SnapshotRecord | BookmarkRecord) =>
+      record.volume === volume.id && record.name === name;
+    const snapshot = snapshotRecords(pool).find(isIt);
+    if (snapshot !== undefined) return { pool, volume, kind: 'snapshot', record: snapshot };
+    const bookmark = bookmarkRecords(pool).find(isIt);
+    if (bookmark !== undefined) return { pool, volume, kind: 'bookmark', record: bookmark };
+    throw new StorageError('snapshot/not-found', `there is no snapshot ${volumeName}@${name}`, {
+      actions: [`varve snapshot list ${volumeName}`],
+    });
+  }
+
+  /** One that has its data. @throws StorageError volume/not-found, snapshot/not-found */
+  findSnapshot(volume: string, name: string): FoundSnapshot {
+    const found = this.find(volume, name);
+    if (found.kind === 'snapshot') return found;
+    throw new StorageError(
+      'snapshot/not-found',
+      `${volume}@${name} is a bookmark: its data was deleted, only changes since can be told`,
+      { actions: [`varve snapshot list ${volume}`] },
+    );
+  }
+
+  /** @throws StorageError snapshot/exists */
+  expectFree({ pool, record }: FoundVolume, name: string): void {
+    const all = [...snapshotRecords(pool), ...bookmarkRecords(pool)];
+    if (!all.some((known) => known.volume === record.id && known.name === name)) return;
+    throw new StorageError('snapshot/exists', `snapshot ${record.name}@${name} exists`);
+  }
+}
+
+/** Volumes that were cloned from a snapshot and still read through it. */
+export function clonesOf(pool: Pool, tree: LayerTree, snapshot: SnapshotRecord): VolumeRecord[] {
+  return pool
+    .records<VolumeRecord>('volume/')
+    .filter(({ clonedFrom, scratch }) => clonedFrom === snapshot.id && scratch !== true)
+    .filter(({ headLayer }) => tree.chain(headLayer).includes(snapshot.layer));
+}
+
+function describeAll(pool: Pool, volume: number | undefined): SnapshotInfo[] {
+  const tree = LayerTree.of(pool);
+  const mine = <T extends { volume: number }>(records: readonly T[]) =>
+    volume === undefined ? records : records.filter((record) => record.volume === volume);
+  const snapshots = mine(snapshotRecords(pool));
+  const names = new Map(pool.records<VolumeRecord>('volume/').map(({ id, name }) => [id, name]));
+  const byLayer = new Map(snapshots.map((record) => [`${record.volume}/${record.layer}`, record]));
+  const clones = clonesBySnapshot(pool, tree);
+  const common = (record: SnapshotRecord | BookmarkRecord) => ({
+    id: record.id,
+    volume: names.get(record.volume) ?? '',
+    name: record.name,
+    pool: pool.name,
+    sizeBytes: record.sizeBytes,
+    createdAt: record.createdAt,
+    parent: parentOf(tree, byLayer, record),
+  });
+  return [
+    ...snapshots.map(
+      (record): SnapshotInfo => ({
+        ...common(record),
+        kind: 'snapshot',
+        consistency: record.consistency,
+        note: record.note ?? null,
+        labels: record.labels ?? {},
+        group: record.group ?? null,
+        origin: record.origin ?? null,
+        hasAttachment: record.attachment !== undefined,
+        clones: clones.get(record.id) ?? [],
+      }),
+    ),
+    ...mine(bookmarkRecords(pool)).map(
+      (record): SnapshotInfo => ({
+        ...common(record),
+        kind: 'bookmark',
+        consistency: 'crash',
+        note: null,
+        labels: {},
+        group: null,
+        origin: null,
+        hasAttachment: false,
+        clones: [],
+      }),
+    ),
+  ];
+}
+
+function clonesBySnapshot(pool: Pool, tree: LayerTree): Map<number, string[]> {
+  const clones = new Map<number, string[]>();
+  for (const { name, clonedFrom, headLayer, scratch } of pool.records<VolumeRecord>('volume/')) {
+    if (clonedFrom === undefined || scratch === true) continue;
+    const snapshot = snapshotById(pool, clonedFrom);
+    if (snapshot === undefined || !tree.chain(headLayer).includes(snapshot.layer)) continue;
+    clones.set(clonedFrom, [...(clones.get(clonedFrom) ?? []), name]);
+  }
+  return clones;
+}
+
+/** The nearest snapshot of the same volume below it. */
+function parentOf(
+  tree: LayerTree,
+  byLayer: ReadonlyMap<string, SnapshotRecord>,
+  { layer, volume }: SnapshotRecord | BookmarkRecord,
+): string | null {
+  for (let at = tree.parent(layer); at !== null; at = tree.parent(at)) {
+    const found = byLayer.get(`${volume}/${at}`);
+    if (found !== undefined) return found.name;
+  }
+  return null;
+}
+
+function compare(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}

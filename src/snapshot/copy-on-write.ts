@@ -1,0 +1,217 @@
+/**
+ * Copy on write: what is to be overwritten moves away first, and the frozen layer finds it there.
+ *
+ *   a writer waits for a slot → old content copied to a free cluster → every open page table reads it there → nobody reads the old place on behalf
+ *   of a frozen layer any more → one batch: the frozen layer has the new cluster, the head the old one → the writer goes on, in place
+ *
+ * The batch is durable only behind the copy (rule 1), and the old place is overwritten only behind the batch, so that after a crash at any moment the
+ * frozen layer has its content. Slots that wait together are done together. Runs between other changes of structure.
+ * Elsewhere: when a writer has to wait (native/volume/write_op.cc), the other mode, which copies nothing.
+ */
+import { InvariantError, StorageError } from '../base/errors.ts';
+import { slotsPerLeaf, slotsPerRegion } from '../base/units.ts';
+import type { CowWanted, VolumePlane } from '../dataplane/data-plane.ts';
+import type { ClusterPlace } from '../pool/allocator.ts';
+import type { BatchOp, ClusterRun } from '../pool/format/batch.ts';
+import type { LeafEntry } from '../pool/format/leaf.ts';
+import { slotMask } from '../pool/format/slot.ts';
+import type { SlotEntry, SlotStates } from '../pool/format/slot-states.ts';
+import { addressOf, type ClusterAddress, placeOf } from '../pool/pending-moves.ts';
+import type { Pool } from '../pool/pool.ts';
+import { visibleIn } from '../pool/resolve.ts';
+import { chainOf, volumeKey } from '../volume/chain.ts';
+import type { VolumeRecord } from '../volume/types.ts';
+import type { VolumeService } from '../volume/volume-service.ts';
+import { packed } from './plan-ops.ts';
+
+const EIO = 5;
+const ENOSPC = 28;
+/** Copied and committed together: 8 MiB at the default cluster size. */
+const slotsPerTurn = 128;
+
+interface Waiting {
+  readonly key: string;
+  readonly plane: VolumePlane;
+  readonly wanted: CowWanted;
+}
+
+/** What is moved for one slot. */
+interface Move extends Waiting {
+  readonly head: number;
+  /** The layer whose slot holds the cluster, and the slot's content there. */
+  readonly owner: number;
+  readonly content: readonly SlotEntry[];
+  readonly from: ClusterAddress;
+  /** Of the owner's entry, and what of it shows through to the head. */
+  readonly mask: number;
+  readonly visible: number;
+  readonly to: ClusterAddress;
+}
+
+type Plan = Omit<Move, 'to'>;
+
+export class CopyOnWrite {
+  readonly #pool: Pool;
+  readonly #volumes: VolumeService;
+  #waiting: Waiting[] = [];
+  #running = false;
+
+  constructor(pool: Pool, volumes: VolumeService) {
+    this.#pool = pool;
+    this.#volumes = volumes;
+    pool.onCowWanted(({ key, plane }, wanted) => {
+      this.#waiting.push({ key, plane, wanted });
+      void this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    if (this.#running) return;
+    this.#running = true;
+    while (this.#waiting.length > 0) {
+      await this.#volumes.exclusively(async () => {
+        const turn = this.#waiting.splice(0, slotsPerTurn);
+        // The map was forgotten since: their writers look again.
+        const valid = turn.filter(({ plane, wanted }) => plane.era === wanted.era);
+        await this.#moveAll(valid);
+      });
+    }
+    this.#running = false;
+  }
+
+  /** Together; where the pool has not room for all, one by one. */
+  async #moveAll(waiting: readonly Waiting[]): Promise<void> {
+    try {
+      await this.#move(waiting);
+    } catch (error) {
+      if (waiting.length <= 1 || !isFull(error)) return fail(waiting, error);
+      for (const each of waiting) await this.#moveAll([each]);
+    }
+  }
+
+  async #move(waiting: readonly Waiting[]): Promise<void> {
+    const plans = await this.#planAll(waiting);
+    const held = this.#pool.holdClusters(plans.length);
+    const places = held.flatMap(placesOf);
+    const moves = plans.map((plan, at): Move => {
+      const { disk, cluster } = places[at] as ClusterPlace;
+      return { ...plan, to: addressOf(disk, cluster) };
+    });
+    try {
+      await this.#pool.copyClusters(moves.flatMap((move) => this.#copiesOf(move)));
+    } catch (error) {
+      this.#pool.returnClusters(held);
+      throw error;
+    }
+    const end = await this.#pool.movePlaces(
+      moves.map(({ wanted, from, to }) => ({ slot: wanted.slot, from, to })),
+    );
+    try {
+      for (const batch of packed(moves.map(opsOf), this.#pool.batchBytesMax)) {
+        await this.#pool.commit(batch);
+      }
+    } finally {
+      end();
+    }
+    for (const { plane, wanted, from, visible } of moves) {
+      const range = { first: wanted.slot, count: 1 };
+      plane.unlockSlots(range, [0, from.lo + visible, from.hi, wanted.zero]);
+    }
+  }
+
+  /** Of those who want the same cluster, clones of one snapshot, the first gets it now; the others look again where it is then. */
+  async #planAll(waiting: readonly Waiting[]): Promise<Plan[]> {
+    const plans = new Map<string, Plan>();
+    for (const each of waiting) {
+      const plan = await this.#plan(each);
+      const cluster = `${plan.from.hi}/${plan.from.lo}`;
+      if (plans.has(cluster)) this.#waiting.push(each);
+      else plans.set(cluster, plan);
+    }
+    return [...plans.values()];
+  }
+
+  async #plan({ key, plane, wanted }: Waiting): Promise<Plan> {
+    const pool = this.#pool;
+    const { slot, zero } = wanted;
+    const region = Math.floor(slot / slotsPerRegion);
+    const volume = pool.records<VolumeRecord>('volume/').find(({ id }) => volumeKey(id) === key);
+    const { chain, stack } = await pool.index.readChainRegion(
+      () => chainOf(pool, volume?.headLayer),
+      region,
+    );
+    const at = slot % slotsPerRegion;
+    const [cluster] = visibleIn(stack.slice(1), at).filter(({ mask }) => (mask & ~zero) !== 0);
+    const owner = stack.findIndex((states, depth) => depth > 0 && owns(states, at, cluster));
+    if (cluster === undefined || owner < 0) {
+      throw new InvariantError(`slot ${slot} of ${key} inherits the cluster it waits for`);
+    }
+    const mask = slotMask(cluster.lo);
+    return {
+      key,
+      plane,
+      wanted,
+      head: chain[0] as number,
+      owner: chain[owner] as number,
+      content: (stack[owner] as SlotStates).entries(at),
+      from: { hi: cluster.hi, lo: cluster.lo - mask },
+      mask,
+      visible: cluster.mask & ~zero,
+    };
+  }
+
+  /** The valid sub-blocks, in runs. */
+  #copiesOf({ from, to, mask }: Move) {
+    const subBlock = this.#pool.clusterBytes / 16;
+    const copies = [];
+    for (let sub = 0; sub < 16; sub++) {
+      if ((mask & (1 << sub)) === 0) continue;
+      const start = sub;
+      while (sub + 1 < 16 && (mask & (1 << (sub + 1))) !== 0) sub += 1;
+      const bytes = (sub + 1 - start) * subBlock;
+      copies.push({ from: placeOf(from), to: placeOf(to), at: start * subBlock, bytes });
+    }
+    return copies;
+  }
+}
+
+function owns(states: SlotStates, slot: number, cluster: SlotEntry | undefined): boolean {
+  return states.clusters(slot).some(({ hi, lo }) => hi === cluster?.hi && lo === cluster.lo);
+}
+
+/** The frozen layer has the new cluster, the head the old one: it gains one, the layer loses none. */
+function opsOf({ wanted, head, owner, content, from, to, mask, visible }: Move): BatchOp[] {
+  const leaf = Math.floor(wanted.slot / slotsPerLeaf);
+  const slot = wanted.slot % slotsPerLeaf;
+  const { disk, cluster } = placeOf(to);
+  const moved = content.map(({ hi, lo }) =>
+    hi === from.hi && lo === from.lo + mask ? { hi: to.hi, lo: to.lo + mask } : { hi, lo },
+  );
+  const zeroes = wanted.zero === 0 ? [] : [{ hi: 0, lo: wanted.zero }];
+  const own = [...zeroes, { hi: from.hi, lo: from.lo + visible }];
+  return [
+    { op: 'patch', layer: owner, leaf, entries: inSlot(slot, moved) },
+    { op: 'patch', layer: head, leaf, entries: inSlot(slot, own) },
+    { op: 'acquire', disk, firstCluster: cluster, count: 1 },
+    { op: 'count', layer: head, change: 1 },
+  ];
+}
+
+function inSlot(slot: number, entries: readonly SlotEntry[]): LeafEntry[] {
+  return [...entries]
+    .sort((a, b) => a.hi - b.hi || a.lo - b.lo)
+    .map(({ hi, lo }) => ({ slot, hi, lo }));
+}
+
+function placesOf({ disk, firstCluster, count }: ClusterRun): ClusterPlace[] {
+  return Array.from({ length: count }, (_, at) => ({ disk, cluster: firstCluster + at }));
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof StorageError && error.code === 'pool/full';
+}
+
+function fail(waiting: readonly Waiting[], error: unknown): void {
+  const errno = isFull(error) ? ENOSPC : EIO;
+  for (const { plane, wanted } of waiting) plane.failSlot(wanted.slot, errno);
+}

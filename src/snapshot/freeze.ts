@@ -1,0 +1,62 @@
+/**
+ * A moment in which no write of some volumes is on its way: their heads may be frozen, or exchanged, in one batch.
+ *
+ *   everything so far durable → writes held → those under way have ended → one batch → heads exchanged → writes go on
+ *
+ * The batch closes the round that makes the last writes durable, so that what is frozen is. Whatever fails, writes go on.
+ */
+import { StorageError } from '../base/errors.ts';
+import type { VolumePlane } from '../dataplane/data-plane.ts';
+import type { BatchOp } from '../pool/format/batch.ts';
+import type { Pool } from '../pool/pool.ts';
+import { volumeKey } from '../volume/chain.ts';
+import type { VolumeRecord } from '../volume/types.ts';
+
+/** Writes that take longer have something wrong with them; guests are not to wait for it. */
+const holdMsMax = 10_000;
+
+export interface HeadExchange {
+  readonly volume: VolumeRecord;
+  readonly head: number;
+  /** What the old head owned is inherited; otherwise the new head shows something else altogether. */
+  readonly inherit: boolean;
+}
+
+/**
+ * @returns how long writes were held, in seconds
+ * @throws StorageError volume/busy writes under way do not end; pool/failed
+ */
+export async function exchangeHeads(
+  pool: Pool,
+  exchanges: readonly HeadExchange[],
+  ops: readonly BatchOp[],
+): Promise<number> {
+  const open = exchanges.flatMap((exchange) => {
+    const plane = pool.planeOf(volumeKey(exchange.volume.id));
+    return plane === undefined ? [] : [{ ...exchange, plane }];
+  });
+  if (open.length > 0) await pool.flush();
+  const began = performance.now();
+  try {
+    await withDeadline(open.map(({ plane }) => plane));
+    await pool.commit(ops);
+    for (const { plane, head, inherit } of open) plane.swapHead(head, { inherit });
+  } finally {
+    for (const { plane } of open) plane.resume();
+  }
+  return open.length === 0 ? 0 : (performance.now() - began) / 1000;
+}
+
+async function withDeadline(planes: readonly VolumePlane[]): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const refuse = () =>
+      reject(new StorageError('volume/busy', `writes under way have not ended in ${holdMsMax} ms`));
+    timer = setTimeout(refuse, holdMsMax);
+  });
+  try {
+    await Promise.race([Promise.all(planes.map((plane) => plane.hold())), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * Janitor: makes the layer tree of one pool as small as its names allow, in the background.
+ *
+ *   a snapshot is deleted → its layer has no name → it becomes one with the layer that reads through it
+ *
+ * Metadata moves, data stays where it is. One step (a region) at a time between other changes of structure; each step is whole by itself, so that a
+ * kill leaves less to do, and the next opening goes on. What the head above shares a slot with stays where it is (residue) until
+ * the head has overwritten it: looked at again now and then.
+ * Elsewhere: layers that nobody reads through (src/volume/reaper.ts), what happens in a region (layer-pair.ts).
+ */
+import { type Clock, yieldToOthers } from '../base/clock.ts';
+import { StorageError } from '../base/errors.ts';
+import { leavesPerRegion } from '../base/units.ts';
+import type { BatchOp } from '../pool/format/batch.ts';
+import type { Pool } from '../pool/pool.ts';
+import { putRecord } from '../pool/pool-records.ts';
+import { volumeKey, volumeToOpen } from '../volume/chain.ts';
+import { LayerTree, type Reduction } from '../volume/layer-tree.ts';
+import { deleteLayerOp, layerOp } from '../volume/records.ts';
+import type { VolumeService } from '../volume/volume-service.ts';
+import { absorbRegion, mergeRegion, type Pair, pruneRegion } from './layer-pair.ts';
+import { bookmarkRecords, snapshotRecords } from './records.ts';
+
+/** A head may have overwritten what was left in the layer below. */
+const lookAgainMs = 60_000;
+/** More children than this are not re-pointed: then the layer that has them stays, whichever is larger. */
+const childrenMovedMax = 256;
+
+export interface JanitorParts {
+  readonly pool: Pool;
+  readonly volumes: VolumeService;
+  readonly clock: Clock;
+  readonly onError: (error: unknown) => void;
+}
+
+export class Janitor {
+  readonly #parts: JanitorParts;
+  readonly #stopLooking: () => void;
+  /** What is left under a head, by layer, and how many clusters the head had when that was found. */
+  readonly #residue = new Map<number, number>();
+  #work: Promise<void> = Promise.resolve();
+  #due = false;
+  #stopped = false;
+
+  constructor(parts: JanitorParts) {
+    this.#parts = parts;
+    this.#stopLooking = parts.clock.every(lookAgainMs, () => void this.wake());
+    void this.wake();
+  }
+
+  /** Looks what can shrink; resolves when nothing can any more. */
+  wake(): Promise<void> {
+    if (!this.#due) {
+      this.#due = true;
+      this.#work = this.#work.then(() => this.#reduceAll());
+    }
+    return this.#work;
+  }
+
+  /** Ends after the step under way. */
+  async stop(): Promise<void> {
+    this.#stopLooking();
+    this.#stopped = true;
+    await this.#work;
+  }
+
+  async #reduceAll(): Promise<void> {
+    this.#due = false;
+    try {
+      while (!this.#stopped && (await this.#reduceOne()));
+    } catch (error) {
+      const gone = error instanceof StorageError && goneCodes.includes(error.code);
+      if (!gone) this.#parts.onError(error);
+    }
+  }
+
+  /** @returns false when there is nothing to do */
+  async #reduceOne(): Promise<boolean> {
+    const tree = LayerTree.of(this.#parts.pool);
+    const next = tree.reductions().find((reduction) => this.#isWorth(reduction));
+    if (next === undefined) return false;
+    if (next.kind === 'merge') await this.#merge(tree, next);
+    else if (next.kind !== 'reap') await this.#absorb(tree, next);
+    return true;
+  }
+
+  #isWorth(reduction: Reduction): boolean {
+    if (reduction.kind === 'reap') return false;
+    if (reduction.kind === 'merge') return true;
+    return this.#residue.get(reduction.layer) !== this.#weightAbove(reduction);
+  }
+
+  /** Grows as what lies above the layer grows: then more of it may be overridden. */
+  #weightAbove(reduction: Exclude<Reduction, { kind: 'reap' | 'merge' }>): number {
+    const { pool } = this.#parts;
+    if (reduction.kind === 'absorb') return pool.clustersOf(reduction.volume.headLayer);
+    return pool.clustersOf(reduction.child);
+  }
+
+  async #merge(
+    tree: LayerTree,
+    { layer: lower, child: upper }: Pick<Extract<Reduction, { kind: 'merge' }>, 'layer' | 'child'>,
+  ): Promise<void> {
+    const { pool } = this.#parts;
+    const isUpperLarger = pool.clustersOf(upper) >= pool.clustersOf(lower);
+    const stays = isUpperLarger || tree.children(upper).length > childrenMovedMax ? upper : lower;
+    const source = stays === upper ? lower : upper;
+    const pair: Pair = { upper, lower, isBase: tree.parent(lower) === null };
+    const into = stays === upper ? 'child' : 'parent';
+    const isDone = await this.#everyRegion(source, pair, (region) =>
+      mergeRegion(pool, pair, region, into),
+    );
+    if (!isDone) return;
+    await this.#inTurn(pair, async () => {
+      await pool.commit(this.#joinOps(pair, stays));
+    });
+  }
+
+  /** The emptied layer goes; whoever named it or read through it has the other one. */
+  #joinOps({ upper, lower }: Pair, stays: number): BatchOp[] {
+    const { pool } = this.#parts;
+    const tree = LayerTree.of(pool);
+    const parent = tree.parent(lower);
+    if (stays === upper) return [deleteLayerOp(lower), layerOp({ id: upper, parent })];
+    const renamed = <T extends { id: number; layer: number }>(
+      kind: string,
+      records: readonly T[],
+    ) =>
+      records
+        .filter(({ layer }) => layer === upper)
+        .map((record) => putRecord(`${kind}/${record.id}`, { ...record, layer: lower }));
+    return [
+      deleteLayerOp(upper),
+      ...tree.children(upper).map((id) => layerOp({ id, parent: lower })),
+      ...renamed('snapshot', snapshotRecords(pool)),
+      ...renamed('bookmark', bookmarkRecords(pool)),
+    ];
+  }
+
+  /** Absorbs, or prunes where a bookmark keeps the boundary. */
+  async #absorb(
+    tree: LayerTree,
+    reduction: Exclude<Reduction, { kind: 'reap' | 'merge' }>,
+  ): Promise<void> {
+    const { pool } = this.#parts;
+    const { layer: lower, volume } = reduction;
+    const upper = volume?.headLayer ?? (tree.children(lower)[0] as number);
+    const pair: Pair = { upper, lower, isBase: tree.parent(lower) === null };
+    const weight = this.#weightAbove(reduction);
+    const keepsBoundary = reduction.kind === 'prune';
+    if (volume === undefined) {
+      await this.#everyRegion(lower, pair, (region) => pruneRegion(pool, pair, region));
+    } else {
+      const plane = await pool.openVolume(volumeToOpen(pool, volume));
+      try {
+        await this.#everyRegion(lower, pair, async (region) => {
+          await absorbRegion(pool, plane, pair, region, { keepsBoundary });
+        });
+      } finally {
+        await pool.closeVolume(volumeKey(volume.id));
+      }
+    }
+    const isEmpty = (await pool.index.nextLeaf(lower, 0)) === Number.POSITIVE_INFINITY;
+    if (isEmpty && !keepsBoundary) await this.#inTurn(pair, () => this.#dropEmpty(pair));
+    else this.#residue.set(lower, weight);
+  }
+
+  async #dropEmpty({ upper, lower }: Pair): Promise<void> {
+    const { pool } = this.#parts;
+    const parent = LayerTree.of(pool).parent(lower);
+    await pool.commit([deleteLayerOp(lower), layerOp({ id: upper, parent })]);
+    this.#residue.delete(lower);
+  }
+
+  /** Runs `step` for every region in which the layer has something. @returns false when it was stopped, or the tree changed */
+  async #everyRegion(
+    layer: number,
+    pair: Pair,
+    step: (region: number) => Promise<void>,
+  ): Promise<boolean> {
+    const { index } = this.#parts.pool;
+    for (let region = 0; ; region++) {
+      const leaf = await index.nextLeaf(layer, region * leavesPerRegion);
+      if (leaf === Number.POSITIVE_INFINITY) return true;
+      region = Math.floor(leaf / leavesPerRegion);
+      if (!(await this.#inTurn(pair, () => step(region)))) return false;
+      await yieldToOthers();
+    }
+  }
+
+  /** Between other changes of structure, and only as long as the two still hang together. */
+  #inTurn({ upper, lower }: Pair, work: () => Promise<void>): Promise<boolean> {
+    const { pool, volumes } = this.#parts;
+    return volumes.exclusively(async () => {
+      if (this.#stopped) return false;
+      const tree = LayerTree.of(pool);
+      const [child, ...others] = tree.children(lower);
+      const isPair = child === upper && others.length === 0 && !tree.isNamed(lower);
+      if (isPair) await work();
+      return isPair;
+    });
+  }
+}
+
+const goneCodes: readonly string[] = ['service/stopping', 'pool/failed'];

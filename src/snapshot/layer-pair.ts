@@ -1,0 +1,133 @@
+/**
+ * Two layers of which one is read through the other only, made one or made smaller: region by region, in batches that are each whole by
+ * themselves. After a crash whoever begins again finds less to do.
+ *
+ * A live head takes part under the lock of its slots: nobody changes them between the moment in which its states are
+ * read and the one in which the batch is durable.
+ */
+import { leavesPerRegion, slotsPerLeaf, slotsPerRegion } from '../base/units.ts';
+import { DataPlaneError, type VolumePlane } from '../dataplane/data-plane.ts';
+import type { BatchOp } from '../pool/format/batch.ts';
+import { SlotStates } from '../pool/format/slot-states.ts';
+import type { Pool } from '../pool/pool.ts';
+import {
+  absorb,
+  type LayerChange,
+  mergeFrozen,
+  type PairPlan,
+  prune,
+  type SlotRange,
+} from './merge.ts';
+import { changeOps, packed, releaseOps } from './plan-ops.ts';
+
+const EBUSY = 16;
+
+export interface Pair {
+  readonly upper: number;
+  readonly lower: number;
+  /** Nothing lies below the lower one. */
+  readonly isBase: boolean;
+}
+
+type Planner = (upper: SlotStates, lower: SlotStates, range: SlotRange) => PairPlan;
+
+/** The leaves of one region, each planned for itself. */
+function planRegion(upper: SlotStates, lower: SlotStates, plan: Planner): PairPlan[] {
+  return Array.from({ length: leavesPerRegion }, (_, leaf) =>
+    plan(upper, lower, { first: leaf * slotsPerLeaf, count: slotsPerLeaf }),
+  );
+}
+
+/** One region of two frozen layers becomes one. `into`: which of them holds it afterwards. */
+export async function mergeRegion(
+  pool: Pool,
+  pair: Pair,
+  region: number,
+  into: 'child' | 'parent',
+): Promise<void> {
+  const { isBase } = pair;
+  await changeFrozen(pool, pair, region, (upper, lower, range) =>
+    mergeFrozen(upper, lower, range, { into, isBase }),
+  );
+}
+
+/** One region of a frozen layer gives up what its frozen child overrides. */
+export async function pruneRegion(pool: Pool, pair: Pair, region: number): Promise<void> {
+  await changeFrozen(pool, pair, region, (upper, lower, range) => ({
+    ...prune(upper, lower, range, pair.isBase),
+    upper: nothing,
+  }));
+}
+
+const nothing: LayerChange = { slots: [], clusters: 0 };
+
+async function changeFrozen(pool: Pool, pair: Pair, region: number, plan: Planner): Promise<void> {
+  const { stack } = await pool.index.readChainRegion(() => [pair.upper, pair.lower], region);
+  const [upper, lower] = stack as [SlotStates, SlotStates];
+  await commitAll(pool, pair, region, planRegion(upper, lower, plan));
+}
+
+/**
+ * One region of a layer goes into the live head above it, as far as it can; with a boundary to keep, it gives up what is overridden.
+ *
+ * @returns false when writers are in the way: to be tried again later
+ */
+export async function absorbRegion(
+  pool: Pool,
+  plane: VolumePlane,
+  pair: Pair,
+  region: number,
+  { keepsBoundary }: { readonly keepsBoundary: boolean },
+): Promise<boolean> {
+  const range = { first: region * slotsPerRegion, count: slotsPerRegion };
+  const head = await lock(plane, range);
+  if (head === undefined) return false;
+  let plans: PairPlan[] = [];
+  try {
+    const { states: lower } = await pool.index.readRegion(pair.lower, region);
+    const plan = keepsBoundary ? prune : absorb;
+    plans = planRegion(head, lower, (a, b, leaf) => plan(a, b, leaf, pair.isBase));
+    await commitAll(pool, pair, region, plans);
+  } catch (error) {
+    plane.unlockSlots(range);
+    throw error;
+  }
+  const patches = plans.flatMap(({ upper }) => headPatches(upper));
+  plane.unlockSlots(range, patches, { forgetBelow: pair.isBase && !keepsBoundary });
+  return true;
+}
+
+/** The head's own states, which nobody changes until they are unlocked; undefined when writers are in the way. */
+export async function lock(plane: VolumePlane, range: SlotRange): Promise<SlotStates | undefined> {
+  try {
+    const { words, zeros } = await plane.lockSlots(range.first, range.count);
+    return SlotStates.from(words, zeros);
+  } catch (error) {
+    if (error instanceof DataPlaneError && error.errno === EBUSY) return undefined;
+    throw error;
+  }
+}
+
+/** Four words per slot, as the data plane takes them. A head's slot has one cluster at most. */
+export function headPatches({ slots }: LayerChange): number[] {
+  return slots.flatMap(({ slot, entries }) => {
+    const states = new SlotStates(1);
+    states.set(0, entries);
+    return [slot, states.lo(0), states.hi(0), states.zero(0)];
+  });
+}
+
+async function commitAll(
+  pool: Pool,
+  pair: Pair,
+  region: number,
+  plans: readonly PairPlan[],
+): Promise<void> {
+  const firstSlot = region * slotsPerRegion;
+  const groups = plans.map((plan): BatchOp[] => [
+    ...changeOps({ layer: pair.upper, firstSlot }, plan.upper),
+    ...changeOps({ layer: pair.lower, firstSlot }, plan.lower),
+    ...releaseOps(plan),
+  ]);
+  for (const batch of packed(groups, pool.batchBytesMax)) await pool.commit(batch);
+}

@@ -1,0 +1,58 @@
+/**
+ * Plans of merge.ts as operations of batches: each leaf's belong together, leaves are independent.
+ */
+import { slotsPerLeaf } from '../base/units.ts';
+import { coalesce } from '../pool/allocator.ts';
+import { type BatchOp, batchBytes } from '../pool/format/batch.ts';
+import type { LeafEntry } from '../pool/format/leaf.ts';
+import type { LayerChange, PairPlan } from './merge.ts';
+
+/** A layer and its states, which begin at `firstSlot`. */
+export interface ChangedLayer {
+  readonly layer: number;
+  readonly firstSlot: number;
+}
+
+/** What a plan for the slots of one leaf says of one layer. */
+export function changeOps({ layer, firstSlot }: ChangedLayer, change: LayerChange): BatchOp[] {
+  const [first] = change.slots;
+  if (first === undefined) return [];
+  const leaf = Math.floor((firstSlot + first.slot) / slotsPerLeaf);
+  const ops: BatchOp[] = [{ op: 'patch', layer, leaf, entries: patchEntries(firstSlot, change) }];
+  if (change.clusters !== 0) ops.push({ op: 'count', layer, change: change.clusters });
+  return ops;
+}
+
+/** The clusters that a plan gives up. */
+export function releaseOps({ released }: Pick<PairPlan, 'released'>): BatchOp[] {
+  return coalesce(released).map((run) => ({ op: 'release', ...run }));
+}
+
+/** As few batches as hold the groups; what is in one group stays together. */
+export function packed(groups: readonly (readonly BatchOp[])[], bytesMax: number): BatchOp[][] {
+  const batches: BatchOp[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const group of groups) {
+    if (group.length === 0) continue;
+    const added = batchBytes(group);
+    if (bytes + added > bytesMax) {
+      batches.push([]);
+      bytes = 0;
+    }
+    batches.at(-1)?.push(...group);
+    bytes += added;
+  }
+  return batches;
+}
+
+function patchEntries(firstSlot: number, { slots }: LayerChange): LeafEntry[] {
+  return slots.flatMap(({ slot, entries }) => {
+    const within = (firstSlot + slot) % slotsPerLeaf;
+    const content = entries.length === 0 ? [{ hi: 0, lo: 0 }] : inOrder(entries);
+    return content.map(({ hi, lo }) => ({ slot: within, hi, lo }));
+  });
+}
+
+function inOrder(entries: LayerChange['slots'][number]['entries']) {
+  return [...entries].sort((a, b) => a.hi - b.hi || a.lo - b.lo);
+}

@@ -1,0 +1,165 @@
+/**
+ * Scheduler: takes and expires the snapshots of schedules, inside the service.
+ *
+ * A run that was missed, because nobody was there, is made up once, at once. A run that fails is said, and tried again at the
+ * next look. Only snapshots that a schedule made expire.
+ * Elsewhere: which stay (retention.ts, pure).
+ */
+import { type Clock, isoTime } from '../base/clock.ts';
+import { StorageError } from '../base/errors.ts';
+import { Mutex } from '../base/mutex.ts';
+import type { Pool } from '../pool/pool.ts';
+import type { Pools } from '../pool/pools.ts';
+import type { EmitEvent } from '../pool/types.ts';
+import type { FoundVolume } from '../volume/catalog.ts';
+import type { VolumeRecord } from '../volume/types.ts';
+import {
+  deleteScheduleOp,
+  scheduleOf,
+  scheduleOp,
+  scheduleRecords,
+  snapshotRecords,
+} from './records.ts';
+import {
+  completeRetention,
+  defaultEveryMs,
+  everyMsMin,
+  expiring,
+  nextRunMs,
+  scheduledName,
+} from './retention.ts';
+import type {
+  Retention,
+  ScheduleInfo,
+  ScheduleOptions,
+  SchedulePlan,
+  ScheduleRecord,
+  Snapshots,
+} from './types.ts';
+
+const lookIntervalMs = 10_000;
+
+export interface SchedulerParts {
+  readonly pools: Pools;
+  readonly clock: Clock;
+  readonly emit: EmitEvent;
+  readonly snapshots: Pick<Snapshots, 'create' | 'delete'>;
+}
+
+export class Scheduler {
+  readonly #parts: SchedulerParts;
+  readonly #turns = new Mutex();
+  readonly #stopLooking: () => void;
+  /** Volumes whose last run failed: said once, until one succeeds. */
+  readonly #failing = new Set<string>();
+  #closed = false;
+
+  constructor(parts: SchedulerParts) {
+    this.#parts = parts;
+    this.#stopLooking = parts.clock.every(lookIntervalMs, () => void this.runDue());
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#stopLooking();
+    await this.#turns.run(async () => {});
+  }
+
+  list(): ScheduleInfo[] {
+    const all = this.#parts.pools.all().flatMap((pool) =>
+      scheduleRecords(pool).flatMap((record) => {
+        const volume = pool.record<VolumeRecord>(`volume/${record.volume}`);
+        return volume === undefined ? [] : [describe(volume.name, record)];
+      }),
+    );
+    return all.sort((a, b) => (a.volume < b.volume ? -1 : 1));
+  }
+
+  /** Sets or confirms the schedule of a volume; a dry run says what would expire. @throws StorageError request/invalid */
+  set({ pool, record: volume }: FoundVolume, options: ScheduleOptions): Promise<SchedulePlan> {
+    return this.#turns.run(async () => {
+      const keep = completeRetention(options.keep);
+      const everyMs = everyMsOf(options, keep);
+      const known = scheduleOf(pool, volume.id);
+      const schedule: ScheduleRecord = {
+        volume: volume.id,
+        everyMs,
+        keep,
+        lastRunAt: known?.lastRunAt ?? null,
+        createdAt: known?.createdAt ?? isoTime(this.#parts.clock),
+      };
+      const changed = JSON.stringify(known) !== JSON.stringify(schedule);
+      const gone = expiring(scheduled(pool, volume.id), keep).map(({ name }) => name);
+      if (!options.dryRun && changed) await pool.commit([scheduleOp(schedule)]);
+      return { schedule: describe(volume.name, schedule), changed, expiring: gone };
+    });
+  }
+
+  /** @throws StorageError schedule/not-found */
+  remove({ pool, record }: FoundVolume, options: { readonly dryRun?: boolean }): Promise<void> {
+    return this.#turns.run(async () => {
+      if (scheduleOf(pool, record.id) === undefined) {
+        throw new StorageError('schedule/not-found', `volume ${record.name} has no schedule`);
+      }
+      if (!options.dryRun) await pool.commit([deleteScheduleOp(record.id)]);
+    });
+  }
+
+  /** Runs whatever is due. */
+  runDue(): Promise<void> {
+    return this.#turns.run(async () => {
+      for (const pool of this.#parts.pools.all()) {
+        for (const schedule of scheduleRecords(pool)) {
+          if (this.#closed) return;
+          if (nextRunMs(schedule) <= this.#parts.clock.nowMs()) await this.#run(pool, schedule);
+        }
+      }
+    });
+  }
+
+  async #run(pool: Pool, schedule: ScheduleRecord): Promise<void> {
+    const volume = pool.record<VolumeRecord>(`volume/${schedule.volume}`);
+    if (volume === undefined) return;
+    const { clock, emit, snapshots } = this.#parts;
+    try {
+      const names = [{ volume: volume.name, snapshot: scheduledName(clock.nowMs()) }];
+      await snapshots.create({ names, origin: 'schedule' });
+      await pool.commit([scheduleOp({ ...schedule, lastRunAt: isoTime(clock) })]);
+      const gone = expiring(scheduled(pool, volume.id), schedule.keep);
+      if (gone.length > 0) {
+        const expired = gone.map(({ name }) => ({ volume: volume.name, snapshot: name }));
+        await snapshots.delete(expired, { keepClones: true });
+      }
+      this.#failing.delete(volume.name);
+    } catch (error) {
+      if (this.#failing.has(volume.name)) return;
+      this.#failing.add(volume.name);
+      const reason = error instanceof Error ? error.message : String(error);
+      const message = `the scheduled snapshot of volume ${volume.name} failed: ${reason}`;
+      emit({ kind: 'snapshot/schedule-failed', level: 'error', subject: volume.name, message });
+    }
+  }
+}
+
+function everyMsOf({ everySeconds }: ScheduleOptions, keep: Retention): number {
+  if (everySeconds === undefined) return defaultEveryMs(keep);
+  const everyMs = everySeconds * 1000;
+  if (Number.isSafeInteger(everyMs) && everyMs >= everyMsMin) return everyMs;
+  throw new StorageError('request/invalid', 'a schedule runs every minute at most');
+}
+
+function scheduled(pool: Pool, volume: number) {
+  return snapshotRecords(pool).filter(
+    (snapshot) => snapshot.volume === volume && snapshot.origin === 'schedule',
+  );
+}
+
+function describe(volume: string, record: ScheduleRecord): ScheduleInfo {
+  return {
+    volume,
+    everySeconds: record.everyMs / 1000,
+    keep: record.keep,
+    lastRunAt: record.lastRunAt,
+    nextRunAt: new Date(nextRunMs(record)).toISOString(),
+  };
+}

@@ -1,0 +1,83 @@
+/**
+ * What comes back when names are deleted: exactly what reaper and janitor will release, counted before it is done.
+ *
+ * The tree is reduced on paper, with and without the names; the difference is theirs. A layer that nobody reads through goes with all of its
+ * clusters; one that becomes one with its only child loses those of which nothing shows.
+ */
+import type { Pool } from '../pool/pool.ts';
+import { LayerTree } from '../volume/layer-tree.ts';
+import { regionsOf } from './diff.ts';
+import { overridden } from './merge.ts';
+
+/** What is left of a tree: layers that go, and runs of layers that become one, the uppermost first. */
+export interface Outcome {
+  readonly gone: ReadonlySet<number>;
+  /** By their layers, so that equal ones are found. */
+  readonly joined: ReadonlyMap<string, readonly number[]>;
+}
+
+/** Layers that a name keeps: heads of volumes, and those that snapshots are on. */
+export type IsNamed = (layer: number) => boolean;
+
+/** Pure: reduces a tree to what the names need. */
+export function outcomeOf(tree: LayerTree, isNamed: IsNamed): Outcome {
+  const children = new Map<number, Set<number>>();
+  for (const layer of tree.layers) children.set(layer, new Set(tree.children(layer)));
+  const gone = new Set<number>();
+  const drop = (layer: number): void => {
+    if (isNamed(layer) || (children.get(layer)?.size ?? 0) > 0) return;
+    gone.add(layer);
+    const parent = tree.parent(layer);
+    if (parent === null) return;
+    children.get(parent)?.delete(layer);
+    drop(parent);
+  };
+  for (const layer of [...children.keys()]) if (!gone.has(layer)) drop(layer);
+  const joined = new Map<string, readonly number[]>();
+  const joinsItsChild = (layer: number | null) =>
+    layer !== null && !isNamed(layer) && children.get(layer)?.size === 1;
+  for (const layer of children.keys()) {
+    if (gone.has(layer) || joinsItsChild(layer)) continue;
+    const run = [layer];
+    for (let at = tree.parent(layer); at !== null && joinsItsChild(at); at = tree.parent(at))
+      run.push(at);
+    if (run.length > 1) joined.set(run.join(' '), run);
+  }
+  return { gone, joined };
+}
+
+/** Bytes that come back when those volumes and snapshots are deleted together. @throws StorageError pool/damaged */
+export async function freedByDeleting(
+  pool: Pool,
+  names: { readonly volumes: ReadonlySet<number>; readonly snapshots: ReadonlySet<number> },
+): Promise<number> {
+  const tree = LayerTree.of(pool);
+  const now = outcomeOf(tree, (layer) => tree.isNamed(layer));
+  const then = outcomeOf(tree, (layer) => {
+    const head = tree.headOf(layer);
+    const isHead = head !== undefined && !names.volumes.has(head.id);
+    return isHead || tree.snapshotsOn(layer).some((id) => !names.snapshots.has(id));
+  });
+  let clusters = 0;
+  for (const layer of then.gone) if (!now.gone.has(layer)) clusters += pool.clustersOf(layer);
+  for (const [key, run] of then.joined) {
+    if (!now.joined.has(key)) clusters += await overriddenIn(pool, run);
+  }
+  // What was on its way to be joined before, and goes wholly or joins more now, would have come back anyway.
+  for (const [key, run] of now.joined) {
+    if (!then.joined.has(key)) clusters -= await overriddenIn(pool, run);
+  }
+  return clusters * pool.clusterBytes;
+}
+
+/** Clusters of the lower layers of a run of which nothing shows. */
+async function overriddenIn(pool: Pool, run: readonly number[]): Promise<number> {
+  let count = 0;
+  for await (const { stack } of regionsOf(pool, run)) {
+    for (let at = 1; at < stack.length; at++) {
+      const lower = stack[at];
+      if (lower !== undefined) count += overridden(stack.slice(0, at), lower);
+    }
+  }
+  return count;
+}
