@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { Service } from '../../tools/lib/service.ts';
 import { Guest } from './guest/guest.ts';
+import { Writer } from './guest/writer.ts';
 
 let service: Service;
 let guest: Guest | undefined;
@@ -29,38 +30,20 @@ async function boot(): Promise<Guest> {
 
 const writeFiles =
   'cd /mnt; for i in 1 2 3 4 5 6 7 8; do dd if=/dev/urandom of=file$i bs=64k count=32 2>/dev/null || exit 1; done';
-const keepWriting =
-  '( i=0; while [ ! -e /tmp/stop ]; do i=$((i+1));' +
-  ' dd if=/dev/urandom of=/mnt/more$((i%64)) bs=16k count=8 conv=fsync 2>/dev/null || echo $i >> /tmp/failed;' +
-  ' echo $i > /tmp/count; done; touch /tmp/stopped ) >/dev/null 2>&1 &';
-const stopWriting = 'touch /tmp/stop; while [ ! -e /tmp/stopped ]; do sleep 0.1; done';
-
-async function filesWritten(): Promise<number> {
-  const answer = await guest?.outcome('cat /tmp/count 2>/dev/null');
-  // Empty before the first file and in the instant of an update.
-  return Number(answer?.output || 0);
-}
-
-/** Waits until the guest has written some more files than it has now. */
-async function progress(): Promise<void> {
-  const before = await filesWritten();
-  await expect.poll(filesWritten, { timeout: 60_000, interval: 100 }).toBeGreaterThan(before + 5);
-}
 
 test('a guest writes through kill -9 of the service and finds everything after power-off', async () => {
   guest = await boot();
   await guest.run('/sbin/mke2fs -t ext4 -q /dev/vda && mount -t ext4 -o discard /dev/vda /mnt');
   await guest.run(`${writeFiles}; sync; sha256sum file* > sums; sync`);
-  await guest.run(keepWriting);
+  const writer = await Writer.start(guest);
   for (const outageMs of [0, 1500]) {
-    await progress();
+    await writer.progress();
     await service.kill9();
     await delay(outageMs);
     await service.restart();
-    await progress();
+    await writer.progress();
   }
-  await guest.run(stopWriting);
-  expect((await guest.outcome('cat /tmp/failed 2>/dev/null')).output).toBe('');
+  expect(await writer.stop()).toBe('');
   await guest.run(
     'cd /mnt; rm file1; sha256sum more* > more.sums; sync; fstrim /mnt; cd /; umount /mnt',
   );

@@ -93,7 +93,8 @@ function ratio(own: number, peers: readonly number[], best: (...values: number[]
   return peers.length === 0 ? undefined : own / best(...peers);
 }
 
-function medianOf(measured: readonly Measurement[]): Measurement {
+/** The median of every field. */
+export function medianOf(measured: readonly Measurement[]): Measurement {
   const of = (field: keyof Measurement) => median(measured.map((one) => one[field]));
   return {
     iops: of('iops'),

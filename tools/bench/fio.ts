@@ -4,7 +4,7 @@
 import { run } from '../lib/command.ts';
 import { cpuSeconds } from './cpu.ts';
 import type { RunningServer } from './servers.ts';
-import type { Workload } from './workloads.ts';
+import type { IoPattern } from './workloads.ts';
 
 export interface Measurement {
   readonly iops: number;
@@ -25,12 +25,38 @@ export interface Extent {
 /** @throws Error fio failed or measured nothing */
 export async function measure(
   server: RunningServer,
-  workload: Workload,
+  workload: IoPattern,
   extent: Extent,
 ): Promise<Measurement> {
+  return measureJob(server, patternArguments(workload, extent), extent.runtimeSeconds + 120);
+}
+
+/**
+ * Replays `log` (replay-log.ts) as fast as the server answers, at depth 32; every request is done once.
+ *
+ * @throws Error fio failed or measured nothing
+ */
+export async function measureReplay(
+  server: RunningServer,
+  log: string,
+  spanMiB: number,
+): Promise<Measurement> {
+  const replay = [`--read_iolog=${log}`, '--replay_no_stall=1', '--rw=randwrite', '--bs=4k'];
+  return measureJob(server, [...replay, '--iodepth=32', `--size=${spanMiB}M`], 600);
+}
+
+async function measureJob(
+  server: RunningServer,
+  jobArguments: readonly string[],
+  timeoutSeconds: number,
+): Promise<Measurement> {
   const cpuBefore = cpuSeconds(server.pid);
-  const report = await run('fio', fioArguments(server.uri, workload, extent), {
-    timeoutMs: (extent.runtimeSeconds + 120) * 1000,
+  const common = [
+    ...['--name=bench', '--ioengine=nbd', `--uri=${server.uri}`, '--thread'],
+    ...['--output-format=json', '--group_reporting', '--unified_rw_reporting=1'],
+  ];
+  const report = await run('fio', [...common, ...jobArguments], {
+    timeoutMs: timeoutSeconds * 1000,
   });
   const cpu = cpuSeconds(server.pid) - cpuBefore;
   const [job] = JSON.parse(report.slice(report.indexOf('{'))).jobs as [FioJob];
@@ -63,11 +89,10 @@ interface FioJob {
   };
 }
 
-function fioArguments(uri: string, workload: Workload, extent: Extent): string[] {
+function patternArguments(workload: IoPattern, extent: Extent): string[] {
   const { pattern, blockSize, depth, connections = 1, flushEvery } = workload;
   return [
-    ...['--name=bench', '--ioengine=nbd', `--uri=${uri}`, '--thread', '--output-format=json'],
-    ...['--group_reporting', '--unified_rw_reporting=1', '--rwmixread=70'],
+    '--rwmixread=70',
     ...[`--rw=${pattern}`, `--bs=${blockSize}`, `--iodepth=${depth}`, `--numjobs=${connections}`],
     ...[`--size=${extent.spanMiB}M`, `--runtime=${extent.runtimeSeconds}`],
     // Fresh space is used up, not come round to again: the run ends early when the span is full.

@@ -25,7 +25,8 @@ export interface ServerKind {
   start(folder: string, sizeMiB: number): Promise<RunningServer>;
 }
 
-const qcow2 = 'cluster_size=64k,lazy_refcounts=off';
+/** Options of every qcow2 image that takes part. */
+export const qcow2 = 'cluster_size=64k,lazy_refcounts=off';
 
 export const serverKinds: readonly ServerKind[] = [
   { name: 'varve', role: 'varve', start: (_folder, sizeMiB) => startVarve(sizeMiB) },
@@ -85,8 +86,13 @@ async function startVarve(sizeMiB: number): Promise<RunningServer> {
   return { uri, pid: service.pid, stop: () => service.dispose() };
 }
 
-function startStorageDaemon(folder: string, format: 'qcow2' | 'raw'): Promise<RunningServer> {
-  const file = `driver=file,node-name=file,filename=${imageIn(folder)},discard=unmap`;
+/** @param folder an existing one, for the socket; the image is expected there, too, unless it is named */
+export function startStorageDaemon(
+  folder: string,
+  format: 'qcow2' | 'raw',
+  image = imageIn(folder),
+): Promise<RunningServer> {
+  const file = `driver=file,node-name=file,filename=${image},discard=unmap`;
   const daemon = new Daemon('qemu-storage-daemon', [
     ...[
       '--blockdev',

@@ -13,8 +13,8 @@ export interface Goal {
   readonly cpu: number;
 }
 
-export interface Workload {
-  readonly name: string;
+/** What fio does. */
+export interface IoPattern {
   readonly fresh: boolean;
   readonly pattern: 'randread' | 'randwrite' | 'randrw' | 'read' | 'write';
   readonly blockSize: '4k' | '64k' | '1m';
@@ -23,6 +23,10 @@ export interface Workload {
   readonly connections?: number;
   /** Flush after every so many writes. */
   readonly flushEvery?: number;
+}
+
+export interface Workload extends IoPattern {
+  readonly name: string;
   readonly goal: Goal;
 }
 

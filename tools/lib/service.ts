@@ -8,7 +8,7 @@
  * Needs the build (`npm run build`). Nothing survives `dispose()`.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { request } from 'node:http';
+import { type RequestOptions, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type CommandOptions, type Outcome, outcomeOf } from './command.ts';
@@ -121,6 +121,13 @@ export class Service {
     return JSON.parse(stdout) as Document;
   }
 
+  /** A request to REST without the command's start in its time. @throws Error the answer is an error's */
+  async rest(method: string, path: string, body?: object): Promise<Document> {
+    const { status, text } = await exchange({ socketPath: this.#apiSocket, method, path }, body);
+    if (status >= 300) throw new Error(`${method} ${path} was answered with ${status}\n${text}`);
+    return JSON.parse(text) as Document;
+  }
+
   /** Cuts a volume from pool `main` and exports it. @returns its NBD URI on the default listener */
   async createExportedVolume(name: string, size: string): Promise<string> {
     await this.varve('volume', 'create', name, '--size', size, '--pool', 'main');
@@ -155,6 +162,26 @@ export interface Document {
   readonly kind: string;
   readonly items?: readonly Record<string, unknown>[];
   readonly [field: string]: unknown;
+}
+
+function exchange(
+  options: RequestOptions,
+  body: object | undefined,
+): Promise<{ status: number; text: string }> {
+  return new Promise((resolveAnswer, reject) => {
+    const headers = body === undefined ? {} : { 'content-type': 'application/json' };
+    const sent = request({ ...options, headers }, (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (chunk: string) => {
+        text += chunk;
+      });
+      response.once('error', reject);
+      response.once('end', () => resolveAnswer({ status: response.statusCode ?? 0, text }));
+    });
+    sent.once('error', reject);
+    sent.end(body === undefined ? undefined : JSON.stringify(body));
+  });
 }
 
 function answersReady(socketPath: string): Promise<boolean> {

@@ -14,6 +14,7 @@ export const testPackages = [
   'qemu-system-x86',
   'qemu-utils',
   'qemu-block-extra',
+  'qemu-guest-agent',
   'libnbd-bin',
   'python3-libnbd',
   'nbdkit',

@@ -8,13 +8,20 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Daemon } from '../../../tools/lib/daemon.ts';
 import { Console, type GuestOutcome } from './console.ts';
-import { buildInitramfs, kernelImage } from './initramfs.ts';
+import { buildInitramfs, kernelImage, type Software } from './initramfs.ts';
 
 export interface GuestOptions {
   /** An existing, empty folder for the guest's files. */
   readonly folder: string;
   /** QEMU's arguments for the disks; in the guest they are /dev/vda, /dev/vdb … in order. */
   readonly diskArguments: readonly string[];
+  /** What it has besides disks, each with its part of QEMU and its part of the guest. */
+  readonly equipment?: readonly Equipment[];
+}
+
+/** A device that QEMU has and the guest can use. */
+export interface Equipment extends Software {
+  readonly qemuArguments: readonly string[];
 }
 
 const bootMs = 90_000;
@@ -32,15 +39,20 @@ export class Guest {
 
   /** Boots a guest and waits until it takes commands. */
   static async boot(options: GuestOptions): Promise<Guest> {
-    const initramfs = await buildInitramfs(options.folder);
-    const kernelLog = join(options.folder, 'kernel.log');
+    const { folder, diskArguments, equipment = [] } = options;
+    const initramfs = await buildInitramfs(folder, {
+      drivers: equipment.flatMap(({ drivers }) => drivers),
+      programs: equipment.flatMap(({ programs }) => programs),
+    });
+    const kernelLog = join(folder, 'kernel.log');
     const qemu = new Daemon('qemu-system-x86_64', [
       ...['-machine', 'q35,accel=tcg', '-m', '256', '-smp', '1'],
       ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
       ...['-kernel', kernelImage, '-initrd', initramfs],
       ...['-append', 'console=ttyS0 quiet panic=-1 random.trust_cpu=on'],
       ...['-serial', `file:${kernelLog}`, '-serial', 'stdio'],
-      ...options.diskArguments,
+      ...diskArguments,
+      ...equipment.flatMap(({ qemuArguments }) => qemuArguments),
     ]);
     const guest = new Guest(qemu, kernelLog);
     await guest.#withLogs(() => guest.#console.ready(bootMs));

@@ -12,18 +12,29 @@ import { run } from '../../../tools/lib/command.ts';
 const kernelFolder = resolve(import.meta.dirname, '../../../.cache/guest-kernel');
 export const kernelImage = join(kernelFolder, 'vmlinuz');
 
-const drivers = ['virtio_pci', 'virtio_blk'];
-const programs = ['/sbin/mke2fs', '/sbin/e2fsck'];
+/** What a guest has, besides busybox. */
+export interface Software {
+  /** Names of kernel modules; what they depend on comes with them. */
+  readonly drivers: readonly string[];
+  /** Paths of the host's programs; their libraries come with them. */
+  readonly programs: readonly string[];
+}
+
+/** Disks and ext4 on them: every guest has these. */
+const basis: Software = {
+  drivers: ['virtio_pci', 'virtio_blk'],
+  programs: ['/sbin/mke2fs', '/sbin/e2fsck'],
+};
 
 /** Builds the archive in `folder` (an existing, empty one). @returns its path */
-export async function buildInitramfs(folder: string): Promise<string> {
+export async function buildInitramfs(folder: string, more: Software): Promise<string> {
   const root = join(folder, 'root');
   for (const name of ['bin', 'dev', 'proc', 'sys', 'tmp', 'mnt', 'modules', 'etc']) {
     mkdirSync(join(root, name), { recursive: true });
   }
   cpSync('/bin/busybox', join(root, 'bin/busybox'));
-  for (const program of programs) await copyProgram(program, root);
-  const modules = moduleFiles(drivers);
+  for (const program of [...basis.programs, ...more.programs]) await copyProgram(program, root);
+  const modules = moduleFiles([...basis.drivers, ...more.drivers]);
   for (const file of modules) {
     cpSync(join(kernelFolder, 'modules', file), join(root, 'modules', basename(file)));
   }

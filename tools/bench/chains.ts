@@ -1,0 +1,81 @@
+/**
+ * What snapshots and chains cost, varve beside qcow2: first overwrites after a snapshot, reads at depth, times of
+ * making and deleting snapshots.
+ *
+ *   npx tsx tools/bench/chains.ts                    3 rounds, depths to 300; long: qcow2 takes minutes to stack 300 images
+ *   npx tsx tools/bench/chains.ts --quick            1 short round, depths to 30: a smoke test, not a result
+ *   npx tsx tools/bench/chains.ts --only overwrite   or depth
+ *   npx tsx tools/bench/chains.ts --kind qcow2       disks whose name contains this
+ *   npx tsx tools/bench/chains.ts --json FILE        the medians as JSON, too
+ *
+ * Kinds are interleaved within a round. Exit status 1 when anything failed; the others are measured nevertheless.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { type ChainKind, qcow2Kinds } from './chain-disks.ts';
+import { chainTable, medianFigures } from './chain-report.ts';
+import {
+  type ChainPlan,
+  type Figures,
+  overwriteAfterSnapshot,
+  readAtDepth,
+} from './chain-session.ts';
+import { varveKind } from './varve-chain.ts';
+
+const scales = {
+  full: { rounds: 3, runtimeSeconds: 5, spanMiB: 2048, depths: [10, 100, 300] },
+  quick: { rounds: 1, runtimeSeconds: 1, spanMiB: 256, depths: [10, 30] },
+};
+const scenarios = {
+  overwrite: { run: overwriteAfterSnapshot, takes: () => true },
+  depth: { run: readAtDepth, takes: (kind: ChainKind) => kind.deepens },
+};
+
+const { values: options } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string', default: '' },
+    kind: { type: 'string', default: '' },
+    json: { type: 'string' },
+  },
+});
+
+// Leaving through exit() ends the servers, too (daemon.ts); a bare signal would orphan them.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+const folder = mkdtempSync(join(tmpdir(), 'varve-bench-'));
+process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+
+const { rounds, ...scale } = options.quick ? scales.quick : scales.full;
+const plan: ChainPlan = { ...scale, folder };
+const kinds = [varveKind, ...qcow2Kinds].filter(({ name }) => name.includes(options.kind));
+const document: Record<string, unknown> = {};
+
+for (const [name, scenario] of Object.entries(scenarios)) {
+  if (!name.includes(options.only)) continue;
+  const results = new Map<string, Figures[]>();
+  for (let round = 0; round < rounds; round++) {
+    for (const kind of kinds.filter(scenario.takes)) {
+      const figures = await scenario.run(kind, plan).catch(sayFailure(name, kind));
+      if (figures !== undefined)
+        results.set(kind.name, [...(results.get(kind.name) ?? []), figures]);
+    }
+  }
+  const medians = new Map([...results].map(([kind, all]) => [kind, medianFigures(all)]));
+  process.stdout.write(`${name}\n${chainTable(medians, varveKind.name)}\n`);
+  document[name] = Object.fromEntries(
+    [...medians].map(([kind, figures]) => [kind, Object.fromEntries(figures)]),
+  );
+}
+if (options.json !== undefined) {
+  writeFileSync(options.json, `${JSON.stringify({ ...scale, rounds, ...document }, null, 2)}\n`);
+}
+
+function sayFailure(scenario: string, kind: ChainKind): (error: Error) => undefined {
+  return (error) => {
+    process.exitCode = 1;
+    process.stderr.write(`${scenario}: ${kind.name}: failed: ${error.message}\n`);
+    return undefined;
+  };
+}
