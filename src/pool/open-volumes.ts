@@ -67,6 +67,11 @@ export class OpenVolumes {
     });
   }
 
+  /** While `work` runs nothing is opened or closed. It must not open or close anything itself. */
+  holding<T>(work: () => Promise<T>): Promise<T> {
+    return this.#changing.run(work);
+  }
+
   closeAll(): Promise<void> {
     return this.#changing.run(async () => {
       for (const entry of [...this.#byKey.values()]) await this.#closeLast(entry);

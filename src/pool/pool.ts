@@ -209,6 +209,11 @@ export class Pool {
     return this.#volumes.planeOf(key);
   }
 
+  /** While `work` runs no volume is opened or closed; it must not open or close one itself. */
+  holdOpenings<T>(work: () => Promise<T>): Promise<T> {
+    return this.#volumes.holding(work);
+  }
+
   /** Tells the data plane of a volume's new size; nothing when it is not open. */
   volumeResized(key: string, sizeBytes: number): void {
     this.#volumes.resize(key, sizeBytes);

@@ -14,9 +14,10 @@ import { leavesPerRegion } from '../base/units.ts';
 import type { BatchOp } from '../pool/format/batch.ts';
 import type { Pool } from '../pool/pool.ts';
 import { putRecord } from '../pool/pool-records.ts';
-import { volumeKey, volumeToOpen } from '../volume/chain.ts';
+import { volumeKey } from '../volume/chain.ts';
 import { LayerTree, type Reduction } from '../volume/layer-tree.ts';
 import { deleteLayerOp, layerOp } from '../volume/records.ts';
+import type { VolumeRecord } from '../volume/types.ts';
 import type { VolumeService } from '../volume/volume-service.ts';
 import { absorbRegion, mergeRegion, type Pair, pruneRegion } from './layer-pair.ts';
 import { bookmarkRecords, snapshotRecords } from './records.ts';
@@ -121,7 +122,7 @@ export class Janitor {
     const { pool } = this.#parts;
     const tree = LayerTree.of(pool);
     const parent = tree.parent(lower);
-    if (stays === upper) return [deleteLayerOp(lower), layerOp({ id: upper, parent })];
+    if (stays === upper) return [...emptied(lower), layerOp({ id: upper, parent })];
     const renamed = <T extends { id: number; layer: number }>(
       kind: string,
       records: readonly T[],
@@ -130,7 +131,7 @@ export class Janitor {
         .filter(({ layer }) => layer === upper)
         .map((record) => putRecord(`${kind}/${record.id}`, { ...record, layer: lower }));
     return [
-      deleteLayerOp(upper),
+      ...emptied(upper),
       ...tree.children(upper).map((id) => layerOp({ id, parent: lower })),
       ...renamed('snapshot', snapshotRecords(pool)),
       ...renamed('bookmark', bookmarkRecords(pool)),
@@ -148,27 +149,40 @@ export class Janitor {
     const pair: Pair = { upper, lower, isBase: tree.parent(lower) === null };
     const weight = this.#weightAbove(reduction);
     const keepsBoundary = reduction.kind === 'prune';
-    if (volume === undefined) {
-      await this.#everyRegion(lower, pair, (region) => pruneRegion(pool, pair, region));
-    } else {
-      const plane = await pool.openVolume(volumeToOpen(pool, volume));
-      try {
-        await this.#everyRegion(lower, pair, async (region) => {
-          await absorbRegion(pool, plane, pair, region, { keepsBoundary });
-        });
-      } finally {
-        await pool.closeVolume(volumeKey(volume.id));
-      }
-    }
-    const isEmpty = (await pool.index.nextLeaf(lower, 0)) === Number.POSITIVE_INFINITY;
+    let isEmpty = true;
+    const step =
+      volume === undefined
+        ? async (region: number) => {
+            await pruneRegion(pool, pair, region);
+          }
+        : async (region: number) => {
+            const isGone = await this.#absorbRegion(pair, volume, region, keepsBoundary);
+            isEmpty = isEmpty && isGone;
+          };
+    const isDone = await this.#everyRegion(lower, pair, step);
+    isEmpty = isEmpty && isDone && volume !== undefined;
     if (isEmpty && !keepsBoundary) await this.#inTurn(pair, () => this.#dropEmpty(pair));
     else this.#residue.set(lower, weight);
+  }
+
+  /** Nobody opens or closes the volume meanwhile: it is changed either under the data plane's locks, or behind its back. */
+  #absorbRegion(
+    pair: Pair,
+    volume: VolumeRecord,
+    region: number,
+    keepsBoundary: boolean,
+  ): Promise<boolean> {
+    const { pool } = this.#parts;
+    return pool.holdOpenings(() => {
+      const plane = pool.planeOf(volumeKey(volume.id));
+      return absorbRegion(pool, plane, pair, region, { keepsBoundary });
+    });
   }
 
   async #dropEmpty({ upper, lower }: Pair): Promise<void> {
     const { pool } = this.#parts;
     const parent = LayerTree.of(pool).parent(lower);
-    await pool.commit([deleteLayerOp(lower), layerOp({ id: upper, parent })]);
+    await pool.commit([...emptied(lower), layerOp({ id: upper, parent })]);
     this.#residue.delete(lower);
   }
 
@@ -195,11 +209,19 @@ export class Janitor {
       if (this.#stopped) return false;
       const tree = LayerTree.of(pool);
       const [child, ...others] = tree.children(lower);
-      const isPair = child === upper && others.length === 0 && !tree.isNamed(lower);
+      const isOnly = child === upper && others.length === 0;
+      const isPair = isOnly && !tree.isNamed(lower) && tree.isAlive(upper);
       if (isPair) await work();
       return isPair;
     });
   }
 }
 
+/** Nothing is left in the layer but leaves that say so. */
+function emptied(layer: number): BatchOp[] {
+  return [{ op: 'delete-leaves', layer, firstLeaf: 0, count: leafLimit }, deleteLayerOp(layer)];
+}
+
+/** More than a volume of any size has. */
+const leafLimit = 2 ** 40;
 const goneCodes: readonly string[] = ['service/stopping', 'pool/failed'];

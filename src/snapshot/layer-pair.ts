@@ -61,40 +61,73 @@ export async function pruneRegion(pool: Pool, pair: Pair, region: number): Promi
 
 const nothing: LayerChange = { slots: [], clusters: 0 };
 
-async function changeFrozen(pool: Pool, pair: Pair, region: number, plan: Planner): Promise<void> {
+/** Nobody writes to either: the index has all of both. */
+async function changeFrozen(
+  pool: Pool,
+  pair: Pair,
+  region: number,
+  plan: Planner,
+): Promise<PairPlan[]> {
   const { stack } = await pool.index.readChainRegion(() => [pair.upper, pair.lower], region);
   const [upper, lower] = stack as [SlotStates, SlotStates];
-  await commitAll(pool, pair, region, planRegion(upper, lower, plan));
+  const plans = planRegion(upper, lower, plan);
+  await commitAll(pool, pair, region, plans);
+  return plans;
 }
 
 /**
  * One region of a layer goes into the live head above it, as far as it can; with a boundary to keep, it gives up what is overridden.
  *
- * @returns false when writers are in the way: to be tried again later
+ * @returns whether nothing of it is left in the layer; false also when writers are in the way
  */
 export async function absorbRegion(
   pool: Pool,
-  plane: VolumePlane,
+  plane: VolumePlane | undefined,
   pair: Pair,
   region: number,
   { keepsBoundary }: { readonly keepsBoundary: boolean },
 ): Promise<boolean> {
+  const merge = keepsBoundary ? prune : absorb;
+  const plan: Planner = (head, layer, range) => merge(head, layer, range, pair.isBase);
+  const plans =
+    plane === undefined
+      ? await changeFrozen(pool, pair, region, plan)
+      : await changeLive(pool, plane, pair, region, plan, {
+          forgetBelow: pair.isBase && !keepsBoundary,
+        });
+  return plans?.every(isLowerEmptied) ?? false;
+}
+
+function isLowerEmptied({ lower }: PairPlan): boolean {
+  return lower.slots.every(({ entries }) => entries.length === 0);
+}
+
+/** @returns undefined when writers are in the way */
+async function changeLive(
+  pool: Pool,
+  plane: VolumePlane,
+  pair: Pair,
+  region: number,
+  plan: Planner,
+  options: { readonly forgetBelow: boolean },
+): Promise<PairPlan[] | undefined> {
   const range = { first: region * slotsPerRegion, count: slotsPerRegion };
   const head = await lock(plane, range);
-  if (head === undefined) return false;
-  let plans: PairPlan[] = [];
+  if (head === undefined) return undefined;
   try {
     const { states: lower } = await pool.index.readRegion(pair.lower, region);
-    const plan = keepsBoundary ? prune : absorb;
-    plans = planRegion(head, lower, (a, b, leaf) => plan(a, b, leaf, pair.isBase));
+    const plans = planRegion(head, lower, plan);
     await commitAll(pool, pair, region, plans);
+    plane.unlockSlots(
+      range,
+      plans.flatMap(({ upper }) => headPatches(upper)),
+      options,
+    );
+    return plans;
   } catch (error) {
     plane.unlockSlots(range);
     throw error;
   }
-  const patches = plans.flatMap(({ upper }) => headPatches(upper));
-  plane.unlockSlots(range, patches, { forgetBelow: pair.isBase && !keepsBoundary });
-  return true;
 }
 
 /** The head's own states, which nobody changes until they are unlocked; undefined when writers are in the way. */

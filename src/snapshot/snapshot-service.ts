@@ -96,6 +96,12 @@ type DryRun = { readonly dryRun?: boolean };
 
 const quiesceTimeoutSeconds = 10;
 
+interface Taken {
+  readonly pool: Pool;
+  readonly records: readonly SnapshotRecord[];
+  readonly pauseSeconds: number;
+}
+
 interface Background {
   readonly janitor: Janitor;
 }
@@ -191,7 +197,7 @@ export class SnapshotService implements Snapshots {
     const timeoutMs = 1000 * (options.quiesceTimeoutSeconds ?? quiesceTimeoutSeconds);
     const take = () => this.#volumes.exclusively(() => this.#take(options));
     const { records, pool, pauseSeconds } =
-      socket === undefined ? await take() : await withFrozenGuest({ socket, timeoutMs }, take);
+      socket === undefined ? await take() : await this.#quiesced({ socket, timeoutMs }, take);
     this.#volumes.structureChanged(pool);
     const snapshots = records.map(({ id }) => this.byId(pool.name, id));
     for (const { volume, name } of snapshots) {
@@ -461,6 +467,23 @@ export class SnapshotService implements Snapshots {
     return { pool: first.pool, volumes: found.map(({ record }) => record) };
   }
 
+  /** What was taken of a guest that was not frozen all the time is not what was asked for: it goes again. */
+  async #quiesced(agent: { socket: string; timeoutMs: number }, take: () => Promise<Taken>) {
+    let taken: Taken | undefined;
+    try {
+      return await withFrozenGuest(agent, async () => {
+        taken = await take();
+        return taken;
+      });
+    } catch (error) {
+      if (taken !== undefined) {
+        await taken.pool.commit(taken.records.map(({ id }) => deleteSnapshotOp(id)));
+        this.#volumes.structureChanged(taken.pool);
+      }
+      throw error;
+    }
+  }
+
   #expectSnapshotsLeft({ pool, record }: FoundVolume): void {
     const count = snapshotRecords(pool).filter(({ volume }) => volume === record.id).length;
     if (count < snapshotsPerVolumeMax) return;
@@ -471,7 +494,7 @@ export class SnapshotService implements Snapshots {
   }
 
   /** Within the turn everything is looked at once more: a guest's agent may have taken its time. */
-  async #take(options: CreateSnapshotOptions) {
+  async #take(options: CreateSnapshotOptions): Promise<Taken> {
     const { pool, volumes } = this.#expectCreatable(options);
     const ids = new NewIds(pool);
     const { note, labels, attachment, names, quiesceSocket } = options;

@@ -52,6 +52,8 @@ export class LayerTree {
   readonly #heads = new Map<number, VolumeRecord>();
   readonly #snapshots = new Map<number, number[]>();
   readonly #bookmarks = new Map<number, number[]>();
+  /** Layers that some name reads through, or is on. */
+  readonly #alive = new Set<number>();
 
   constructor({ layers, volumes, snapshots, bookmarks }: TreeRecords) {
     for (const { id, parent } of layers) {
@@ -61,6 +63,7 @@ export class LayerTree {
     for (const volume of volumes) this.#heads.set(volume.headLayer, volume);
     for (const { id, layer } of snapshots) push(this.#snapshots, layer, id);
     for (const { id, layer } of bookmarks) push(this.#bookmarks, layer, id);
+    for (const layer of [...this.#heads.keys(), ...this.#snapshots.keys()]) this.#enliven(layer);
   }
 
   static of(pool: Pool): LayerTree {
@@ -115,17 +118,28 @@ export class LayerTree {
     return this.#heads.has(layer) || this.#snapshots.has(layer);
   }
 
-  /** How it may shrink; undefined when it is named, or several read through it. */
+  /** Whether a volume or a snapshot shows it; what is not alive is the reaper's alone. */
+  isAlive(layer: number): boolean {
+    return this.#alive.has(layer);
+  }
+
+  /** How it may shrink; undefined when it is named, several read through it, or what does is about to be reaped. */
   reductionOf(layer: number): Reduction | undefined {
     if (this.isNamed(layer)) return undefined;
     const [child, ...others] = this.children(layer);
     if (child === undefined) return { kind: 'reap', layer };
-    if (others.length > 0) return undefined;
+    if (others.length > 0 || !this.isAlive(child)) return undefined;
     const volume = this.headOf(child);
     if (this.#bookmarks.has(layer)) return { kind: 'prune', layer, child, volume };
     return volume === undefined
       ? { kind: 'merge', layer, child }
       : { kind: 'absorb', layer, volume };
+  }
+
+  #enliven(layer: number): void {
+    for (let at: number | null = layer; at !== null && !this.#alive.has(at); at = this.parent(at)) {
+      this.#alive.add(at);
+    }
   }
 
   reductions(): Reduction[] {
