@@ -3,6 +3,7 @@
  */
 import type { ExportClient, ExportInfo } from '../export/types.ts';
 import type { CheckReport, DiskInfo, PoolInfo, PoolWarning } from '../pool/types.ts';
+import type { ScheduleInfo, SnapshotInfo } from '../snapshot/types.ts';
 import type { VolumeInfo, VolumeMapExtent } from '../volume/types.ts';
 import type {
   CheckReportDocument,
@@ -12,6 +13,8 @@ import type {
   PlanDocument,
   PoolItem,
   ResultDocument,
+  ScheduleItem,
+  SnapshotItem,
   VolumeItem,
   VolumeMapDocument,
 } from './schemas.ts';
@@ -71,8 +74,43 @@ export function volumeItem(volume: VolumeInfo, exportName: string | null): Volum
     shared_bytes: volume.sharedBytes,
     snapshot_mode: volume.snapshotMode,
     thick: volume.thick,
+    origin: volume.origin,
     export: exportName,
     created_at: volume.createdAt,
+  };
+}
+
+export function snapshotItem(snapshot: SnapshotInfo): SnapshotItem {
+  return {
+    id: snapshot.id,
+    volume: snapshot.volume,
+    name: snapshot.name,
+    pool: snapshot.pool,
+    type: snapshot.kind,
+    size_bytes: snapshot.sizeBytes,
+    consistency: snapshot.consistency,
+    note: snapshot.note,
+    labels: { ...snapshot.labels },
+    group: snapshot.group,
+    origin: snapshot.origin,
+    has_attachment: snapshot.hasAttachment,
+    clones: [...snapshot.clones],
+    parent: snapshot.parent,
+    created_at: snapshot.createdAt,
+  };
+}
+
+export function scheduleItem(schedule: ScheduleInfo): ScheduleItem {
+  const { last, hourly, daily, weekly } = schedule.keep;
+  return {
+    volume: schedule.volume,
+    every_seconds: schedule.everySeconds,
+    keep_last: last,
+    keep_hourly: hourly,
+    keep_daily: daily,
+    keep_weekly: weekly,
+    last_run_at: schedule.lastRunAt,
+    next_run_at: schedule.nextRunAt,
   };
 }
 
@@ -92,6 +130,9 @@ export function exportItem(info: ExportInfo): ExportItem {
   return {
     name: info.name,
     volume: info.volume,
+    snapshot: info.snapshot,
+    scratch: info.scratch,
+    changed_since: info.changedSince,
     pool: info.pool,
     state: info.failure === null ? 'online' : 'failed',
     failure: info.failure,

@@ -14,7 +14,13 @@ import type {
   PoolInfo,
   ReportProgress,
 } from '../pool/types.ts';
-import type { CreateVolumeOptions, VolumeInfo, VolumeMapExtent } from '../volume/types.ts';
+import type { Snapshots } from '../snapshot/types.ts';
+import type {
+  CreateVolumeOptions,
+  DeleteVolumeOptions,
+  VolumeInfo,
+  VolumeMapExtent,
+} from '../volume/types.ts';
 import type { EventLog } from './event-log.ts';
 import type { Operations } from './operations.ts';
 
@@ -47,7 +53,7 @@ export interface VolumesPort {
   ): Promise<{ volume: VolumeInfo; changed: boolean }>;
   rename(name: string, to: string, options: { dryRun?: boolean }): Promise<VolumeInfo>;
   resize(name: string, sizeBytes: number, options: { dryRun?: boolean }): Promise<VolumeInfo>;
-  delete(name: string, options: { dryRun?: boolean }): Promise<{ freedBytes: number }>;
+  delete(name: string, options: DeleteVolumeOptions): Promise<{ freedBytes: number }>;
   map(name: string, offset: number, length: number): Promise<VolumeMapExtent[]>;
 }
 
@@ -65,6 +71,7 @@ export interface ServiceInfo {
 export interface ApiServices {
   readonly pools: PoolsPort;
   readonly volumes: VolumesPort;
+  readonly snapshots: Snapshots;
   readonly exports: ExportService;
   readonly operations: Operations;
   readonly events: EventLog;

@@ -79,13 +79,50 @@ const volumeFields = {
   shared_bytes: Size,
   snapshot_mode: Type.Union([Type.Literal('row'), Type.Literal('cow')]),
   thick: Type.Boolean(),
+  origin: Type.Union([Text, Type.Null()], {
+    description: 'VOLUME@SNAPSHOT that a linked clone reads through',
+  }),
   export: Type.Union([Text, Type.Null()]),
   created_at: Time,
+};
+
+const snapshotFields = {
+  id: Type.Integer(),
+  volume: Text,
+  name: Text,
+  pool: Text,
+  type: Type.Union([Type.Literal('snapshot'), Type.Literal('bookmark')]),
+  size_bytes: Size,
+  consistency: Type.Union([Type.Literal('crash'), Type.Literal('quiesced')]),
+  note: Type.Union([Text, Type.Null()]),
+  labels: Type.Record(Type.String(), Type.String()),
+  group: Type.Union([Text, Type.Null()], {
+    description: 'the same for snapshots taken together at one point in time',
+  }),
+  origin: Type.Union([Type.Literal('revert'), Type.Literal('schedule'), Type.Null()]),
+  has_attachment: Type.Boolean(),
+  clones: Type.Array(Text),
+  parent: Type.Union([Text, Type.Null()], { description: 'the snapshot it goes back to' }),
+  created_at: Time,
+};
+
+const scheduleFields = {
+  volume: Text,
+  every_seconds: Type.Integer(),
+  keep_last: Type.Integer(),
+  keep_hourly: Type.Integer(),
+  keep_daily: Type.Integer(),
+  keep_weekly: Type.Integer(),
+  last_run_at: Type.Union([Time, Type.Null()]),
+  next_run_at: Time,
 };
 
 const exportFields = {
   name: Text,
   volume: Text,
+  snapshot: Type.Union([Text, Type.Null()]),
+  scratch: Type.Boolean(),
+  changed_since: Type.Union([Text, Type.Null()]),
   pool: Text,
   state: Type.Union([Type.Literal('online'), Type.Literal('failed')]),
   failure: Type.Union([Text, Type.Null()]),
@@ -146,6 +183,44 @@ export const Pool = document('Pool', { ...poolFields, ...changed });
 export const PoolList = list('Pool', poolFields);
 export const Volume = document('Volume', { ...volumeFields, ...changed });
 export const VolumeList = list('Volume', volumeFields);
+export const SnapshotList = list('Snapshot', snapshotFields);
+/** One snapshot; its space is exact. */
+export const Snapshot = document('Snapshot', {
+  ...snapshotFields,
+  exclusive_bytes: Size,
+  shared_bytes: Size,
+  ...changed,
+});
+/** What was taken at one point in time, and how long the guests' writes were held for it. */
+export const SnapshotCreation = document('SnapshotCreation', {
+  items: Type.Array(Type.Object(snapshotFields)),
+  pause_seconds: Type.Number(),
+  ...changed,
+});
+/** Byte ranges that changed, ascending, at sub-block granularity. */
+export const SnapshotDiff = document('SnapshotDiff', {
+  from: Text,
+  to: Text,
+  changed_bytes: Size,
+  items: Type.Array(Type.Object({ offset_bytes: Size, length_bytes: Size })),
+  next_page_token: Type.Optional(Text),
+});
+export const SnapshotAttachment = document('SnapshotAttachment', {
+  snapshot: Text,
+  attachment: Text,
+});
+/** The volume is what it was; `safety` names the snapshot that keeps what it had become. */
+export const Reversion = document('Reversion', {
+  volume: Text,
+  safety: Type.Union([Text, Type.Null()]),
+  pause_seconds: Type.Number(),
+});
+export const Schedule = document('Schedule', {
+  ...scheduleFields,
+  ...changed,
+  expiring: Type.Array(Text, { description: 'scheduled snapshots that are not kept any more' }),
+});
+export const ScheduleList = list('Schedule', scheduleFields);
 export const Export = document('Export', { ...exportFields, ...changed });
 export const ExportList = list('Export', exportFields);
 export const ClientList = list('Client', clientFields);
@@ -240,6 +315,12 @@ export const Problem = Type.Object({
 export type DiskDocument = Static<typeof Disk>;
 export type PoolDocument = Static<typeof Pool>;
 export type VolumeDocument = Static<typeof Volume>;
+export type SnapshotDocument = Static<typeof Snapshot>;
+export type SnapshotCreationDocument = Static<typeof SnapshotCreation>;
+export type SnapshotDiffDocument = Static<typeof SnapshotDiff>;
+export type SnapshotAttachmentDocument = Static<typeof SnapshotAttachment>;
+export type ReversionDocument = Static<typeof Reversion>;
+export type ScheduleDocument = Static<typeof Schedule>;
 export type ExportDocument = Static<typeof Export>;
 export type OperationDocument = Static<typeof Operation>;
 export type VolumeMapDocument = Static<typeof VolumeMap>;
@@ -253,6 +334,8 @@ export type ProblemDocument = Static<typeof Problem>;
 export type DiskItem = Static<typeof DiskList>['items'][number];
 export type PoolItem = Static<typeof PoolList>['items'][number];
 export type VolumeItem = Static<typeof VolumeList>['items'][number];
+export type SnapshotItem = Static<typeof SnapshotList>['items'][number];
+export type ScheduleItem = Static<typeof ScheduleList>['items'][number];
 export type ExportItem = Static<typeof ExportList>['items'][number];
 export type ClientItem = Static<typeof ClientList>['items'][number];
 export type OperationItem = Static<typeof OperationList>['items'][number];

@@ -18,7 +18,10 @@ import { exportRoutes } from './routes/exports.ts';
 import { healthRoutes } from './routes/health.ts';
 import { operationRoutes } from './routes/operations.ts';
 import { poolRoutes } from './routes/pools.ts';
+import { scheduleRoutes } from './routes/schedules.ts';
+import { snapshotRoutes } from './routes/snapshots.ts';
 import { statusRoutes } from './routes/status.ts';
+import { volumeActionRoutes } from './routes/volume-actions.ts';
 import { volumeRoutes } from './routes/volumes.ts';
 
 const bodyBytesMax = 256 * 1024;
@@ -30,6 +33,9 @@ const routes = [
   poolRoutes,
   diskRoutes,
   volumeRoutes,
+  volumeActionRoutes,
+  snapshotRoutes,
+  scheduleRoutes,
   exportRoutes,
   operationRoutes,
   eventRoutes,

@@ -1,7 +1,7 @@
 /**
  * The composition root: builds every layer in its order, takes them down in the reverse one.
  *
- *   state folder → events → data plane → pools → volumes → exports → operations → REST       ready
+ *   state folder → events → data plane → pools → volumes → snapshots → exports → operations → REST       ready
  *
  * Guarantees: `start` returns a service that serves, or throws with everything closed again. Stopping refuses
  * changing calls first, then lets operations and exports end before pools are checkpointed; it may be asked for twice.
@@ -16,6 +16,7 @@ import { ExportService } from '../export/export-service.ts';
 import { freeSocketPath } from '../export/unix-socket.ts';
 import { Pools } from '../pool/pools.ts';
 import type { EmitEvent } from '../pool/types.ts';
+import { SnapshotService } from '../snapshot/snapshot-service.ts';
 import { VolumeService } from '../volume/volume-service.ts';
 import type { Config } from './config.ts';
 import { EventLog } from './event-log.ts';
@@ -86,10 +87,14 @@ export class Service {
       (opened) => opened.close(),
     );
     const volumes = new VolumeService({ pools, clock, emit });
+    const snapshots = this.#opened(new SnapshotService({ pools, volumes, clock, emit }), (opened) =>
+      opened.close(),
+    );
     const exports = this.#opened(
       new ExportService({
         dataPlane,
         volumes,
+        snapshots,
         emit,
         pools: () => pools.all(),
         now: () => new Date(clock.nowMs()),
@@ -97,13 +102,14 @@ export class Service {
       }),
       (opened) => opened.close(),
     );
+    snapshots.setConnections(exports);
     await exports.start();
     const operations = this.#opened(
       new Operations(clock, log, emit, state.file('operations.jsonl')),
       (opened) => opened.close(),
     );
     const service = this.#info(state.path, dataPlane.backend, startedAt);
-    return { pools, volumes, exports, operations, events, service };
+    return { pools, volumes, snapshots, exports, operations, events, service };
   }
 
   async #listen(services: ApiServices, socket: string): Promise<void> {

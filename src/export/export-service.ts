@@ -20,8 +20,9 @@ import { tellOfClients } from './client-events.ts';
 import { forgetExport, type RecordPool, storedExports, storeExport } from './export-store.ts';
 import { type Listener, Listeners } from './listeners.ts';
 import {
+  type ExportSnapshots,
   type ExportVolumes,
-  type OpenedVolume,
+  type OpenedSource,
   type Served,
   Serving,
   volumeById,
@@ -42,6 +43,7 @@ export type ExportDataPlane = Pick<
 export interface ExportServiceDependencies {
   readonly dataPlane: ExportDataPlane;
   readonly volumes: ExportVolumes;
+  readonly snapshots: ExportSnapshots;
   /** Every pool that is open now. */
   readonly pools: () => readonly RecordPool[];
   readonly emit: EmitEvent;
@@ -53,7 +55,7 @@ export interface ExportServiceDependencies {
 /** A remembered export with its volume open, not yet served. */
 interface Opened {
   readonly entry: Entry;
-  readonly volume: OpenedVolume;
+  readonly volume: OpenedSource;
 }
 
 interface Entry {
@@ -73,10 +75,11 @@ export class ExportService {
 
   constructor(dependencies: ExportServiceDependencies) {
     this.#to = dependencies;
-    const { dataPlane, volumes, defaultAddress } = dependencies;
+    const { dataPlane, volumes, snapshots, defaultAddress } = dependencies;
     this.#listeners = new Listeners(dataPlane);
-    this.#serving = new Serving(dataPlane, volumes, this.#listeners, defaultAddress);
+    this.#serving = new Serving(dataPlane, { volumes, snapshots }, this.#listeners, defaultAddress);
     volumes.addGuard((volume) => this.#guard(volume));
+    snapshots.addGuard((pool, snapshotId) => this.#snapshotGuard(pool, snapshotId));
     tellOfClients(dataPlane, dependencies.emit);
   }
 
@@ -93,7 +96,26 @@ export class ExportService {
 
   /** The first export that serves the volume, if any. */
   nameOfVolume(volume: string): string | null {
-    return this.list().find((info) => info.volume === volume)?.name ?? null;
+    return this.#ofVolume(volume)[0]?.record.name ?? null;
+  }
+
+  /** Clients of the volume itself, not of its snapshots. */
+  clientsOf(volume: string): number {
+    const all = this.#ofVolume(volume).map(({ record }) => this.clients(record.name).length);
+    return all.reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Closes the connections of the volume's clients behind what is in flight; they may come again at once. @returns how many there were */
+  disconnect(volume: string): Promise<number> {
+    return this.#turns.run(async () => {
+      let count = 0;
+      for (const { record, served } of this.#ofVolume(volume)) {
+        if (served === null) continue;
+        count += await this.#to.dataPlane.removeExport(record.name);
+        this.#serving.expose(record, served);
+      }
+      return count;
+    });
   }
 
   clients(exportName?: string): ExportClient[] {
@@ -105,7 +127,7 @@ export class ExportService {
   volumeStats(): { volume: string; stats: VolumeStats }[] {
     const byVolume = new Map<string, VolumeStats>();
     for (const entry of this.#entries.values()) {
-      if (entry.served === null) continue;
+      if (entry.served === null || entry.record.snapshotId !== undefined) continue;
       byVolume.set(this.#volumeOf(entry).name, entry.served.volume.plane.stats());
     }
     return [...byVolume].map(([volume, stats]) => ({ volume, stats }));
@@ -182,7 +204,9 @@ export class ExportService {
 
   async #add(options: AddExportOptions): Promise<{ export: ExportInfo | null; changed: boolean }> {
     expectName('export', options.name);
+    expectSensible(options);
     const volume = this.#to.volumes.get(options.volume);
+    const snapshotId = this.#snapshotIdOf(options);
     const addresses = (options.listen ?? []).map(parseAddress);
     const known = this.#entries.get(options.name);
     if (known !== undefined) return this.#confirm(known, volume, options);
@@ -192,7 +216,10 @@ export class ExportService {
     const draft: ExportRecord = {
       name: options.name,
       volumeId: volume.id,
-      readOnly: options.readOnly ?? false,
+      ...(snapshotId === undefined ? {} : { snapshotId }),
+      ...(options.scratch ? { scratch: true as const } : {}),
+      ...(options.changedSince === undefined ? {} : { changedSince: options.changedSince }),
+      readOnly: isReadOnly(options),
       listen: addresses.map(formatAddress),
       createdAt: this.#to.now().toISOString(),
     };
@@ -201,7 +228,7 @@ export class ExportService {
       kind: 'export/added',
       level: 'info',
       subject: options.name,
-      message: `export ${options.name} serves volume ${volume.name}`,
+      message: `export ${options.name} serves ${sourceOf(options)}`,
     });
     return { export: this.#info(entry), changed: true };
   }
@@ -211,7 +238,10 @@ export class ExportService {
     const { record } = known;
     const same =
       this.#volumeOf(known).name === volume.name &&
-      record.readOnly === (options.readOnly ?? false) &&
+      record.snapshotId === this.#snapshotIdOf(options) &&
+      (record.scratch ?? false) === (options.scratch ?? false) &&
+      record.changedSince === options.changedSince &&
+      record.readOnly === isReadOnly(options) &&
       sameAddresses(record.listen, options.listen ?? []);
     if (!same) {
       throw new StorageError(
@@ -330,6 +360,33 @@ export class ExportService {
     });
   }
 
+  /** Exports of the volume itself. */
+  #ofVolume(volume: string): Entry[] {
+    const own = [...this.#entries.values()].filter(({ record }) => record.snapshotId === undefined);
+    return own.filter((entry) => this.#volumeOf(entry).name === volume).sort(byName);
+  }
+
+  /** @throws StorageError snapshot/not-found */
+  #snapshotIdOf({ volume, snapshot, changedSince }: AddExportOptions): number | undefined {
+    if (snapshot === undefined) return undefined;
+    if (changedSince !== undefined) this.#to.snapshots.get(volume, changedSince);
+    const { id, kind } = this.#to.snapshots.get(volume, snapshot);
+    if (kind === 'snapshot') return id;
+    throw new StorageError(
+      'snapshot/not-found',
+      `${volume}@${snapshot} is a bookmark without data`,
+    );
+  }
+
+  #snapshotGuard(pool: string, snapshotId: number): string | null {
+    const entry = [...this.#entries.values()].find(
+      (each) => each.pool === pool && each.record.snapshotId === snapshotId,
+    );
+    if (entry === undefined) return null;
+    const { name } = entry.record;
+    return `it is exported as ${name} (varve export remove ${name})`;
+  }
+
   #guard(volume: string): string | null {
     const name = this.nameOfVolume(volume);
     return name === null ? null : `it is exported as ${name} (varve export remove ${name})`;
@@ -356,18 +413,48 @@ export class ExportService {
   #info(entry: Entry): ExportInfo {
     const { record, pool } = entry;
     const volume = this.#volumeOf(entry);
+    const { snapshotId } = record;
+    const snapshot =
+      snapshotId === undefined ? undefined : this.#to.snapshots.byId(pool, snapshotId);
     const addresses = [this.#to.defaultAddress, ...record.listen.map(parseAddress)];
     return {
       name: record.name,
       volume: volume.name,
+      snapshot: snapshot?.name ?? null,
+      scratch: record.scratch ?? false,
+      changedSince: record.changedSince ?? null,
       pool,
       readOnly: record.readOnly,
       listen: addresses.map(formatAddress),
       uris: addresses.map((address) => nbdUri(address, record.name)),
       clients: this.clients(record.name).length,
-      sizeBytes: volume.sizeBytes,
+      sizeBytes: (snapshot ?? volume).sizeBytes,
       createdAt: record.createdAt,
       failure: entry.failure,
     };
   }
+}
+
+/** @throws StorageError request/invalid */
+function expectSensible({ snapshot, scratch, changedSince, readOnly }: AddExportOptions): void {
+  const refused = (why: string) => new StorageError('request/invalid', why);
+  if (scratch && snapshot === undefined) throw refused('scratch is for snapshots: name one');
+  if (scratch && readOnly) throw refused('a scratch export is there to be written to');
+  if (changedSince === undefined) return;
+  if (snapshot === undefined || scratch) {
+    throw refused('what changed can be told of a snapshot only: a volume changes while it is read');
+  }
+}
+
+/** A snapshot never changes; its scratch does. */
+function isReadOnly({ snapshot, scratch, readOnly }: AddExportOptions): boolean {
+  return snapshot === undefined ? (readOnly ?? false) : !scratch;
+}
+
+function sourceOf({ volume, snapshot }: AddExportOptions): string {
+  return snapshot === undefined ? `volume ${volume}` : `snapshot ${volume}@${snapshot}`;
+}
+
+function byName(a: Entry, b: Entry): number {
+  return a.record.name < b.record.name ? -1 : 1;
 }

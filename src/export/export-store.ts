@@ -14,7 +14,7 @@ const prefix = 'export/';
 export interface RecordPool {
   info(): PoolInfo;
   /** The records whose names begin so. */
-  records<T>(prefix: string): readonly T[];
+  records<T>(prefix: `${string}/`): readonly T[];
   /** Durable when it resolves. */
   commit(operations: readonly BatchOp[]): Promise<number>;
 }

@@ -4,7 +4,9 @@
  * Elsewhere: which exports there are and what is remembered of them (export-service.ts).
  */
 import { StorageError } from '../base/errors.ts';
+import type { ChangedContext } from '../dataplane/binding.ts';
 import type { DataPlane, VolumePlane } from '../dataplane/data-plane.ts';
+import type { ChangedExtent, SnapshotInfo } from '../snapshot/types.ts';
 import type { VolumeInfo } from '../volume/types.ts';
 import { type Address, parseAddress } from './address.ts';
 import type { Listener, Listeners } from './listeners.ts';
@@ -25,8 +27,25 @@ export interface ExportVolumes {
   addGuard(guard: (volume: string) => string | null): void;
 }
 
+/** What exports need of the snapshot layer. */
+export interface ExportSnapshots {
+  /** @throws StorageError snapshot/not-found */
+  get(volume: string, name: string): SnapshotInfo;
+  byId(pool: string, id: number): SnapshotInfo;
+  open(pool: string, snapshotId: number): Promise<OpenedVolume>;
+  openScratch(pool: string, snapshotId: number): Promise<OpenedVolume>;
+  changedSince(pool: string, snapshotId: number, since: string): Promise<readonly ChangedExtent[]>;
+  /** The guard answers why a snapshot may not be deleted, or null. */
+  addGuard(guard: (pool: string, snapshotId: number) => string | null): void;
+}
+
+/** What an export serves, and what it can tell of it besides its bytes. */
+export interface OpenedSource extends OpenedVolume {
+  readonly contexts: readonly ChangedContext[];
+}
+
 export interface Served {
-  readonly volume: OpenedVolume;
+  readonly volume: OpenedSource;
   /** The default one first. */
   readonly listeners: readonly Listener[];
 }
@@ -34,27 +53,52 @@ export interface Served {
 export class Serving {
   readonly #dataPlane: Pick<DataPlane, 'addExport'>;
   readonly #volumes: ExportVolumes;
+  readonly #snapshots: ExportSnapshots;
   readonly #listeners: Listeners;
   readonly #defaultAddress: Address;
 
   constructor(
     dataPlane: Pick<DataPlane, 'addExport'>,
-    volumes: ExportVolumes,
+    sources: { readonly volumes: ExportVolumes; readonly snapshots: ExportSnapshots },
     listeners: Listeners,
     defaultAddress: Address,
   ) {
     this.#dataPlane = dataPlane;
-    this.#volumes = volumes;
+    this.#volumes = sources.volumes;
+    this.#snapshots = sources.snapshots;
     this.#listeners = listeners;
     this.#defaultAddress = defaultAddress;
   }
 
-  open(pool: string, record: ExportRecord): Promise<OpenedVolume> {
+  async open(pool: string, record: ExportRecord): Promise<OpenedSource> {
+    const opened = await this.#open(pool, record);
+    return { ...opened, contexts: await this.#contexts(pool, record) };
+  }
+
+  #open(pool: string, record: ExportRecord): Promise<OpenedVolume> {
+    const { snapshotId, scratch } = record;
+    if (snapshotId !== undefined) {
+      return scratch
+        ? this.#snapshots.openScratch(pool, snapshotId)
+        : this.#snapshots.open(pool, snapshotId);
+    }
     return this.#volumes.open(volumeById(this.#volumes, pool, record.volumeId).name);
   }
 
+  /** Under two names: ours, and the one by which QEMU knows such a thing. */
+  async #contexts(pool: string, record: ExportRecord): Promise<ChangedContext[]> {
+    const { snapshotId, changedSince } = record;
+    if (snapshotId === undefined || changedSince === undefined) return [];
+    const extents = await this.#snapshots.changedSince(pool, snapshotId, changedSince);
+    const runs = Float64Array.from(extents.flatMap(({ offset, length }) => [offset, length]));
+    return [`varve:changed:${changedSince}`, `qemu:dirty-bitmap:${changedSince}`].map((name) => ({
+      name,
+      runs,
+    }));
+  }
+
   /** Takes the volume over and holds its sockets; all is given back when one cannot be had. */
-  async listen(volume: OpenedVolume, record: ExportRecord): Promise<Served> {
+  async listen(volume: OpenedSource, record: ExportRecord): Promise<Served> {
     const listeners: Listener[] = [];
     try {
       for (const address of [this.#defaultAddress, ...record.listen.map(parseAddress)]) {
@@ -74,8 +118,9 @@ export class Serving {
       served.listeners.map((listener) => listener.plane),
       {
         name: record.name,
-        description: `varve volume ${record.volumeId}`,
+        description: describe(record),
         readOnly: record.readOnly,
+        contexts: served.volume.contexts,
       },
     );
   }
@@ -85,6 +130,11 @@ export class Serving {
     await served.volume.close();
     for (const listener of served.listeners) await this.#listeners.release(listener);
   }
+}
+
+function describe({ volumeId, snapshotId }: ExportRecord): string {
+  const snapshot = snapshotId === undefined ? '' : `, snapshot ${snapshotId}`;
+  return `varve volume ${volumeId}${snapshot}`;
 }
 
 /** @throws StorageError volume/not-found */

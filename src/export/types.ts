@@ -7,6 +7,12 @@ import type { ClientStats } from '../dataplane/binding.ts';
 export interface ExportRecord {
   readonly name: string;
   readonly volumeId: number;
+  /** The snapshot of that volume which is served instead of the volume itself. */
+  readonly snapshotId?: number;
+  /** Written to a head of its own, which vanishes when the export ends. */
+  readonly scratch?: true;
+  /** A snapshot or bookmark of the volume: what changed since is told to clients that ask. */
+  readonly changedSince?: string;
   readonly readOnly: boolean;
   /** Addresses besides the default socket; a TCP port is the one in use, so that URIs outlive a restart. */
   readonly listen: readonly string[];
@@ -16,6 +22,9 @@ export interface ExportRecord {
 export interface ExportInfo {
   readonly name: string;
   readonly volume: string;
+  readonly snapshot: string | null;
+  readonly scratch: boolean;
+  readonly changedSince: string | null;
   readonly pool: string;
   readonly readOnly: boolean;
   /** Every address that serves it, the default one first when it does. */
@@ -30,6 +39,11 @@ export interface ExportInfo {
 
 export interface AddExportOptions {
   readonly volume: string;
+  /** Serves this snapshot of the volume: read-only, or as scratch. */
+  readonly snapshot?: string;
+  readonly scratch?: boolean;
+  /** Of a snapshot export: offers what changed since that snapshot or bookmark. */
+  readonly changedSince?: string;
   readonly name: string;
   readonly readOnly?: boolean;
   /** `unix:PATH` or `tcp:HOST:PORT`, in place of the default socket. */

@@ -26,7 +26,9 @@ export function expectNoClash(newcomer: NamedRecords, others: readonly NamedReco
 function volumeNames({ records }: NamedRecords): string[] {
   return records
     .filter(([key]) => key.startsWith(volumePrefix))
-    .map(([, value]) => (value as { name: string }).name);
+    .map(([, value]) => value as { name: string; scratch?: true })
+    .filter(({ scratch }) => scratch !== true)
+    .map(({ name }) => name);
 }
 
 function exportNames({ records }: NamedRecords): string[] {

@@ -82,6 +82,7 @@ export function describeVolume({ pool, record }: FoundVolume): VolumeInfo {
     sharedBytes:
       inherited.reduce((sum, layer) => sum + pool.clustersOf(layer), 0) * pool.clusterBytes,
     origin: originOf(pool, record, inherited),
+    hasParent: inherited.length > 0,
     snapshotMode: record.snapshotMode,
     thick: record.thick,
     createdAt: record.createdAt,

@@ -28,6 +28,8 @@ export interface VolumeInfo {
   readonly sharedBytes: number;
   /** The snapshot it was cloned from, as VOLUME@SNAPSHOT, while it reads through it; null for others. */
   readonly origin: string | null;
+  /** It reads through to other layers: it has snapshots, or is a clone. */
+  readonly hasParent: boolean;
   readonly snapshotMode: 'row' | 'cow';
   readonly thick: boolean;
   readonly createdAt: string;

@@ -14,6 +14,7 @@ import { ExportService } from '../../src/export/export-service.ts';
 import type { CheckReport, DiskInfo, PoolInfo, ReportProgress } from '../../src/pool/types.ts';
 import type { CreateVolumeOptions, VolumeInfo, VolumeMapExtent } from '../../src/volume/types.ts';
 import { FakeDataPlane, FakePool, FakeVolumes, poolInfo } from '../export/fakes.ts';
+import { FakeSnapshotService } from './fake-snapshots.ts';
 
 export class FakePools implements PoolsPort {
   readonly pools = new Map<string, FakePool>();
@@ -125,6 +126,7 @@ export interface TestApi {
   readonly folder: string;
   readonly pools: FakePools;
   readonly volumes: FakeVolumeService;
+  readonly snapshots: FakeSnapshotService;
   readonly dataPlane: FakeDataPlane;
   readonly services: ApiServices;
   readonly service: { stopping: boolean };
@@ -136,12 +138,14 @@ export async function openApi(): Promise<TestApi> {
   const log = pino({ level: 'silent' });
   const pools = new FakePools();
   const volumes = new FakeVolumeService();
+  const snapshots = new FakeSnapshotService(volumes);
   const dataPlane = new FakeDataPlane();
   const events = new EventLog(systemClock, log, join(folder, 'events.jsonl'));
   const emit = events.emit.bind(events);
   const exports = new ExportService({
     dataPlane,
     volumes,
+    snapshots,
     emit,
     pools: () => [...pools.pools.values()],
     now: () => new Date(0),
@@ -155,7 +159,7 @@ export async function openApi(): Promise<TestApi> {
     stopping: false,
     readiness: () => [{ name: 'started', ok: !service.stopping }],
   };
-  const services = { pools, volumes, exports, operations, events, service };
+  const services = { pools, volumes, snapshots, exports, operations, events, service };
   const app = await buildServer(services, log);
   const close = async () => {
     await app.close();
@@ -163,5 +167,5 @@ export async function openApi(): Promise<TestApi> {
     events.close();
     rmSync(folder, { recursive: true, force: true });
   };
-  return { app, folder, pools, volumes, dataPlane, services, service, close };
+  return { app, folder, pools, volumes, snapshots, dataPlane, services, service, close };
 }

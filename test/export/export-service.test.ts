@@ -7,12 +7,13 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ExportService } from '../../src/export/export-service.ts';
 import type { EventInput } from '../../src/pool/types.ts';
-import { FakeDataPlane, FakePool, FakeVolumes, poolInfo } from './fakes.ts';
+import { FakeDataPlane, FakePool, FakeSnapshots, FakeVolumes, poolInfo } from './fakes.ts';
 
 let folder: string;
 let dataPlane: FakeDataPlane;
 let pool: FakePool;
 let volumes: FakeVolumes;
+let snapshots: FakeSnapshots;
 let events: EventInput[];
 
 beforeEach(() => {
@@ -20,7 +21,8 @@ beforeEach(() => {
   dataPlane = new FakeDataPlane();
   pool = new FakePool(poolInfo('main'));
   volumes = new FakeVolumes();
-  volumes.add('gold', 'main');
+  snapshots = new FakeSnapshots();
+  snapshots.add(volumes.add('gold', 'main'), 'monday');
   events = [];
 });
 
@@ -30,6 +32,7 @@ function openService(): ExportService {
   return new ExportService({
     dataPlane,
     volumes,
+    snapshots,
     pools: () => [pool],
     emit: (event) => events.push(event),
     now: () => new Date(0),
@@ -189,4 +192,74 @@ test('a living socket is not taken over, a dead one is', async () => {
   await freeSocketPath(path);
   await expect(freeSocketPath(join(folder, 'y'.repeat(120)))).rejects.toThrow('bytes, the system');
   await expect(freeSocketPath(folder)).rejects.toThrow('no socket');
+});
+
+test('a snapshot is served read-only, with its own size, and comes back as that', async () => {
+  const service = openService();
+  await service.start();
+  const options = { volume: 'gold', snapshot: 'monday', name: 'gold-monday' };
+  const { export: info } = await service.add(options);
+  expect(info).toMatchObject({ snapshot: 'monday', readOnly: true, sizeBytes: 512 * 1024 });
+  expect((await service.add(options)).changed).toBe(false);
+  expect(dataPlane.exports.get('gold-monday')?.readOnly).toBe(true);
+  expect(service.nameOfVolume('gold')).toBeNull();
+  await service.close();
+  const again = openService();
+  await again.start();
+  expect(again.get('gold-monday')).toMatchObject({ snapshot: 'monday', readOnly: true });
+  expect(snapshots.opened.get('gold@monday')).toBe(1);
+});
+
+test('a snapshot that is exported is not deleted, and says by what', async () => {
+  const service = openService();
+  await service.add({ volume: 'gold', snapshot: 'monday', name: 'backup' });
+  expect(snapshots.guards[0]?.('main', 1)).toContain('backup');
+  await service.remove('backup');
+  expect(snapshots.guards[0]?.('main', 1)).toBeNull();
+});
+
+test('scratch is written to, and given back with the export', async () => {
+  const service = openService();
+  const options = { volume: 'gold', snapshot: 'monday', name: 'try', scratch: true };
+  expect((await service.add(options)).export).toMatchObject({ scratch: true, readOnly: false });
+  expect(snapshots.opened.get('scratch of monday')).toBe(1);
+  await service.remove('try');
+  expect(snapshots.opened.get('scratch of monday')).toBe(0);
+});
+
+test('what changed since a bookmark is offered under both names', async () => {
+  const service = openService();
+  snapshots.add(volumes.get('gold'), 'sunday', 'bookmark');
+  snapshots.changed = [{ offset: 4096, length: 8192 }];
+  await service.add({ volume: 'gold', snapshot: 'monday', name: 'inc', changedSince: 'sunday' });
+  expect(dataPlane.exports.get('inc')?.contexts).toEqual([
+    { name: 'varve:changed:sunday', runs: Float64Array.of(4096, 8192) },
+    { name: 'qemu:dirty-bitmap:sunday', runs: Float64Array.of(4096, 8192) },
+  ]);
+});
+
+test.each([
+  [{ scratch: true }, 'request/invalid'],
+  [{ changedSince: 'monday' }, 'request/invalid'],
+  [{ snapshot: 'monday', scratch: true, changedSince: 'monday' }, 'request/invalid'],
+  [{ snapshot: 'monday', scratch: true, readOnly: true }, 'request/invalid'],
+  [{ snapshot: 'none' }, 'snapshot/not-found'],
+  [{ snapshot: 'monday', changedSince: 'none' }, 'snapshot/not-found'],
+])('%o is refused as %s', async (options, code) => {
+  const service = openService();
+  const attempt = service.add({ volume: 'gold', name: 'x', ...options });
+  await expect(attempt).rejects.toMatchObject({ code });
+  expect(pool.stored.size).toBe(0);
+});
+
+test('clients of the volume are counted and disconnected, those of its snapshots are not', async () => {
+  const service = openService();
+  await service.add({ volume: 'gold', name: 'gold' });
+  await service.add({ volume: 'gold', snapshot: 'monday', name: 'backup' });
+  dataPlane.connect('gold');
+  dataPlane.connect('backup');
+  expect(service.clientsOf('gold')).toBe(1);
+  expect(await service.disconnect('gold')).toBe(1);
+  expect(dataPlane.connected.map((client) => client.export)).toEqual(['backup']);
+  expect([...dataPlane.exports.keys()].sort()).toEqual(['backup', 'gold']);
 });

@@ -1,14 +1,15 @@
 /** In-memory stand-ins for the layers below exports: just enough of each to see what was asked of it. */
 import { writeFileSync } from 'node:fs';
 import { StorageError } from '../../src/base/errors.ts';
-import type { ClientStats, VolumeStats } from '../../src/dataplane/binding.ts';
+import type { ChangedContext, ClientStats, VolumeStats } from '../../src/dataplane/binding.ts';
 import type { ClientListener, ListenerPlane, VolumePlane } from '../../src/dataplane/data-plane.ts';
 import type { ExportDataPlane } from '../../src/export/export-service.ts';
 import type { RecordPool } from '../../src/export/export-store.ts';
-import type { ExportVolumes } from '../../src/export/serving.ts';
+import type { ExportSnapshots, ExportVolumes } from '../../src/export/serving.ts';
 import type { BatchOp } from '../../src/pool/format/batch.ts';
 import { parseIndexKey } from '../../src/pool/format/index-keys.ts';
 import type { PoolInfo } from '../../src/pool/types.ts';
+import type { ChangedExtent, SnapshotInfo } from '../../src/snapshot/types.ts';
 import type { VolumeInfo } from '../../src/volume/types.ts';
 
 const zeroStats: VolumeStats = {
@@ -25,7 +26,10 @@ const zeroStats: VolumeStats = {
 
 /** Keeps a list of what is exported; a unix socket is a plain file. */
 export class FakeDataPlane implements ExportDataPlane {
-  readonly exports = new Map<string, { readOnly: boolean; listeners: number[] }>();
+  readonly exports = new Map<
+    string,
+    { readOnly: boolean; listeners: number[]; contexts?: readonly ChangedContext[] }
+  >();
   readonly listening = new Map<number, string>();
   connected: ClientStats[] = [];
   listener: ClientListener | undefined;
@@ -49,10 +53,11 @@ export class FakeDataPlane implements ExportDataPlane {
   addExport(
     _volume: VolumePlane,
     listeners: readonly ListenerPlane[],
-    spec: { name: string; readOnly: boolean },
+    spec: { name: string; readOnly: boolean; contexts?: readonly ChangedContext[] },
   ): void {
-    const handles = listeners.map((listener) => listener.handle);
-    this.exports.set(spec.name, { readOnly: spec.readOnly, listeners: handles });
+    const { readOnly, contexts = [] } = spec;
+    const served = { readOnly, listeners: listeners.map((listener) => listener.handle) };
+    this.exports.set(spec.name, contexts.length === 0 ? served : { ...served, contexts });
   }
 
   async removeExport(name: string): Promise<number> {
@@ -170,6 +175,7 @@ export class FakeVolumes implements ExportVolumes {
       exclusiveBytes: 0,
       sharedBytes: 0,
       origin: null,
+      hasParent: false,
       snapshotMode: 'row',
       thick: false,
       createdAt: '2026-01-01T00:00:00.000Z',
@@ -201,5 +207,71 @@ export class FakeVolumes implements ExportVolumes {
 
   addGuard(guard: (volume: string) => string | null): void {
     this.guards.push(guard);
+  }
+}
+
+/** Snapshots of fake volumes; opening counts under `volume@name`. */
+export class FakeSnapshots implements ExportSnapshots {
+  readonly snapshots: SnapshotInfo[] = [];
+  readonly opened = new Map<string, number>();
+  readonly guards: ((pool: string, snapshotId: number) => string | null)[] = [];
+  changed: ChangedExtent[] = [];
+
+  add(volume: VolumeInfo, name: string, kind: SnapshotInfo['kind'] = 'snapshot'): SnapshotInfo {
+    const snapshot: SnapshotInfo = {
+      id: this.snapshots.length + 1,
+      volume: volume.name,
+      name,
+      pool: volume.pool,
+      kind,
+      sizeBytes: volume.sizeBytes / 2,
+      createdAt: volume.createdAt,
+      consistency: 'crash',
+      note: null,
+      labels: {},
+      group: null,
+      origin: null,
+      hasAttachment: false,
+      clones: [],
+      parent: null,
+    };
+    this.snapshots.push(snapshot);
+    return snapshot;
+  }
+
+  get(volume: string, name: string): SnapshotInfo {
+    const found = this.snapshots.find((each) => each.volume === volume && each.name === name);
+    if (found !== undefined) return found;
+    throw new StorageError('snapshot/not-found', `there is no snapshot ${volume}@${name}`);
+  }
+
+  byId(pool: string, id: number): SnapshotInfo {
+    const found = this.snapshots.find((each) => each.pool === pool && each.id === id);
+    if (found !== undefined) return found;
+    throw new StorageError('snapshot/not-found', `pool ${pool} has no snapshot with id ${id}`);
+  }
+
+  open(pool: string, id: number) {
+    return this.#open(`${this.byId(pool, id).volume}@${this.byId(pool, id).name}`);
+  }
+
+  openScratch(pool: string, id: number) {
+    return this.#open(`scratch of ${this.byId(pool, id).name}`);
+  }
+
+  async changedSince(): Promise<readonly ChangedExtent[]> {
+    return this.changed;
+  }
+
+  addGuard(guard: (pool: string, snapshotId: number) => string | null): void {
+    this.guards.push(guard);
+  }
+
+  async #open(key: string) {
+    this.opened.set(key, (this.opened.get(key) ?? 0) + 1);
+    const close = async () => {
+      this.opened.set(key, (this.opened.get(key) ?? 0) - 1);
+    };
+    return { plane: { stats: () => zeroStats } as unknown as VolumePlane, close };
   }
 }

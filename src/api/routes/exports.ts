@@ -26,6 +26,15 @@ import { Attachment, ClientList, Export, ExportList, Plan, Result } from '../sch
 
 const ExportBody = body({
   volume: Type.String(),
+  snapshot: Type.Optional(Type.String({ description: 'of the volume: served instead of it' })),
+  scratch: Type.Optional(
+    Type.Boolean({ description: 'writable; what is written vanishes with the export' }),
+  ),
+  changed_since: Type.Optional(
+    Type.String({
+      description: 'a snapshot or bookmark: what changed since is told (NBD contexts)',
+    }),
+  ),
   read_only: Type.Optional(Type.Boolean()),
   listen: Type.Optional(
     Type.Array(Type.String({ maxLength: 4096 }), {
@@ -41,8 +50,8 @@ const RemoveQuery = Type.Object({
 });
 
 /** What an ETag of an export covers. */
-function configuration({ name, volume, readOnly, listen }: ExportInfo) {
-  return { name, volume, readOnly, listen };
+function configuration({ name, volume, snapshot, readOnly, listen }: ExportInfo) {
+  return { name, volume, snapshot, readOnly, listen };
 }
 
 export function exportRoutes(app: ApiApp, services: ApiServices): void {
@@ -99,7 +108,9 @@ export function exportRoutes(app: ApiApp, services: ApiServices): void {
       const { name } = request.params;
       const { volume, read_only: readOnly, listen } = request.body;
       const { dry_run: dryRun } = request.query;
-      const options = { name, volume, ...defined({ readOnly, listen, dryRun }) };
+      const { snapshot, scratch, changed_since: changedSince } = request.body;
+      const source = defined({ snapshot, scratch, changedSince });
+      const options = { name, volume, ...source, ...defined({ readOnly, listen, dryRun }) };
       const { export: info, changed } = await services.exports.add(options);
       if (dryRun) return planDocument({ action: 'export add', target: name, changed });
       invariant(info !== null, 'what was added can be shown');

@@ -21,6 +21,7 @@ import {
   createdOr200,
   DryRunQuery,
   defined,
+  dryRun,
   NameParams,
   problems,
   tag,
@@ -38,6 +39,13 @@ const VolumeBody = body({
 const VolumeChanges = body({
   name: Type.Optional(Type.String({ description: 'the new name' })),
   size_bytes: Type.Optional(Type.Integer({ description: 'the new size, not smaller' })),
+  snapshot_mode: Type.Optional(Type.Union([Type.Literal('row'), Type.Literal('cow')])),
+});
+
+const DeleteQuery = Type.Object({
+  with_snapshots: Type.Optional(Type.Boolean({ description: 'its snapshots go too' })),
+  keep_clones: Type.Optional(Type.Boolean({ description: 'also when clones read through it' })),
+  dry_run: dryRun(),
 });
 
 const MapQuery = Type.Object({
@@ -119,7 +127,8 @@ export function volumeRoutes(app: ApiApp, services: ApiServices): void {
     {
       schema: {
         tags,
-        summary: 'Renames a volume, or makes it larger; one of both in a call',
+        summary:
+          'Renames a volume, makes it larger, or changes its snapshot mode; one of them in a call',
         params: NameParams,
         querystring: DryRunQuery,
         headers: ConditionHeaders,
@@ -168,7 +177,7 @@ export function volumeRoutes(app: ApiApp, services: ApiServices): void {
         tags,
         summary: 'Deletes a volume and all of its data; its space comes back in the background',
         params: NameParams,
-        querystring: DryRunQuery,
+        querystring: DeleteQuery,
         headers: ConditionHeaders,
         response: { 200: Type.Union([Result, Plan]), ...problems },
       },
@@ -176,8 +185,10 @@ export function volumeRoutes(app: ApiApp, services: ApiServices): void {
     async (request) => {
       const volume = services.volumes.get(request.params.name);
       checkIfMatch(request.headers['if-match'], configuration(volume));
+      const { with_snapshots: withSnapshots, keep_clones: keepClones } = request.query;
       const { dry_run: dryRun } = request.query;
-      const { freedBytes } = await services.volumes.delete(volume.name, defined({ dryRun }));
+      const options = defined({ withSnapshots, keepClones, dryRun });
+      const { freedBytes } = await services.volumes.delete(volume.name, options);
       const effect = { action: 'volume delete', target: volume.name, freedBytes };
       return dryRun ? planDocument(effect) : resultDocument(effect);
     },
@@ -209,6 +220,7 @@ function startThick(services: ApiServices, options: CreateVolumeOptions) {
 interface Changes {
   name?: string;
   size_bytes?: number;
+  snapshot_mode?: 'row' | 'cow';
 }
 
 async function change(
@@ -217,18 +229,22 @@ async function change(
   changes: Changes,
   options: { dryRun?: boolean },
 ): Promise<{ volume: VolumeInfo; changed: boolean }> {
-  const { name, size_bytes: sizeBytes } = changes;
-  if ((name === undefined) === (sizeBytes === undefined)) {
-    throw new StorageError('request/invalid', 'give one of name and size_bytes');
+  const { name, size_bytes: sizeBytes, snapshot_mode: snapshotMode } = changes;
+  if (Object.keys(changes).length !== 1) {
+    throw new StorageError('request/invalid', 'give one of name, size_bytes and snapshot_mode');
   }
-  if (name === before.name || sizeBytes === before.sizeBytes) {
-    return { volume: before, changed: false };
+  const isSame =
+    name === before.name || sizeBytes === before.sizeBytes || snapshotMode === before.snapshotMode;
+  if (isSame) return { volume: before, changed: false };
+  const { volumes, snapshots } = services;
+  if (name !== undefined) {
+    return { volume: await volumes.rename(before.name, name, options), changed: true };
   }
-  const volume =
-    name !== undefined
-      ? await services.volumes.rename(before.name, name, options)
-      : await services.volumes.resize(before.name, sizeBytes as number, options);
-  return { volume, changed: true };
+  if (sizeBytes !== undefined) {
+    return { volume: await volumes.resize(before.name, sizeBytes, options), changed: true };
+  }
+  await snapshots.setMode(before.name, snapshotMode as 'row' | 'cow', options);
+  return { volume: volumes.get(before.name), changed: true };
 }
 
 interface MapRangeQuery {

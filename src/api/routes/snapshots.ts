@@ -1,0 +1,242 @@
+/**
+ * /v1/snapshots: take (several at once), list, show, rename, delete, what changed; a snapshot is addressed as VOLUME@NAME.
+ */
+import { Type } from 'typebox';
+import { StorageError } from '../../base/errors.ts';
+import { formatSnapshotName, parseSnapshotName } from '../../snapshot/names.ts';
+import type { SnapshotInfo } from '../../snapshot/types.ts';
+import { envelope, planDocument, resultDocument, snapshotItem } from '../documents.ts';
+import { PageQuery, page } from '../paging.ts';
+import type { ApiServices } from '../ports.ts';
+import { checkIfMatch } from '../precondition.ts';
+import {
+  type ApiApp,
+  body,
+  ConditionHeaders,
+  DryRunQuery,
+  defined,
+  dryRun,
+  problems,
+  tag,
+} from '../route-kit.ts';
+import {
+  Plan,
+  Result,
+  Snapshot,
+  SnapshotAttachment,
+  SnapshotCreation,
+  SnapshotDiff,
+  SnapshotList,
+} from '../schemas.ts';
+
+const SnapshotParams = Type.Object({
+  snapshot: Type.String({ maxLength: 255, description: 'VOLUME@NAME' }),
+});
+
+const CreationBody = body({
+  names: Type.Array(Type.String({ maxLength: 255 }), {
+    minItems: 1,
+    description: 'VOLUME@NAME; several are taken at one point in time, all or none',
+  }),
+  note: Type.Optional(Type.String()),
+  labels: Type.Optional(Type.Record(Type.String(), Type.String())),
+  attachment: Type.Optional(Type.String({ description: 'opaque, kept with the snapshots' })),
+  quiesce_socket: Type.Optional(
+    Type.String({ maxLength: 4096, description: "the QEMU guest agent's socket" }),
+  ),
+  quiesce_timeout_seconds: Type.Optional(Type.Number({ minimum: 0.1, maximum: 300 })),
+});
+
+const DeleteQuery = Type.Object({
+  bookmark: Type.Optional(Type.Boolean({ description: 'keep what tells changes since' })),
+  keep_clones: Type.Optional(Type.Boolean({ description: 'also when clones read through it' })),
+  dry_run: dryRun(),
+});
+
+const DiffQuery = Type.Object({
+  to: Type.Optional(
+    Type.String({ description: "a snapshot's name; the volume itself by default" }),
+  ),
+  ...PageQuery.properties,
+});
+
+/** What an ETag of a snapshot covers. */
+function configuration({ id, volume, name }: SnapshotInfo) {
+  return { id, volume, name };
+}
+
+export function snapshotRoutes(app: ApiApp, { snapshots }: ApiServices): void {
+  const tags = ['snapshot'];
+  const find = (text: string) => {
+    const { volume, snapshot } = parseSnapshotName(text);
+    return snapshots.get(volume, snapshot);
+  };
+  const documentOf = async (info: SnapshotInfo, changed?: boolean) => {
+    const { exclusiveBytes, sharedBytes } = await snapshots.space(info.volume, info.name);
+    const space = { exclusive_bytes: exclusiveBytes, shared_bytes: sharedBytes };
+    return envelope('Snapshot', { ...snapshotItem(info), ...space, ...defined({ changed }) });
+  };
+
+  app.get(
+    '/v1/snapshots',
+    {
+      schema: {
+        tags,
+        querystring: Type.Object({
+          volume: Type.Optional(Type.String()),
+          ...PageQuery.properties,
+        }),
+        response: { 200: SnapshotList, ...problems },
+      },
+    },
+    async (request) => {
+      const items = snapshots.list(request.query.volume).map(snapshotItem);
+      return envelope('SnapshotList', page(items, orderOf, request.query));
+    },
+  );
+
+  app.post(
+    '/v1/snapshots',
+    {
+      schema: {
+        tags,
+        summary: 'Takes snapshots, all at one point in time',
+        querystring: DryRunQuery,
+        body: CreationBody,
+        response: { 200: Plan, 201: SnapshotCreation, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const { names, note, labels, attachment } = request.body;
+      const { quiesce_socket: quiesceSocket, quiesce_timeout_seconds: quiesceTimeoutSeconds } =
+        request.body;
+      const { dry_run: dryRun } = request.query;
+      const created = await snapshots.create({
+        names: names.map(parseSnapshotName),
+        ...defined({ note, labels, attachment, quiesceSocket, quiesceTimeoutSeconds, dryRun }),
+      });
+      if (dryRun) return planDocument({ action: 'snapshot create', target: names.join(' ') });
+      reply.code(201);
+      return envelope('SnapshotCreation', {
+        items: created.snapshots.map(snapshotItem),
+        pause_seconds: created.pauseSeconds,
+        changed: created.changed,
+      });
+    },
+  );
+
+  app.get(
+    '/v1/snapshots/:snapshot',
+    { schema: { tags, params: SnapshotParams, response: { 200: Snapshot, ...problems } } },
+    async (request, reply) => {
+      const info = find(request.params.snapshot);
+      tag(reply, configuration(info));
+      return documentOf(info);
+    },
+  );
+
+  app.get(
+    '/v1/snapshots/:snapshot/attachment',
+    {
+      schema: { tags, params: SnapshotParams, response: { 200: SnapshotAttachment, ...problems } },
+    },
+    async (request) => {
+      const { volume, snapshot } = parseSnapshotName(request.params.snapshot);
+      const attachment = snapshots.attachment(volume, snapshot);
+      return envelope('SnapshotAttachment', { snapshot: request.params.snapshot, attachment });
+    },
+  );
+
+  app.get(
+    '/v1/snapshots/:snapshot/diff',
+    {
+      schema: {
+        tags,
+        summary: 'What changed since the snapshot, or the bookmark',
+        params: SnapshotParams,
+        querystring: DiffQuery,
+        response: { 200: SnapshotDiff, ...problems },
+      },
+    },
+    async (request) => {
+      const { volume, snapshot } = parseSnapshotName(request.params.snapshot);
+      const { to } = request.query;
+      const diff = await snapshots.diff(volume, snapshot, to);
+      const items = diff.extents.map(({ offset, length }) => {
+        return { offset_bytes: offset, length_bytes: length };
+      });
+      return envelope('SnapshotDiff', {
+        from: request.params.snapshot,
+        to: to === undefined ? volume : formatSnapshotName({ volume, snapshot: to }),
+        changed_bytes: diff.changedBytes,
+        ...page(items, (item) => padded(item.offset_bytes), request.query),
+      });
+    },
+  );
+
+  app.patch(
+    '/v1/snapshots/:snapshot',
+    {
+      schema: {
+        tags,
+        summary: 'Renames a snapshot or a bookmark',
+        params: SnapshotParams,
+        querystring: DryRunQuery,
+        headers: ConditionHeaders,
+        body: body({ name: Type.String({ description: 'the new name, without the volume' }) }),
+        response: { 200: Type.Union([Snapshot, Plan]), ...problems },
+      },
+    },
+    async (request, reply) => {
+      const before = find(request.params.snapshot);
+      checkIfMatch(request.headers['if-match'], configuration(before));
+      const { dry_run: dryRun } = request.query;
+      const { name } = request.body;
+      const info = await snapshots.rename(before.volume, before.name, name, defined({ dryRun }));
+      const changed = before.name !== name;
+      const target = request.params.snapshot;
+      if (dryRun) return planDocument({ action: 'snapshot rename', target, changed });
+      tag(reply, configuration(info));
+      return documentOf(info, changed);
+    },
+  );
+
+  app.delete(
+    '/v1/snapshots/:snapshot',
+    {
+      schema: {
+        tags,
+        summary: 'Deletes snapshots (several with commas) or bookmarks; no data is copied',
+        params: Type.Object({ snapshot: Type.String({ maxLength: 16_384 }) }),
+        querystring: DeleteQuery,
+        headers: ConditionHeaders,
+        response: { 200: Type.Union([Result, Plan]), ...problems },
+      },
+    },
+    async (request) => {
+      const texts = request.params.snapshot.split(',');
+      const names = texts.map(parseSnapshotName);
+      const [only] = texts;
+      const condition = request.headers['if-match'];
+      if (condition !== undefined) {
+        if (texts.length > 1) throw new StorageError('request/invalid', 'If-Match is for one');
+        checkIfMatch(condition, configuration(find(only as string)));
+      }
+      const { bookmark, keep_clones: keepClones, dry_run: dryRun } = request.query;
+      const options = defined({ bookmark, keepClones, dryRun });
+      const { freedBytes } = await snapshots.delete(names, options);
+      const effect = { action: 'snapshot delete', target: texts.join(' '), freedBytes };
+      return dryRun ? planDocument(effect) : resultDocument(effect);
+    },
+  );
+}
+
+/** By volume, then by age. */
+function orderOf({ volume, id }: { volume: string; id: number }): string {
+  return `${volume}@${padded(id)}`;
+}
+
+/** Decimal that sorts as its number. */
+function padded(number: number): string {
+  return String(number).padStart(16, '0');
+}
