@@ -9,6 +9,7 @@ import { addExportNoun } from './nouns/export.ts';
 import { addOperationNoun } from './nouns/operation.ts';
 import { addPoolNoun } from './nouns/pool.ts';
 import { addServiceVerbs } from './nouns/service.ts';
+import { addSnapshotNoun } from './nouns/snapshot.ts';
 import { addVolumeNoun } from './nouns/volume.ts';
 
 export function buildProgram(): Command {
@@ -25,6 +26,7 @@ export function buildProgram(): Command {
   addPoolNoun(program);
   addDiskNoun(program);
   addVolumeNoun(program);
+  addSnapshotNoun(program);
   addExportNoun(program);
   addClientNoun(program);
   addOperationNoun(program);

@@ -8,9 +8,12 @@ import type {
   ExportItem,
   OperationItem,
   PoolItem,
+  ScheduleItem,
+  SnapshotItem,
   VolumeItem,
 } from '../api/schemas.ts';
 import type { Context } from './context.ts';
+import { formatDuration } from './duration.ts';
 import type { View } from './output.ts';
 
 export const poolView: View<PoolItem> = {
@@ -69,6 +72,7 @@ export const volumeView: View<VolumeItem> = {
     { title: 'EXCLUSIVE', right: true, value: (volume) => context.size(volume.exclusive_bytes) },
     { title: 'SHARED', right: true, value: (volume) => context.size(volume.shared_bytes) },
     { title: 'EXPORT', value: (volume) => volume.export ?? '-' },
+    { title: 'ORIGIN', wide: true, value: (volume) => volume.origin ?? '-' },
     { title: 'MODE', wide: true, value: (volume) => volume.snapshot_mode },
     { title: 'THICK', wide: true, value: (volume) => yesNo(volume.thick) },
     { title: 'ID', right: true, wide: true, value: (volume) => String(volume.id) },
@@ -76,11 +80,42 @@ export const volumeView: View<VolumeItem> = {
   ],
 };
 
+export const snapshotView: View<SnapshotItem> = {
+  name: (snapshot) => `${snapshot.volume}@${snapshot.name}`,
+  columns: (context) => [
+    { title: 'SNAPSHOT', value: (snapshot) => `${snapshot.volume}@${snapshot.name}` },
+    { title: 'TYPE', value: snapshotType },
+    { title: 'SIZE', right: true, value: (snapshot) => context.size(snapshot.size_bytes) },
+    { title: 'CLONES', value: (snapshot) => snapshot.clones.join(' ') || '-' },
+    { title: 'CREATED', value: (snapshot) => snapshot.created_at },
+    { title: 'PARENT', wide: true, value: (snapshot) => snapshot.parent ?? '-' },
+    { title: 'ORIGIN', wide: true, value: (snapshot) => snapshot.origin ?? '-' },
+    { title: 'LABELS', wide: true, value: labelText },
+    { title: 'NOTE', wide: true, value: (snapshot) => snapshot.note ?? '-' },
+    { title: 'POOL', wide: true, value: (snapshot) => snapshot.pool },
+    { title: 'ID', right: true, wide: true, value: (snapshot) => String(snapshot.id) },
+  ],
+};
+
+export const scheduleView: View<ScheduleItem> = {
+  name: (schedule) => schedule.volume,
+  columns: () => [
+    { title: 'VOLUME', value: (schedule) => schedule.volume },
+    { title: 'EVERY', value: (schedule) => formatDuration(1000 * schedule.every_seconds) },
+    { title: 'LAST', right: true, value: (schedule) => String(schedule.keep_last) },
+    { title: 'HOURLY', right: true, value: (schedule) => String(schedule.keep_hourly) },
+    { title: 'DAILY', right: true, value: (schedule) => String(schedule.keep_daily) },
+    { title: 'WEEKLY', right: true, value: (schedule) => String(schedule.keep_weekly) },
+    { title: 'NEXT', value: (schedule) => schedule.next_run_at },
+    { title: 'LAST-RUN', wide: true, value: (schedule) => schedule.last_run_at ?? '-' },
+  ],
+};
+
 export const exportView: View<ExportItem> = {
   name: (item) => item.name,
   columns: (context) => [
     { title: 'NAME', value: (item) => item.name },
-    { title: 'VOLUME', value: (item) => item.volume },
+    { title: 'VOLUME', value: exportSource },
     { title: 'STATE', value: (item) => item.failure ?? item.state },
     { title: 'ACCESS', value: (item) => (item.read_only ? 'read-only' : 'read-write') },
     { title: 'CLIENTS', right: true, value: (item) => String(item.clients) },
@@ -132,6 +167,20 @@ export const eventView: View<EventItem> = {
     { title: 'MESSAGE', value: (event) => event.message },
   ],
 };
+
+function snapshotType({ type, consistency }: SnapshotItem): string {
+  return type === 'bookmark' ? type : consistency;
+}
+
+function labelText({ labels }: SnapshotItem): string {
+  const texts = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+  return texts.join(' ') || '-';
+}
+
+function exportSource({ volume, snapshot, scratch }: ExportItem): string {
+  if (snapshot === null) return volume;
+  return `${volume}@${snapshot}${scratch ? ' (scratch)' : ''}`;
+}
 
 /** `online`, or the worst thing that is said of it. */
 function poolState(pool: PoolItem): string {

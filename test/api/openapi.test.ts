@@ -55,9 +55,18 @@ test('no document names an address that is not served', () => {
     '/v1/pools/{name}',
     '/v1/pools/{name}/actions/check',
     '/v1/pools/{name}/actions/export',
+    '/v1/schedules',
+    '/v1/schedules/{volume}',
+    '/v1/snapshots',
+    '/v1/snapshots/{snapshot}',
+    '/v1/snapshots/{snapshot}/attachment',
+    '/v1/snapshots/{snapshot}/diff',
     '/v1/status',
     '/v1/volumes',
     '/v1/volumes/{name}',
+    '/v1/volumes/{name}/actions/clone',
+    '/v1/volumes/{name}/actions/flatten',
+    '/v1/volumes/{name}/actions/revert',
     '/v1/volumes/{name}/map',
   ]);
 });

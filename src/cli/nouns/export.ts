@@ -8,6 +8,7 @@ import type { Context } from '../context.ts';
 import { writeChange, writeJson, writeList, writeOne, writeResult } from '../output.ts';
 import { absoluteAddress } from '../paths.ts';
 import { shellLine } from '../shell.ts';
+import { snapshotTarget } from '../targets.ts';
 import { collect, does } from '../verb.ts';
 import { exportView } from '../views.ts';
 
@@ -15,10 +16,15 @@ export function addExportNoun(program: Command): void {
   const exports = program.command('export').description('volumes served as NBD block devices');
 
   exports
-    .command('add <volume>')
-    .description('serve a volume')
+    .command('add <volume[@snapshot]>')
+    .description('serve a volume, or one of its snapshots')
     .option('--name <name>', 'under another name than its own')
-    .option('--read-only', 'refuse writes')
+    .option('--read-only', 'refuse writes; a snapshot is never written to')
+    .option('--scratch', 'a snapshot to be written to: what is written vanishes with the export')
+    .option(
+      '--changed-since <name>',
+      'offer what changed in a snapshot since another or a bookmark',
+    )
     .option('--listen <address>', 'also on unix:PATH or tcp:HOST:PORT (repeatable)', collect)
     .action(does(add));
   exports.command('list').alias('ls').description('all exports').action(does(list));
@@ -52,22 +58,26 @@ export function addExportNoun(program: Command): void {
 interface AddOptions {
   name?: string;
   readOnly?: boolean;
+  scratch?: boolean;
+  changedSince?: string;
   listen?: string[];
 }
 
-async function add(context: Context, [volume]: [string], options: AddOptions): Promise<void> {
-  const name = options.name ?? volume;
+async function add(context: Context, [source]: [string], options: AddOptions): Promise<void> {
+  const target = source.includes('@') ? snapshotTarget(source) : { volume: source };
+  const name = options.name ?? source.replace('@', '-');
   const body = {
-    volume,
+    ...('snapshot' in target ? { snapshot: target.snapshot } : {}),
+    volume: target.volume,
+    scratch: options.scratch,
+    changed_since: options.changedSince?.replace(`${target.volume}@`, ''),
     read_only: options.readOnly,
     listen: options.listen?.map(absoluteAddress),
   };
   const call = { method: 'PUT', query: context.dryRun, body } as const;
   const answer = await context.client.call<ExportDocument>(path`/v1/exports/${name}`, call);
   writeChange(context, answer.document, exportView, ({ changed, uris }) =>
-    [changed ? `volume ${volume} is served:` : `export ${name} was there already:`, ...uris].join(
-      '\n  ',
-    ),
+    [changed ? `${source} is served:` : `export ${name} was there already:`, ...uris].join('\n  '),
   );
 }
 

@@ -5,15 +5,21 @@ import { type Command, Option } from 'commander';
 import type {
   OperationDocument,
   ResultDocument,
+  ReversionDocument,
+  SnapshotItem,
   VolumeDocument,
+  VolumeItem,
   VolumeMapDocument,
 } from '../../api/schemas.ts';
 import { parseSize } from '../../base/size.ts';
 import { path } from '../client.ts';
 import { confirmLoss } from '../confirm.ts';
 import type { Context } from '../context.ts';
-import { writeChange, writeJson, writeList, writeOne, writeResult } from '../output.ts';
+import { usageError } from '../errors.ts';
+import { type View, writeChange, writeJson, writeList, writeOne, writeResult } from '../output.ts';
 import { table } from '../table.ts';
+import { snapshotTarget, volumeTarget } from '../targets.ts';
+import { drawTree } from '../tree.ts';
 import { does } from '../verb.ts';
 import { operationView, volumeView } from '../views.ts';
 import { waitFor } from '../wait.ts';
@@ -34,7 +40,12 @@ export function addVolumeNoun(program: Command): void {
     )
     .option('--thick', 'take all of its space now')
     .action(does(create));
-  volume.command('list').alias('ls').description('all volumes').action(does(list));
+  volume
+    .command('list')
+    .alias('ls')
+    .description('all volumes')
+    .option('--tree', 'draw them with their snapshots and clones')
+    .action(does(list));
   volume.command('show <name>').description('one volume').action(does(show));
   volume.command('rename <name> <new-name>').description('give another name').action(does(rename));
   volume.command('resize <name> <size>').description('make larger').action(does(resize));
@@ -45,9 +56,29 @@ export function addVolumeNoun(program: Command): void {
     .option('--length <size>', 'that much of it')
     .action(does(map));
   volume
+    .command('clone <snapshot> <name>')
+    .description('a new volume that reads through VOLUME@SNAPSHOT: no data is copied')
+    .action(does(clone));
+  volume
+    .command('flatten <name>')
+    .description('copy what a volume inherits, so that it needs no parent')
+    .action(does(flatten));
+  volume
+    .command('revert <snapshot>')
+    .description('make a volume what it was at VOLUME@SNAPSHOT; today stays as a safety snapshot')
+    .option('--force', 'also when clients are connected: their connections are closed first')
+    .option('--discard', 'keep no safety snapshot')
+    .action(does(revert));
+  volume
+    .command('set-mode <name> <mode>')
+    .description('row: redirect on write; cow: copy on write')
+    .action(does(setMode));
+  volume
     .command('delete <name>')
     .alias('rm')
     .description('delete a volume and all of its data')
+    .option('--with-snapshots', 'its snapshots too')
+    .option('--keep-clones', 'also when linked clones read through it')
     .action(does(remove));
 }
 
@@ -89,9 +120,76 @@ function writeStarted(context: Context, operation: OperationDocument): void {
   else context.write(`${operationView.name(operation)}\n`);
 }
 
-async function list(context: Context): Promise<void> {
-  writeList(context, await context.client.list('/v1/volumes'), volumeView);
+async function list(context: Context, _args: [], { tree }: { tree?: boolean }): Promise<void> {
+  const volumes = await context.client.list<{ items: VolumeItem[] }>('/v1/volumes');
+  if (!tree || context.options.output !== 'table') return writeList(context, volumes, volumeView);
+  const snapshots = await context.client.list<{ items: SnapshotItem[] }>('/v1/snapshots');
+  if (volumes.items.length > 0) context.write(`${drawTree(volumes.items, snapshots.items)}\n`);
 }
+
+async function clone(context: Context, [source, name]: [string, string]): Promise<void> {
+  const { text } = snapshotTarget(source);
+  const address = path`/v1/volumes/${volumeTarget(name)}/actions/clone`;
+  const call = { method: 'POST', query: context.dryRun, body: { source: text } } as const;
+  const answer = await context.client.call<VolumeDocument>(address, call);
+  writeChange(context, answer.document, volumeView, ({ changed }) =>
+    changed ? `volume ${name} is a linked clone of ${text}` : `volume ${name} was there already`,
+  );
+}
+
+async function flatten(context: Context, [name]: [string]): Promise<void> {
+  const address = path`/v1/volumes/${volumeTarget(name)}`;
+  const call = { method: 'POST', query: context.dryRun } as const;
+  const answer = await context.client.call<VolumeDocument | OperationDocument>(
+    `${address}/actions/flatten`,
+    call,
+  );
+  const sentence = ({ changed }: VolumeDocument) =>
+    changed ? `volume ${name} needs no parent any more` : `volume ${name} has no parent`;
+  const { document } = answer;
+  if (document.kind !== 'Operation') return writeChange(context, document, volumeView, sentence);
+  if (!context.options.wait) return writeStarted(context, document);
+  await waitFor(context, document.id);
+  const volume = await context.client.get<VolumeDocument>(address);
+  writeChange(context, { ...volume, changed: true }, volumeView, sentence);
+}
+
+async function revert(
+  context: Context,
+  [target]: [string],
+  { force, discard }: { force?: boolean; discard?: boolean },
+): Promise<void> {
+  const { volume, snapshot } = snapshotTarget(target);
+  const loss = discard ? ', and what it is now is lost' : '; what it is now stays as a snapshot';
+  await confirmLoss(context, `makes volume ${volume} what it was at ${target}${loss}`);
+  const address = path`/v1/volumes/${volume}/actions/revert`;
+  const body = { snapshot, force, discard };
+  const call = { method: 'POST', query: context.dryRun, body } as const;
+  const { document } = await context.client.call<ReversionDocument>(address, call);
+  writeChange(context, document, reversionView, ({ safety }) =>
+    [
+      `volume ${volume} is what it was at ${target}`,
+      ...(safety === null ? [] : [`what it was until now: ${volume}@${safety}`]),
+    ].join('\n'),
+  );
+}
+
+async function setMode(context: Context, [name, mode]: [string, string]): Promise<void> {
+  if (mode !== 'row' && mode !== 'cow') throw usageError(`"${mode}" is no mode`, ['row or cow']);
+  const document = await change(context, name, { snapshot_mode: mode });
+  writeChange(context, document, volumeView, ({ changed }) =>
+    changed ? `volume ${name} is in mode ${mode} now` : `volume ${name} is in mode ${mode} already`,
+  );
+}
+
+const reversionView: View<ReversionDocument> = {
+  name: ({ volume, safety }) => (safety === null ? volume : `${volume}@${safety}`),
+  columns: () => [
+    { title: 'VOLUME', value: ({ volume }) => volume },
+    { title: 'SAFETY', value: ({ safety }) => safety ?? '-' },
+    { title: 'PAUSE', value: ({ pause_seconds: pause }) => `${(1000 * pause).toFixed(1)} ms` },
+  ],
+};
 
 async function show(context: Context, [name]: [string]): Promise<void> {
   const address = path`/v1/volumes/${name}`;
@@ -150,9 +248,15 @@ function extentState({ hole, zero }: VolumeMapDocument['items'][number]): string
   return zero ? 'zero' : 'data';
 }
 
-async function remove(context: Context, [name]: [string]): Promise<void> {
-  await confirmLoss(context, `deletes volume ${name} and all of its data`);
-  const call = { method: 'DELETE', query: context.dryRun } as const;
+async function remove(
+  context: Context,
+  [name]: [string],
+  options: { withSnapshots?: boolean; keepClones?: boolean },
+): Promise<void> {
+  await confirmLoss(context, `deletes volume ${volumeTarget(name)} and all of its data`);
+  const { withSnapshots: with_snapshots, keepClones: keep_clones } = options;
+  const query = { ...context.dryRun, with_snapshots, keep_clones };
+  const call = { method: 'DELETE', query } as const;
   const answer = await context.client.call<ResultDocument>(path`/v1/volumes/${name}`, call);
   const freed = context.size(answer.document.freed_bytes);
   writeResult(context, answer.document, `volume ${name} is gone; ${freed} come back`);
