@@ -81,7 +81,7 @@ test('a creation and a deletion, cut at every moment, happened or did not', asyn
       const left = join(folder, 'left');
       await plane.cut(disk, moment, kept, left);
       const cut = { moment, disks: [left], memory: undefined };
-      const { sentences } = await judge(plane, cut, [life], folder);
+      const { sentences } = await judge(plane, cut, { lives: [life], snapshotLives: [] }, folder);
       broken.push(...sentences.map((sentence) => `moment ${moment}, kept ${kept}: ${sentence}`));
     }
   }

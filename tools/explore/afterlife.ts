@@ -8,9 +8,11 @@ import { systemClock } from '../../src/base/clock.ts';
 import type { DataPlane } from '../../src/dataplane/data-plane.ts';
 import { checkOffline } from '../../src/pool/check/check-offline.ts';
 import { Pools } from '../../src/pool/pools.ts';
+import { SnapshotService } from '../../src/snapshot/snapshot-service.ts';
 import { VolumeService } from '../../src/volume/volume-service.ts';
+import { imageViolations } from './durability-model.ts';
 import type { KeptMemory } from './kept-memory.ts';
-import type { VolumeLife } from './life.ts';
+import type { Life, SnapshotLife, VolumeLife } from './life.ts';
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
@@ -32,7 +34,7 @@ export interface Verdict {
 export async function judge(
   dataPlane: DataPlane,
   cut: Cut,
-  lives: readonly VolumeLife[],
+  { lives, snapshotLives }: Pick<Life, 'lives' | 'snapshotLives'>,
   folder: string,
 ): Promise<Verdict> {
   const found = await damageOn(cut.disks);
@@ -50,7 +52,15 @@ export async function judge(
   try {
     await pools.import(cut.disks, { takeover: true });
     const volumes = new VolumeService({ pools, clock: systemClock, emit: () => {} });
-    for (const life of lives) found.push(...(await judgeVolume(volumes, life, cut.moment)));
+    const emit = () => {};
+    const snapshots = new SnapshotService({ pools, volumes, clock: systemClock, emit });
+    const { moment } = cut;
+    for (const life of lives) found.push(...(await judgeVolume(volumes, life, moment)));
+    for (const life of snapshotLives) found.push(...(await judgeSnapshot(snapshots, life, moment)));
+    // What was cut off is finished; nothing that is shown changes by it.
+    for (const pool of pools.all()) await snapshots.settled(pool);
+    for (const life of lives) found.push(...(await judgeVolume(volumes, life, moment)));
+    await snapshots.close();
   } catch (error) {
     found.push(`the pool does not open: ${error instanceof Error ? error.stack : error}`);
   } finally {
@@ -85,6 +95,33 @@ async function judgeVolume(
   try {
     const shown = await open.plane.read(0, life.model.sizeBytes);
     return life.model.violations(shown, cut);
+  } finally {
+    await open.close();
+  }
+}
+
+async function judgeSnapshot(
+  snapshots: SnapshotService,
+  life: SnapshotLife,
+  cut: number,
+): Promise<string[]> {
+  const where = `${life.volume}@${life.name}`;
+  const info = snapshots
+    .list()
+    .find(
+      ({ volume, name, kind }) =>
+        volume === life.volume && name === life.name && kind === 'snapshot',
+    );
+  if (info === undefined) {
+    const mayBeGone = life.created > cut || life.deleteBegun <= cut;
+    return mayBeGone ? [] : [`snapshot ${where} is gone`];
+  }
+  if (life.createBegun > cut) return [`snapshot ${where} was not taken yet`];
+  if (life.deleted <= cut) return [`snapshot ${where} was deleted`];
+  const open = await snapshots.open(info.pool, info.id);
+  try {
+    const shown = await open.plane.read(0, info.sizeBytes);
+    return imageViolations(life.image, shown).map((sentence) => `snapshot ${where} ${sentence}`);
   } finally {
     await open.close();
   }

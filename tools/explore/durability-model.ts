@@ -11,8 +11,13 @@ const stampMagic = 0x5350_4d54;
 /** A stamp names who wrote it, where, and when; 0 stands for a sector that reads as zero. */
 export type Serial = number;
 
-export interface Change {
+/** What a sector holds: whose stamp (a clone shows its origin's), and which. */
+export interface Content {
+  readonly volume: number;
   readonly serial: Serial;
+}
+
+export interface Change extends Content {
   readonly submitted: number;
   /** Moment at which a flush or FUA had made it durable; Infinity while none had. */
   durable: number;
@@ -34,16 +39,41 @@ export class VolumeModel {
   /** Acknowledged, and not yet covered by a flush. */
   #unflushed: Change[] = [];
 
+  /** @param image what it shows from the beginning, as a clone does; durable with its creation */
   constructor(
     readonly id: number,
     readonly sizeBytes: number,
+    image: readonly Content[] = [],
   ) {
-    this.#sectors = Array.from({ length: sizeBytes / sectorBytes }, () => []);
+    this.#sectors = Array.from({ length: sizeBytes / sectorBytes }, (_, sector) => {
+      const content = image[sector];
+      return content === undefined ? [] : [{ ...content, submitted: 0, durable: 0 }];
+    });
+  }
+
+  /** What it shows now; nothing is under way. */
+  image(): Content[] {
+    return this.#sectors.map((history) => history.at(-1) ?? { volume: this.id, serial: 0 });
+  }
+
+  /** It begins to show something else altogether; `durable` is to be set when that is done. */
+  become(image: readonly Content[], moment: number): Change[] {
+    return this.#sectors.map((history, sector) => {
+      const content = image[sector] ?? { volume: this.id, serial: 0 };
+      const change = { ...content, submitted: moment, durable: Number.POSITIVE_INFINITY };
+      history.push(change);
+      return change;
+    });
   }
 
   /** A write (or, with serial 0, a discard) of a range was submitted. */
   begin(offset: number, length: number, serial: Serial, moment: number): Change {
-    const change = { serial, submitted: moment, durable: Number.POSITIVE_INFINITY };
+    const change = {
+      volume: this.id,
+      serial,
+      submitted: moment,
+      durable: Number.POSITIVE_INFINITY,
+    };
     for (let at = offset; at < offset + length; at += sectorBytes) {
       this.#sectors[at / sectorBytes]?.push(change);
     }
@@ -80,15 +110,38 @@ export class VolumeModel {
   #judge(history: Change[], content: Stamp, sector: number, cut: number): string | undefined {
     const kept = history.findLastIndex((change) => change.durable <= cut);
     const allowed = history.slice(Math.max(kept, 0)).filter((change) => change.submitted <= cut);
-    const serials = new Set(allowed.map((change) => change.serial));
-    if (kept < 0) serials.add(0);
-    const told = `allowed ${[...serials]}, history ${JSON.stringify(history)}`;
-    if (content === 'torn') return `shows no stamp; ${told}`;
-    if (content === 'zero') return serials.has(0) ? undefined : `reads as zero; ${told}`;
-    if (content.volume !== this.id) return `shows volume ${content.volume}; ${told}`;
-    if (content.sector !== sector) return `shows sector ${content.sector}; ${told}`;
-    return serials.has(content.serial) ? undefined : `shows ${content.serial}; ${told}`;
+    if (kept < 0) allowed.push({ volume: this.id, serial: 0, submitted: 0, durable: 0 });
+    const told = `allowed ${JSON.stringify(allowed)}, history ${JSON.stringify(history)}`;
+    return judgeContent(content, allowed, sector, told);
   }
+}
+
+/** Compares a frozen image with what is shown; @returns a sentence for each violation, at most a few. */
+export function imageViolations(image: readonly Content[], shown: Uint8Array): string[] {
+  const found: string[] = [];
+  for (let sector = 0; sector < image.length && found.length < 5; sector++) {
+    const allowed = [image[sector] as Content];
+    const wrong = judgeContent(readStamp(shown, sector), allowed, sector, JSON.stringify(allowed));
+    if (wrong !== undefined) found.push(`sector ${sector}: ${wrong}`);
+  }
+  return found;
+}
+
+function judgeContent(
+  content: Stamp,
+  allowed: readonly Content[],
+  sector: number,
+  told: string,
+): string | undefined {
+  if (content === 'torn') return `shows no stamp; ${told}`;
+  if (content === 'zero') {
+    return allowed.some(({ serial }) => serial === 0) ? undefined : `reads as zero; ${told}`;
+  }
+  if (content.sector !== sector) return `shows sector ${content.sector}; ${told}`;
+  const isAllowed = allowed.some(
+    ({ volume, serial }) => volume === content.volume && serial === content.serial,
+  );
+  return isAllowed ? undefined : `shows ${content.serial} of volume ${content.volume}; ${told}`;
 }
 
 type Stamp = 'zero' | 'torn' | { volume: number; sector: number; serial: Serial };

@@ -90,7 +90,7 @@ async function exploreLife(
       await plane.cut(disk, moment, cutSeed < 2 ? cutSeed : cutSeed + at, left[at] as string);
     }
     const memory = memoryFor(cutSeed, memories, moment);
-    const verdict = await judge(plane, { moment, disks: left, memory }, life.lives, home);
+    const verdict = await judge(plane, { moment, disks: left, memory }, life, home);
     const { sentences } = verdict;
     exploration.states += 1;
     if (verdict.remembered) exploration.remembered += 1;

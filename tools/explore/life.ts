@@ -1,25 +1,39 @@
 /**
- * A seeded life of a pool on recorded disks: I/O on several volumes in racing batches, volumes made and deleted, grown, and
- * checkpoints as the small journal asks for them, and folds as if it had been idle. Keeps what each moment promised.
+ * A seeded life of a pool on recorded disks: I/O on several volumes in racing batches, volumes made and deleted, snapshots, groups of them, clones,
+ * reverts, deletions in any order, both snapshot modes, flattening, and checkpoints as the small journal asks for them, and folds as if it
+ * had been idle. Keeps what each moment promised.
  */
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { KiB, MiB } from '../../src/base/units.ts';
 import { Pools } from '../../src/pool/pools.ts';
+import { SnapshotService } from '../../src/snapshot/snapshot-service.ts';
 import { type OpenVolume, VolumeService } from '../../src/volume/volume-service.ts';
-import { type Change, sectorBytes, stamp, VolumeModel } from './durability-model.ts';
+import { type Change, type Content, sectorBytes, stamp, VolumeModel } from './durability-model.ts';
 import type { Random } from './random.ts';
 import type { RecordingPlane } from './recording-plane.ts';
 
 const clusterBytes = 16 * KiB;
 const subBlockBytes = clusterBytes / 16;
 const volumesMax = 3;
+const never = Number.POSITIVE_INFINITY;
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** A volume's name in time, by moments of the recorded disks. */
 export interface VolumeLife {
   readonly name: string;
   readonly model: VolumeModel;
+  readonly createBegun: number;
+  created: number;
+  deleteBegun: number;
+  deleted: number;
+}
+
+/** A snapshot in time, with what it shows as long as it is there. */
+export interface SnapshotLife {
+  readonly volume: string;
+  readonly name: string;
+  readonly image: readonly Content[];
   readonly createBegun: number;
   created: number;
   deleteBegun: number;
@@ -36,11 +50,15 @@ export class Life {
   readonly #random: Random;
   readonly #pools: Pools;
   readonly #volumes: VolumeService;
+  readonly #snapshots: SnapshotService;
   readonly lives: VolumeLife[] = [];
+  readonly snapshotLives: SnapshotLife[] = [];
   #live: LiveVolume[] = [];
   #serial = 0;
 
   private constructor(plane: RecordingPlane, random: Random, pools: Pools, volumes: VolumeService) {
+    const services = { pools, volumes, clock: systemClock, emit() {} };
+    this.#snapshots = new SnapshotService(services);
     this.#plane = plane;
     this.#random = random;
     this.#pools = pools;
@@ -77,12 +95,19 @@ export class Life {
     }
     if (this.#random.chance(30)) return this.#delete();
     if (this.#random.chance(10)) return this.#pools.get('life').index.fold();
+    if (this.#random.chance(8)) return this.#snapshot();
+    if (this.#random.chance(12)) return this.#clone();
+    if (this.#random.chance(20)) return this.#revert();
+    if (this.#random.chance(10)) return this.#deleteSnapshot();
+    if (this.#random.chance(40)) return this.#changeMode();
+    if (this.#random.chance(40)) return this.#flatten();
     return this.#batch();
   }
 
   async end(): Promise<void> {
     for (const { open } of this.#live) await open.close();
     this.#live = [];
+    await this.#snapshots.close();
     await this.#pools.close();
   }
 
@@ -98,7 +123,8 @@ export class Life {
       deleted: Number.POSITIVE_INFINITY,
     };
     this.lives.push(life);
-    await this.#volumes.create({ name: life.name, sizeBytes });
+    const snapshotMode = this.#random.chance(3) ? 'cow' : 'row';
+    await this.#volumes.create({ name: life.name, sizeBytes, snapshotMode });
     life.created = this.#plane.moment();
     this.#live.push({ life, open: await this.#volumes.open(life.name) });
   }
@@ -107,9 +133,118 @@ export class Life {
     const [gone] = this.#live.splice(this.#random.below(this.#live.length), 1);
     if (gone === undefined) return;
     await gone.open.close();
-    gone.life.deleteBegun = this.#plane.moment();
-    await this.#volumes.delete(gone.life.name);
-    gone.life.deleted = this.#plane.moment();
+    const own = this.#snapshotsOf(gone.life.name);
+    const begun = this.#plane.moment();
+    for (const each of [gone.life, ...own]) each.deleteBegun = begun;
+    await this.#volumes.delete(gone.life.name, { withSnapshots: true, keepClones: true });
+    const ended = this.#plane.moment();
+    for (const each of [gone.life, ...own]) each.deleted = ended;
+  }
+
+  #snapshotsOf(volume: string): SnapshotLife[] {
+    return this.snapshotLives.filter(
+      (each) => each.volume === volume && each.deleteBegun === never,
+    );
+  }
+
+  /** Of one volume, or of all at one point in time. Everything written before is durable with it. */
+  async #snapshot(): Promise<void> {
+    const one = this.#random.pick(this.#live);
+    if (one === undefined) return;
+    const volumes = this.#random.chance(3) ? this.#live : [one];
+    const name = `s${this.snapshotLives.length + 1}`;
+    const taken = volumes.map(({ life }) => this.#frozen(life, name));
+    const covered = volumes.map(({ life }) => life.model.beginFlush());
+    await this.#snapshots.create({
+      names: volumes.map(({ life }) => ({ volume: life.name, snapshot: name })),
+    });
+    const ended = this.#plane.moment();
+    for (const each of taken) each.created = ended;
+    for (const [at, { life }] of volumes.entries()) life.model.flushed(covered[at] ?? [], ended);
+  }
+
+  #frozen(life: VolumeLife, name: string): SnapshotLife {
+    const frozen: SnapshotLife = {
+      volume: life.name,
+      name,
+      image: life.model.image(),
+      createBegun: this.#plane.moment(),
+      created: never,
+      deleteBegun: never,
+      deleted: never,
+    };
+    this.snapshotLives.push(frozen);
+    return frozen;
+  }
+
+  async #clone(): Promise<void> {
+    if (this.#live.length > volumesMax) return;
+    const source = this.#random.pick(
+      this.#live.flatMap(({ life }) => this.#snapshotsOf(life.name)),
+    );
+    if (source === undefined) return;
+    const id = this.lives.length + 1;
+    const sizeBytes = source.image.length * sectorBytes;
+    const life: VolumeLife = {
+      name: `v${id}`,
+      model: new VolumeModel(id, sizeBytes, source.image),
+      createBegun: this.#plane.moment(),
+      created: never,
+      deleteBegun: never,
+      deleted: never,
+    };
+    this.lives.push(life);
+    await this.#snapshots.clone({ volume: source.volume, snapshot: source.name }, life.name);
+    life.created = this.#plane.moment();
+    this.#live.push({ life, open: await this.#volumes.open(life.name) });
+  }
+
+  async #revert(): Promise<void> {
+    const volume = this.#random.pick(this.#live);
+    const to = this.#random.pick(this.#snapshotsOf(volume?.life.name ?? ''));
+    if (volume === undefined || to === undefined) return;
+    const { life } = volume;
+    const before = life.model.image();
+    const begun = this.#plane.moment();
+    const covered = life.model.beginFlush();
+    const changes = life.model.become(to.image, begun);
+    const { safety } = await this.#snapshots.revert(life.name, to.name, {
+      discard: this.#random.chance(2),
+    });
+    const ended = this.#plane.moment();
+    life.model.flushed([...covered, ...changes], ended);
+    if (safety === null) return;
+    const lasting = { deleteBegun: never, deleted: never };
+    const moments = { createBegun: begun, created: ended };
+    this.snapshotLives.push({
+      volume: life.name,
+      name: safety,
+      image: before,
+      ...moments,
+      ...lasting,
+    });
+  }
+
+  async #deleteSnapshot(): Promise<void> {
+    const all = this.#live.flatMap(({ life }) => this.#snapshotsOf(life.name));
+    const gone = this.#random.pick(all);
+    if (gone === undefined) return;
+    gone.deleteBegun = this.#plane.moment();
+    const names = [{ volume: gone.volume, snapshot: gone.name }];
+    await this.#snapshots.delete(names, { keepClones: true, bookmark: this.#random.chance(4) });
+    gone.deleted = this.#plane.moment();
+  }
+
+  async #changeMode(): Promise<void> {
+    const volume = this.#random.pick(this.#live);
+    if (volume === undefined) return;
+    await this.#snapshots.setMode(volume.life.name, this.#random.chance(2) ? 'cow' : 'row');
+  }
+
+  async #flatten(): Promise<void> {
+    const volume = this.#random.pick(this.#live);
+    if (volume === undefined) return;
+    await this.#snapshots.flatten(volume.life.name, () => {}, new AbortController().signal);
   }
 
   /** Requests in flight together: they share clusters and sub-blocks, never sectors. */
