@@ -30,6 +30,24 @@ void CloseListener(const Napi::CallbackInfo& info) {
   if (!status.ok()) Runtime::Get().events().Done(token, status);
 }
 
+nbd::ContextList ContextsOf(const Napi::Object& spec) {
+  nbd::ContextList contexts;
+  Napi::Value value = spec.Get("contexts");
+  if (!value.IsArray()) return contexts;
+  Napi::Array list = value.As<Napi::Array>();
+  for (uint32_t i = 0; i < list.Length() && i < nbd::kContextsMax; i++) {
+    Napi::Object from = list.Get(i).As<Napi::Object>();
+    Napi::Float64Array runs = from.Get("runs").As<Napi::Float64Array>();
+    auto context = std::make_shared<nbd::ChangedContext>();
+    context->name = StringOf(from, "name");
+    for (size_t at = 0; at + 1 < runs.ElementLength(); at += 2) {
+      context->runs.push_back({static_cast<uint64_t>(runs[at]), static_cast<uint64_t>(runs[at + 1])});
+    }
+    contexts.push_back(std::move(context));
+  }
+  return contexts;
+}
+
 void AddExport(const Napi::CallbackInfo& info) {
   std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.at(HandleAt(info, 0));
   Napi::Array listeners = info[1].As<Napi::Array>();
@@ -39,6 +57,7 @@ void AddExport(const Napi::CallbackInfo& info) {
   spec.description = StringOf(from, "description");
   spec.read_only = FlagOf(from, "readOnly");
   spec.target = std::shared_ptr<BlockTarget>(open, &open->volume());
+  spec.contexts = ContextsOf(from);
   for (uint32_t i = 0; i < listeners.Length(); i++) {
     spec.listeners.push_back(static_cast<nbd::ListenerId>(listeners.Get(i).As<Napi::Number>().DoubleValue()));
   }

@@ -90,7 +90,7 @@ size_t Handshake::DrainOversized(Data in, std::string* out) {
   drain_bytes_ -= taken;
   if (drain_bytes_ == 0) {
     // Even a SET that fails replaces the selection.
-    if (option_ == Option::kSetMetaContext) selected_ = false;
+    if (option_ == Option::kSetMetaContext) SelectContexts({}, {});
     AppendReply(OptionReply::kErrTooBig, "option data is too long", out);
   }
   return taken;
@@ -166,7 +166,7 @@ void Handshake::AnswerExportName(Data data, std::string* out) {
 bool Handshake::EnterExport(std::string_view name, std::string* out) {
   const Admission admission = catalog_.Enter(name, &agreement_.view);
   if (admission == Admission::kEntered) {
-    agreement_.base_allocation = SelectedFor(agreement_.view);
+    Agree();
     agreement_.transmission_flags = TransmissionFlags(agreement_.view);
     return true;
   }
@@ -190,7 +190,7 @@ void Handshake::AnswerFraming(Data data, Framing framing, std::string* out) {
 
 void Handshake::AnswerMetaContext(Data data, std::string* out) {
   const bool set = option_ == Option::kSetMetaContext;
-  if (set) selected_ = false;
+  if (set) SelectContexts({}, {});
   if (set && agreement_.framing == Framing::kSimple) {
     return AppendReply(OptionReply::kErrInvalid, "contexts need structured replies", out);
   }
@@ -200,23 +200,50 @@ void Handshake::AnswerMetaContext(Data data, std::string* out) {
   if (!catalog_.Find(query->export_name, &view)) {
     return AppendReply(OptionReply::kErrUnknown, "no such export", out);
   }
-  const bool listed = !set && (query->none_asked || query->base_wildcard);
-  if (query->base_allocation || listed) {
-    std::string payload;
-    AppendBig(&payload, set ? kBaseAllocationId : uint32_t{0});
-    payload += kBaseAllocation;
-    AppendReply(OptionReply::kMetaContext, payload, out);
+  auto wanted = [&](std::string_view name) { return set ? query->Names(name) : query->Lists(name); };
+  if (wanted(kBaseAllocation)) AppendContext(set ? kBaseAllocationId : 0, kBaseAllocation, out);
+  uint32_t id = kFirstContextId;
+  for (const auto& context : view.contexts) {
+    if (wanted(context->name)) AppendContext(set ? id++ : 0, context->name, out);
   }
-  if (set) SelectContexts(view.name, query->base_allocation);
+  if (set) SelectContexts(view, *query);
   AppendReply(OptionReply::kAck, {}, out);
 }
 
-void Handshake::SelectContexts(const std::string& export_name, bool base_allocation) {
-  selected_ = base_allocation;
-  selected_export_ = export_name;
+void Handshake::AppendContext(uint32_t id, std::string_view name, std::string* out) const {
+  std::string payload;
+  AppendBig(&payload, id);
+  payload += name;
+  AppendReply(OptionReply::kMetaContext, payload, out);
 }
 
-bool Handshake::SelectedFor(const ExportView& view) const { return selected_ && selected_export_ == view.name; }
+void Handshake::SelectContexts(const ExportView& view, const ContextQuery& query) {
+  selected_export_ = view.name;
+  selected_base_ = query.Names(kBaseAllocation);
+  selected_contexts_.clear();
+  for (const auto& context : view.contexts) {
+    if (query.Names(context->name)) selected_contexts_.push_back(context->name);
+  }
+}
+
+bool Handshake::SelectedFor(const ExportView& view) const {
+  return selected_export_ == view.name && (selected_base_ || !selected_contexts_.empty());
+}
+
+// What was selected is in force when it was of the export that is entered; one that changed since may lack a context.
+void Handshake::Agree() {
+  agreement_.base_allocation = false;
+  agreement_.contexts.clear();
+  if (!SelectedFor(agreement_.view)) return;
+  agreement_.base_allocation = selected_base_;
+  for (const std::string& name : selected_contexts_) {
+    for (const auto& context : agreement_.view.contexts) {
+      if (context->name == name) agreement_.contexts.push_back(context);
+    }
+  }
+  // The ids that were given would mean others.
+  if (agreement_.contexts.size() != selected_contexts_.size()) agreement_.contexts.clear();
+}
 
 uint16_t Handshake::TransmissionFlags(const ExportView& view) const {
   uint16_t flags = kHasFlags | kSendFlush | kSendFua | kSendCache | kCanMultiConn;

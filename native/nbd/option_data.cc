@@ -1,5 +1,7 @@
 #include "nbd/option_data.h"
 
+#include <algorithm>
+
 #include "nbd/bytes.h"
 #include "nbd/protocol.h"
 #include "nbd/text.h"
@@ -27,16 +29,24 @@ std::optional<ContextQuery> ParseContextQuery(std::span<const std::byte> data) {
   query.export_name = reader.TakeString();
   const uint32_t count = reader.Take<uint32_t>();
   if (!reader.ok() || !IsProtocolString(query.export_name)) return {};
-  query.none_asked = count == 0;
   for (uint32_t i = 0; i < count; i++) {
     const std::string_view context = reader.TakeString();
     // Checked each round: a count of four billion ends with the data, not with the count.
     if (!reader.ok() || !IsProtocolString(context)) return {};
-    query.base_wildcard |= context == "base:";
-    query.base_allocation |= context == kBaseAllocation;
+    query.queries.push_back(context);
   }
   if (reader.left() != 0) return {};
   return query;
+}
+
+bool ContextQuery::Names(std::string_view context) const {
+  return std::find(queries.begin(), queries.end(), context) != queries.end();
+}
+
+bool ContextQuery::Lists(std::string_view context) const {
+  return queries.empty() || std::any_of(queries.begin(), queries.end(), [context](std::string_view query) {
+           return query == context || (query.ends_with(':') && context.starts_with(query));
+         });
 }
 
 }  // namespace varve::nbd

@@ -15,7 +15,8 @@ bool IsReachable(const Export& exported, ListenerId listener) {
 }
 
 ExportView ViewOf(const ExportSpec& spec) {
-  return {spec.name, spec.description, spec.target->size_bytes(), spec.target->preferred_block_bytes(), spec.read_only};
+  return {spec.name,      spec.description, spec.target->size_bytes(), spec.target->preferred_block_bytes(),
+          spec.read_only, spec.contexts};
 }
 
 }  // namespace

@@ -148,19 +148,24 @@ void Reply::AppendRun(const RequestHeader& header, Framing framing, const Run& r
   AppendData(data + run.offset, run.length);
 }
 
-void Reply::SetBlockStatus(const RequestHeader& header, Framing framing, std::span<const Extent> extents) {
+void Reply::SetBlockStatus(const RequestHeader& header, Framing framing, std::span<const ContextExtents> contexts) {
   const bool extended = framing == Framing::kExtended;
   const size_t fixed_bytes = sizeof(uint32_t) * (extended ? 2 : 1);
   const size_t each_bytes = extended ? 2 * sizeof(uint64_t) : 2 * sizeof(uint32_t);
-  const size_t payload_bytes = fixed_bytes + extents.size() * each_bytes;
-  Begin(kChunkHeadBytesMax + payload_bytes);
-  BeginChunk(header, framing, extended ? Chunk::kBlockStatusExtended : Chunk::kBlockStatus, true, payload_bytes);
-  std::byte* to = StoreBig(TakeHead(payload_bytes), kBaseAllocationId);
-  if (extended) to = StoreBig(to, static_cast<uint32_t>(extents.size()));
-  for (const Extent& extent : extents) {
-    // A compact request asks for less than 2^32 bytes, and no more is ever reported.
-    to = extended ? StoreBig(to, extent.length) : StoreBig(to, static_cast<uint32_t>(extent.length));
-    to = extended ? StoreBig(to, uint64_t{extent.flags}) : StoreBig(to, extent.flags);
+  auto payload_bytes = [&](const ContextExtents& context) { return fixed_bytes + context.extents.size() * each_bytes; };
+  size_t head_bytes = 0;
+  for (const ContextExtents& context : contexts) head_bytes += kChunkHeadBytesMax + payload_bytes(context);
+  Begin(head_bytes);
+  for (const ContextExtents& context : contexts) {
+    const Chunk chunk = extended ? Chunk::kBlockStatusExtended : Chunk::kBlockStatus;
+    BeginChunk(header, framing, chunk, &context == &contexts.back(), payload_bytes(context));
+    std::byte* to = StoreBig(TakeHead(payload_bytes(context)), context.id);
+    if (extended) to = StoreBig(to, static_cast<uint32_t>(context.extents.size()));
+    for (const Extent& extent : context.extents) {
+      // A compact request asks for less than 2^32 bytes, and no more is ever reported.
+      to = extended ? StoreBig(to, extent.length) : StoreBig(to, static_cast<uint32_t>(extent.length));
+      to = extended ? StoreBig(to, uint64_t{extent.flags}) : StoreBig(to, extent.flags);
+    }
   }
 }
 

@@ -18,6 +18,12 @@
 
 namespace varve::nbd {
 
+// What BLOCK_STATUS says of one context.
+struct ContextExtents {
+  uint32_t id;
+  std::vector<Extent> extents;
+};
+
 class Reply {
  public:
   // Each builds the reply anew. header: the request's.
@@ -26,7 +32,7 @@ class Reply {
   // data: header.length bytes as the target left them. extents: cover them; zero runs are filled in where
   // the reply carries them as data. Lent until the reply was sent.
   void SetRead(const RequestHeader& header, Framing framing, std::byte* data, std::span<const Extent> extents);
-  void SetBlockStatus(const RequestHeader& header, Framing framing, std::span<const Extent> extents);
+  void SetBlockStatus(const RequestHeader& header, Framing framing, std::span<const ContextExtents> contexts);
 
   std::span<const iovec> parts() const { return parts_; }
   size_t total_bytes() const { return total_bytes_; }

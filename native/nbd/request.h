@@ -41,6 +41,7 @@ struct Request : Completion {
   bool overdraft = false;      // holds the budget's overdraft, and needs no more from it
 
   BlockRequest block;
+  ContextMask contexts = 0;  // of a BLOCK_STATUS
   uint64_t write_serial = 0;  // 0: changes nothing
 
   Reply reply;

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "nbd/changed_context.h"
 #include "nbd/protocol.h"
 
 namespace varve::nbd {
@@ -27,6 +28,8 @@ struct Terms {
   uint16_t transmission_flags = 0;
   Framing framing = Framing::kSimple;
   bool base_allocation = false;
+  ContextList contexts = {};  // selected besides; the id of contexts[i] is kFirstContextId + i
+  size_t context_count() const { return contexts.size() + (base_allocation ? 1 : 0); }
   bool Offers(uint16_t flag) const { return (transmission_flags & flag) != 0; }
 };
 
@@ -59,9 +62,13 @@ Refusal CheckRequest(const RequestHeader& header, const Terms& terms);
 // whose length stands in its payload.
 Refusal CheckRange(Command command, uint64_t offset, uint64_t length, uint64_t size_bytes);
 
-// The filter's payload: u64 length, then context ids. Sets `length` when it is well formed and asks for base:allocation.
-Refusal ParseStatusFilter(const std::byte* payload, uint64_t payload_bytes, uint64_t* length);
-// A longer filter cannot be valid: there is one context to ask for.
-inline constexpr uint64_t kStatusFilterBytes = 12;
+// Which contexts a request is about: bit 0 base:allocation, bit 1 + i of contexts[i].
+using ContextMask = uint32_t;
+ContextMask AllContexts(const Terms& terms);
+// The filter's payload: u64 length, then ids of contexts that were selected. Sets both when it is well formed.
+Refusal ParseStatusFilter(const std::byte* payload, uint64_t payload_bytes, const Terms& terms, uint64_t* length,
+                          ContextMask* contexts);
+// A filter asks for at least one context, and for none twice.
+bool IsStatusFilterSize(uint64_t bytes, const Terms& terms);
 
 }  // namespace varve::nbd

@@ -21,6 +21,7 @@
 #include <string_view>
 #include <vector>
 
+#include "nbd/changed_context.h"
 #include "base/status.h"
 #include "io/event_loop.h"
 #include "volume/block_target.h"
@@ -55,6 +56,7 @@ struct ExportSpec {
   bool read_only = false;
   std::shared_ptr<BlockTarget> target;  // kept until the last request of it has ended
   std::vector<ListenerId> listeners;    // reachable through these
+  ContextList contexts = {};                // besides base:allocation; at most kContextsMax
 };
 
 struct ClientStats {

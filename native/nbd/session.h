@@ -137,6 +137,7 @@ class Session final : private ReplyQueueOwner {
   // Executing: session_execute.cc
   void Execute(Request* request);
   void ExecuteStatus(Request* request);
+  void AnswerStatus(Request* request);
   void SubmitWrite(Request* request);
   void OnTargetDone(Request* request, Status status);
   void CountDone(const Request& request);

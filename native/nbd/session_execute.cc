@@ -61,14 +61,30 @@ void Session::Execute(Request* request) {
 void Session::ExecuteStatus(Request* request) {
   BlockRequest& block = request->block;
   block.extents_max = request->header.Has(kFlagReqOne) ? 1 : kStatusExtentsMax;
+  request->contexts = AllContexts(parts_.terms);
   if (request->payload_bytes > 0) {
-    Refusal refusal = ParseStatusFilter(request->buffer.data, request->payload_bytes, &block.length);
+    Refusal refusal = ParseStatusFilter(request->buffer.data, request->payload_bytes, parts_.terms, &block.length,
+                                        &request->contexts);
     if (refusal.none()) {
       refusal = CheckRange(Command::kBlockStatus, block.offset, block.length, parts_.terms.size_bytes);
     }
     if (!refusal.none()) return Refuse(request, refusal);
   }
-  parts_.target->Submit(&block);
+  if (request->contexts & 1) return parts_.target->Submit(&block);
+  Answer(request);
+}
+
+// One chunk for each context: what the target said, and what the control plane gave with the export.
+void Session::AnswerStatus(Request* request) {
+  const BlockRequest& block = request->block;
+  std::vector<ContextExtents> contexts;
+  if (request->contexts & 1) contexts.push_back({kBaseAllocationId, block.extents});
+  for (size_t i = 0; i < parts_.terms.contexts.size(); i++) {
+    if ((request->contexts >> (i + 1) & 1) == 0) continue;
+    contexts.push_back({kFirstContextId + static_cast<uint32_t>(i),
+                        ChangedExtents(*parts_.terms.contexts[i], block.offset, block.length, block.extents_max)});
+  }
+  request->reply.SetBlockStatus(request->header, parts_.terms.framing, contexts);
 }
 
 void Session::SubmitWrite(Request* request) {
@@ -114,7 +130,7 @@ void Session::Answer(Request* request) {
   if (block.op == BlockOp::kRead) {
     request->reply.SetRead(request->header, framing, block.data, block.extents);
   } else if (block.op == BlockOp::kBlockStatus) {
-    request->reply.SetBlockStatus(request->header, framing, block.extents);
+    AnswerStatus(request);
   } else {
     request->reply.SetDone(request->header, framing);
   }

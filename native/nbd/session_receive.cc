@@ -21,10 +21,11 @@ bool NeedsBuffer(const RequestHeader& header) {
   return header.command == Command::kRead || header.command == Command::kWrite;
 }
 
-uint64_t RoomBytes(const RequestHeader& header, const Refusal& refusal) {
+uint64_t RoomBytes(const RequestHeader& header, const Refusal& refusal, const Terms& terms) {
   if (!refusal.none()) return 0;
   if (NeedsBuffer(header)) return header.length;
-  return header.command == Command::kBlockStatus ? Session::kStatusExtentsMax * Session::kStatusExtentBytes : 0;
+  if (header.command != Command::kBlockStatus) return 0;
+  return terms.context_count() * Session::kStatusExtentsMax * Session::kStatusExtentBytes;
 }
 
 uint64_t FirstCharge(const RequestHeader& header, uint64_t room_bytes) {
@@ -66,7 +67,7 @@ bool Session::TakeHeader() {
 
 bool Session::HasRoomFor(const RequestHeader& header, const Refusal& refusal) {
   if (in_flight_ >= kInFlightMax) return false;
-  const uint64_t room_bytes = RoomBytes(header, refusal);
+  const uint64_t room_bytes = RoomBytes(header, refusal, parts_.terms);
   if (in_flight_ > 0 && in_flight_bytes_ + room_bytes > kInFlightBytesMax) return false;
   return Charge(FirstCharge(header, room_bytes));
 }
@@ -76,7 +77,7 @@ void Session::Begin(const RequestHeader& header, const Refusal& refusal) {
   Request* request = TakeRequest();
   request->header = header;
   request->refusal = refusal;
-  request->room_bytes = RoomBytes(header, refusal);
+  request->room_bytes = RoomBytes(header, refusal, parts_.terms);
   in_flight_bytes_ += request->room_bytes;
   TakeCharge(request, FirstCharge(header, request->room_bytes));
   request->payload_bytes = PayloadBytes(header, parts_.terms.framing);
@@ -89,11 +90,13 @@ void Session::Begin(const RequestHeader& header, const Refusal& refusal) {
 void Session::TakeBuffer(Request* request) {
   if (!request->refusal.none()) return;
   const bool filter = HasStatusFilter(request->header, parts_.terms);
-  if (filter && request->payload_bytes != kStatusFilterBytes) {
+  if (filter && !IsStatusFilterSize(request->payload_bytes, parts_.terms)) {
     request->refusal = {WireError::kInvalid, "malformed filter of contexts"};
     return;
   }
-  const uint64_t bytes = filter ? kStatusFilterBytes : NeedsBuffer(request->header) ? request->header.length : 0;
+  const uint64_t bytes = filter                       ? request->payload_bytes
+                         : NeedsBuffer(request->header) ? request->header.length
+                                                        : 0;
   if (bytes == 0) return;
   request->buffer = parts_.buffers.Take(bytes);
   if (request->buffer.data == nullptr) request->refusal = {WireError::kMemory, "out of memory"};

@@ -327,6 +327,63 @@ TEST_F(MetaContextTest, FilteredStatusIsOfferedWithExtendedHeadersOnly) {
   EXPECT_TRUE(handshake.agreement().transmission_flags & kBlockStatusPayload);
 }
 
+std::shared_ptr<const ChangedContext> Changed(const std::string& name) {
+  return std::make_shared<ChangedContext>(ChangedContext{name, {{4096, 8192}}});
+}
+
+// An export with contexts of its own besides base:allocation.
+class ChangedContextTest : public MetaContextTest {
+ protected:
+  void SetUp() override {
+    catalog.views[0].contexts = {Changed("varve:changed:monday"), Changed("qemu:dirty-bitmap:monday")};
+    MetaContextTest::SetUp();
+  }
+  std::vector<std::string> Payloads(Option option, std::string_view data) {
+    std::vector<std::string> payloads;
+    for (const ReplySeen& reply : Ask(option, data)) {
+      if (reply.type == kMetaContext) payloads.push_back(reply.payload);
+    }
+    return payloads;
+  }
+  static std::string Context(uint32_t id, std::string_view name) {
+    std::string bytes;
+    AppendBig(&bytes, id);
+    return bytes.append(name);
+  }
+};
+
+TEST_F(ChangedContextTest, ListsThemAllOrThoseOfANamespace) {
+  EXPECT_EQ(Payloads(Option::kListMetaContext, ContextData("disk", {})),
+            (std::vector{Context(0, "base:allocation"), Context(0, "varve:changed:monday"),
+                         Context(0, "qemu:dirty-bitmap:monday")}));
+  EXPECT_EQ(Payloads(Option::kListMetaContext, ContextData("disk", {"qemu:"})),
+            std::vector{Context(0, "qemu:dirty-bitmap:monday")});
+  EXPECT_EQ(Payloads(Option::kListMetaContext, ContextData("disk", {"varve:changed:"})),
+            std::vector{Context(0, "varve:changed:monday")});
+}
+
+TEST_F(ChangedContextTest, NumbersThoseThatWereSelected) {
+  EXPECT_EQ(Payloads(Option::kSetMetaContext, ContextData("disk", {"qemu:dirty-bitmap:monday", "base:allocation"})),
+            (std::vector{Context(1, "base:allocation"), Context(2, "qemu:dirty-bitmap:monday")}));
+  EXPECT_TRUE(Selected());
+  ASSERT_EQ(handshake.agreement().contexts.size(), 1u);
+  EXPECT_EQ(handshake.agreement().contexts[0]->name, "qemu:dirty-bitmap:monday");
+}
+
+TEST_F(ChangedContextTest, ServesOneWithoutBaseAllocation) {
+  Ask(Option::kSetMetaContext, ContextData("disk", {"varve:changed:monday"}));
+  EXPECT_FALSE(Selected());
+  EXPECT_EQ(handshake.agreement().contexts.size(), 1u);
+}
+
+TEST_F(ChangedContextTest, ForgetsThemWhenTheExportLostOne) {
+  Ask(Option::kSetMetaContext,
+      ContextData("disk", {"base:allocation", "varve:changed:monday", "qemu:dirty-bitmap:monday"}));
+  catalog.views[0].contexts.erase(catalog.views[0].contexts.begin());
+  EXPECT_TRUE(Selected());
+  EXPECT_TRUE(handshake.agreement().contexts.empty()) << "the ids would mean other contexts";
+}
+
 TEST_F(HandshakeTest, ReadOnlyExportOffersNothingThatWrites) {
   catalog.views[0].read_only = true;
   Greet();

@@ -38,7 +38,7 @@ struct Surroundings {
 class Client {
  public:
   Client(Surroundings& around, Framing framing, uint16_t flags = kAllFlags, size_t slice_bytes = SIZE_MAX,
-         bool fenced = false)
+         bool fenced = false, ContextList contexts = {})
       : framing_(framing), around_(around) {
     auto owned = std::make_unique<ScriptTransport>(around.loop, slice_bytes);
     transport = owned.get();
@@ -50,7 +50,11 @@ class Client {
                                  .transport = std::move(owned),
                                  .target = around.target,
                                  .record = std::make_shared<ClientRecord>(),
-                                 .terms = {kSizeBytes, flags, framing, framing != Framing::kSimple}});
+                                 .terms = {.size_bytes = kSizeBytes,
+                                           .transmission_flags = flags,
+                                           .framing = framing,
+                                           .base_allocation = framing != Framing::kSimple,
+                                           .contexts = std::move(contexts)}});
     session->Start({}, fenced);
   }
 
@@ -325,9 +329,9 @@ TEST_P(Chunked, ShortHolesAreSentAsZeroes) {
   client.Finish();
 }
 
-std::string StatusPayload(Framing framing, std::initializer_list<Extent> extents) {
+std::string StatusPayload(Framing framing, std::initializer_list<Extent> extents, uint32_t id = kBaseAllocationId) {
   std::string bytes;
-  AppendBig(&bytes, kBaseAllocationId);
+  AppendBig(&bytes, id);
   const bool extended = framing == Framing::kExtended;
   if (extended) AppendBig(&bytes, static_cast<uint32_t>(extents.size()));
   for (const Extent& extent : extents) {
@@ -359,6 +363,30 @@ TEST_P(Chunked, StatusWithoutContextIsInvalid) {
   client.Finish();
 }
 
+// Two more contexts: changed at 4 KiB for 8 KiB and at 32 KiB for 4 KiB; nowhere.
+ContextList TwoContexts() {
+  return {std::make_shared<ChangedContext>(ChangedContext{"a", {{4096, 8192}, {32768, 4096}}}),
+          std::make_shared<ChangedContext>(ChangedContext{"b", {}})};
+}
+
+TEST_P(Chunked, EachContextGetsItsChunk) {
+  const Framing f = GetParam();
+  Surroundings around;
+  Client client(around, f, kAllFlags, SIZE_MAX, false, TwoContexts());
+  const Chunk type = f == Framing::kExtended ? Chunk::kBlockStatusExtended : Chunk::kBlockStatus;
+  EXPECT_EQ(client.Ask({Command::kBlockStatus, 0, 1, 0, 65536}),
+            ChunkBytes(f, type, false, 0, StatusPayload(f, {{65536, 3}})) +
+                ChunkBytes(f, type, false, 0,
+                           StatusPayload(f, {{4096, 0}, {8192, 1}, {20480, 0}, {4096, 1}, {28672, 0}}, 2)) +
+                ChunkBytes(f, type, true, 0, StatusPayload(f, {{65536, 0}}, 3)));
+  EXPECT_EQ(client.Ask({Command::kBlockStatus, kFlagReqOne, 1, 8192, 16384}),
+            ChunkBytes(f, type, false, 8192, StatusPayload(f, {{16384, 3}})) +
+                ChunkBytes(f, type, false, 8192, StatusPayload(f, {{4096, 1}}, 2)) +
+                ChunkBytes(f, type, true, 8192, StatusPayload(f, {{16384, 0}}, 3)));
+  client.Finish();
+  this->client.Finish();
+}
+
 class Extended : public testing::Test {
  protected:
   std::string Filter(uint64_t length, std::initializer_list<uint32_t> ids) {
@@ -379,6 +407,25 @@ TEST_F(Extended, FilteredStatusTakesItsLengthFromThePayload) {
             ChunkBytes(Framing::kExtended, Chunk::kBlockStatusExtended, true, 4096,
                        StatusPayload(Framing::kExtended, {{8192, 3}})));
   client.Finish();
+}
+
+TEST_F(Extended, FilterPicksContexts) {
+  constexpr Framing f = Framing::kExtended;
+  Surroundings around;
+  Client client(around, f, kAllFlags, SIZE_MAX, false, TwoContexts());
+  auto ask = [&](const std::string& filter) {
+    return client.Ask({Command::kBlockStatus, kFlagPayloadLength, 1, 4096, filter.size()}, filter);
+  };
+  const std::string first = StatusPayload(f, {{8192, 1}}, 2);
+  EXPECT_EQ(ask(Filter(8192, {2})), ChunkBytes(f, Chunk::kBlockStatusExtended, true, 4096, first));
+  EXPECT_EQ(ask(Filter(8192, {3, 2})),
+            ChunkBytes(f, Chunk::kBlockStatusExtended, false, 4096, first) +
+                ChunkBytes(f, Chunk::kBlockStatusExtended, true, 4096, StatusPayload(f, {{8192, 0}}, 3)));
+  for (const std::string& bad : {Filter(8192, {4}), Filter(8192, {2, 2}), Filter(8192, {0})}) {
+    EXPECT_EQ(ErrorOf(f, ask(bad)), 22u);
+  }
+  client.Finish();
+  this->client.Finish();
 }
 
 TEST_F(Extended, MalformedFiltersAreConsumedAndRefused) {

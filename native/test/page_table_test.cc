@@ -169,7 +169,7 @@ TEST_P(PageTableTest, PinnedAndUnpublishedRegionsStay) {
   Region* region = nullptr;
   if (table_.Find(5, &region) == Presence::kEmpty) region = table_.Materialize(5);
   ASSERT_NE(region, nullptr);
-  table_.Set(region, 5 * kSlotsPerRegion, SlotState{1}, 9);
+  table_.Set(region, 5 * kSlotsPerRegion, SlotState{1}, 0, 9);
   for (int i = 0; i < 4; i++) table_.Evict(0, {8, 1});
   ASSERT_EQ(table_.Find(5, &region), Presence::kPresent) << "its change was not handed over";
   region->pins = 1;

@@ -187,7 +187,9 @@ void Volume::Unlock(SlotIndex first, uint64_t count, const std::vector<SlotPatch
     std::lock_guard lock(mutex_);
     Region* region = PinnedRegion(first);
     for (const SlotPatch& patch : patches) {
-      table_.Set(region, patch.slot, patch.state, patch.zero, 0);
+      // Zeroes that need not be owned any more hide what the table still has below, until that is forgotten.
+      const SlotMask hiding = forget_below ? PageTable::View(*region, patch.slot).zero : 0;
+      table_.Set(region, patch.slot, patch.state, patch.zero | hiding, 0);
       table_.HideBelow(region, patch.slot);
     }
     for (uint64_t i = 0; forget_below && i < count; i++) table_.ForgetBelow(region, first + i);

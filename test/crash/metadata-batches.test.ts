@@ -53,7 +53,7 @@ async function liveOnce(): Promise<{ life: VolumeLife; gone: number }> {
   };
   await volumes.create({ name: 'v', sizeBytes });
   life.created = plane.moment();
-  const { pool, record, plane: volume, close } = await volumes.open('v');
+  const { pool, plane: volume, close } = await volumes.open('v');
   const data = new Uint8Array(sizeBytes);
   stamp(data, 1, 0, 1);
   const change = life.model.begin(0, sizeBytes, 1, plane.moment());
@@ -64,7 +64,8 @@ async function liveOnce(): Promise<{ life: VolumeLife; gone: number }> {
   life.deleteBegun = plane.moment();
   await volumes.delete('v');
   life.deleted = plane.moment();
-  await until(() => pool.record(`volume/${record.id}`) === undefined);
+  // The name is gone; its layer follows.
+  await until(() => pool.records('layer/').length === 0);
   const gone = plane.moment();
   await pools.close();
   return { life, gone };

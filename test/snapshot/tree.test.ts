@@ -5,6 +5,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { KiB, MiB } from '../../src/base/units.ts';
+import type { OpenVolume } from '../../src/volume/volume-service.ts';
 import { Fixture } from '../pool/fixture.ts';
 
 const clusterBytes = 16 * KiB;
@@ -50,6 +51,7 @@ const command = fc.oneof(
   { weight: 1, arbitrary: fc.record({ op: fc.constant('flatten' as const), pick }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('rename' as const), pick }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('mode' as const), pick }) },
+  { weight: 3, arbitrary: fc.record({ op: fc.constant('attach' as const), pick }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('settle' as const) }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('diff' as const), pick, other: pick }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('restart' as const) }) },
@@ -68,6 +70,8 @@ interface Volume {
   name: string;
   bytes: Uint8Array;
   snapshots: Named[];
+  /** It stays open, as for a guest: what changes below it, changes under a live page table. */
+  attached: OpenVolume | undefined;
 }
 
 class Run {
@@ -99,7 +103,7 @@ class Run {
   async create(snapshotMode: 'row' | 'cow'): Promise<void> {
     const name = `${this.#name}-v${this.#serial++}`;
     await this.#fixture.volumes.create({ name, sizeBytes, snapshotMode, pool: this.#name });
-    this.volumes.push({ name, bytes: new Uint8Array(sizeBytes), snapshots: [] });
+    this.volumes.push({ name, bytes: new Uint8Array(sizeBytes), snapshots: [], attached: undefined });
   }
 
   async run(step: Command): Promise<void> {
@@ -135,15 +139,28 @@ class Run {
       case 'mode':
         await snapshots.setMode(volume.name, step.pick % 2 === 0 ? 'row' : 'cow');
         return;
+      case 'attach':
+        return volume.attached === undefined ? this.#attach(volume) : detach(volume);
       case 'settle':
         return snapshots.settled(this.#pool);
       case 'diff':
         return this.#diff(volume, step.pick, step.other);
       case 'restart':
-        return this.#fixture.restart();
+        return this.#restart();
       case 'fold':
         return this.#pool.index.fold();
     }
+  }
+
+  async #attach(volume: Volume): Promise<void> {
+    volume.attached = await this.#fixture.volumes.open(volume.name);
+  }
+
+  async #restart(): Promise<void> {
+    const attached = this.volumes.filter((volume) => volume.attached !== undefined);
+    for (const volume of attached) await detach(volume);
+    await this.#fixture.restart();
+    for (const volume of attached) await this.#attach(volume);
   }
 
   /** Every live and frozen image, byte by byte. */
@@ -174,7 +191,9 @@ class Run {
   }
 
   async deleteAll(): Promise<void> {
-    for (const { name } of this.volumes) {
+    for (const volume of this.volumes) {
+      const { name } = volume;
+      await detach(volume);
       await this.#fixture.volumes.delete(name, { withSnapshots: true, keepClones: true });
     }
     this.volumes = [];
@@ -249,7 +268,7 @@ class Run {
     if (snapshot === undefined || this.volumes.length > 4) return;
     const name = `${this.#name}-v${this.#serial++}`;
     await this.#fixture.snapshots.clone({ volume: volume.name, snapshot: snapshot.name }, name);
-    this.volumes.push({ name, bytes: snapshot.bytes.slice(), snapshots: [] });
+    this.volumes.push({ name, bytes: snapshot.bytes.slice(), snapshots: [], attached: undefined });
   }
 
   async #revert(volume: Volume, pick: number, discard: boolean): Promise<void> {
@@ -285,6 +304,7 @@ class Run {
 
   async #drop(volume: Volume): Promise<void> {
     if (this.volumes.length < 2) return;
+    await detach(volume);
     await this.#fixture.snapshots.settled(this.#pool);
     await this.#settleSpace();
     const before = this.#dataBytes();
@@ -313,6 +333,11 @@ class Run {
     const missed = now.findIndex((byte, at) => byte !== from.bytes[at] && changed[at] === 0);
     expect(missed, `a change of ${volume.name} since ${from.name} is missed`).toBe(-1);
   }
+}
+
+async function detach(volume: Volume): Promise<void> {
+  await volume.attached?.close();
+  volume.attached = undefined;
 }
 
 async function sameBytes(read: Promise<Uint8Array>, expected: Uint8Array): Promise<boolean> {

@@ -75,6 +75,9 @@ async function exploreLife(
   for (let step = 0; step < stepsPerLife; step++) {
     await life.step();
     if (step % stepsPerMemory !== 0) continue;
+    const sentences = await life.misshown();
+    const moment = plane.moment();
+    if (sentences.length > 0) exploration.violations.push({ seed, moment, cutSeed: 0, sentences });
     const kept = join(home, `kept-${step}`);
     memories.push(keepMemory(Life.stateDir(home), kept, plane.moment()));
   }

@@ -9,7 +9,14 @@ import { KiB, MiB } from '../../src/base/units.ts';
 import { Pools } from '../../src/pool/pools.ts';
 import { SnapshotService } from '../../src/snapshot/snapshot-service.ts';
 import { type OpenVolume, VolumeService } from '../../src/volume/volume-service.ts';
-import { type Change, type Content, sectorBytes, stamp, VolumeModel } from './durability-model.ts';
+import {
+  type Change,
+  type Content,
+  imageViolations,
+  sectorBytes,
+  stamp,
+  VolumeModel,
+} from './durability-model.ts';
 import type { Random } from './random.ts';
 import type { RecordingPlane } from './recording-plane.ts';
 
@@ -102,6 +109,28 @@ export class Life {
     if (this.#random.chance(40)) return this.#changeMode();
     if (this.#random.chance(40)) return this.#flatten();
     return this.#batch();
+  }
+
+  /** What is shown now, by open volumes and by snapshots, and is not what was written; a sentence for each. */
+  async misshown(): Promise<string[]> {
+    const found: string[] = [];
+    for (const { life, open } of this.#live) {
+      const shown = await open.plane.read(0, life.model.sizeBytes);
+      const wrong = imageViolations(life.model.image(), shown);
+      found.push(...wrong.map((sentence) => `live volume ${life.name} ${sentence}`));
+    }
+    for (const { life } of this.#live) {
+      for (const snapshot of this.#snapshotsOf(life.name)) {
+        const { pool, id } = this.#snapshots.get(snapshot.volume, snapshot.name);
+        const open = await this.#snapshots.open(pool, id);
+        const shown = await open.plane.read(0, snapshot.image.length * sectorBytes);
+        await open.close();
+        const wrong = imageViolations(snapshot.image, shown);
+        const where = `live snapshot ${snapshot.volume}@${snapshot.name}`;
+        found.push(...wrong.map((sentence) => `${where} ${sentence}`));
+      }
+    }
+    return found;
   }
 
   async end(): Promise<void> {
