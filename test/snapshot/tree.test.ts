@@ -103,7 +103,12 @@ class Run {
   async create(snapshotMode: 'row' | 'cow'): Promise<void> {
     const name = `${this.#name}-v${this.#serial++}`;
     await this.#fixture.volumes.create({ name, sizeBytes, snapshotMode, pool: this.#name });
-    this.volumes.push({ name, bytes: new Uint8Array(sizeBytes), snapshots: [], attached: undefined });
+    this.volumes.push({
+      name,
+      bytes: new Uint8Array(sizeBytes),
+      snapshots: [],
+      attached: undefined,
+    });
   }
 
   async run(step: Command): Promise<void> {
