@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "addon/arguments.h"
 #include "addon/runtime.h"
@@ -30,6 +31,31 @@ void CloseListener(const Napi::CallbackInfo& info) {
   if (!status.ok()) Runtime::Get().events().Done(token, status);
 }
 
+nbd::ChangedRuns RunsOf(Napi::Float64Array from) {
+  std::vector<nbd::ChangedRun> runs(from.ElementLength() / 2);
+  for (size_t i = 0; i < runs.size(); i++) {
+    runs[i] = {static_cast<uint64_t>(from[2 * i]), static_cast<uint64_t>(from[2 * i + 1])};
+  }
+  return std::make_shared<const std::vector<nbd::ChangedRun>>(std::move(runs));
+}
+
+// One list of runs under several names, the usual case, is kept once.
+nbd::ChangedContexts ContextsOf(Napi::Value value) {
+  if (!value.IsArray()) return nullptr;
+  Napi::Array from = value.As<Napi::Array>();
+  std::vector<nbd::ChangedContext> contexts;
+  Napi::Value last;
+  for (uint32_t i = 0; i < from.Length(); i++) {
+    Napi::Object context = from.Get(i).As<Napi::Object>();
+    Napi::Value runs = context.Get("runs");
+    const bool same = !last.IsEmpty() && runs.StrictEquals(last);
+    contexts.push_back({StringOf(context, "name"),
+                        same ? contexts.back().runs : RunsOf(runs.As<Napi::Float64Array>())});
+    last = runs;
+  }
+  return std::make_shared<const std::vector<nbd::ChangedContext>>(std::move(contexts));
+}
+
 void AddExport(const Napi::CallbackInfo& info) {
   std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.at(HandleAt(info, 0));
   Napi::Array listeners = info[1].As<Napi::Array>();
@@ -38,6 +64,7 @@ void AddExport(const Napi::CallbackInfo& info) {
   spec.name = StringOf(from, "name");
   spec.description = StringOf(from, "description");
   spec.read_only = FlagOf(from, "readOnly");
+  spec.contexts = ContextsOf(from.Get("contexts"));
   spec.target = std::shared_ptr<BlockTarget>(open, &open->volume());
   for (uint32_t i = 0; i < listeners.Length(); i++) {
     spec.listeners.push_back(static_cast<nbd::ListenerId>(listeners.Get(i).As<Napi::Number>().DoubleValue()));

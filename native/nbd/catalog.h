@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "nbd/contexts.h"
+
 namespace varve::nbd {
 
 struct ExportView {
@@ -14,6 +16,7 @@ struct ExportView {
   uint64_t size_bytes = 0;
   uint32_t preferred_block_bytes = 4096;
   bool read_only = false;
+  ChangedContexts contexts;  // the same pointer as long as the export is the same
 };
 
 enum class Admission { kEntered, kUnknown, kFull };

@@ -18,6 +18,8 @@
 #include <string>
 
 #include "nbd/catalog.h"
+#include "nbd/contexts.h"
+#include "nbd/option_data.h"
 #include "nbd/protocol.h"
 
 namespace varve::nbd {
@@ -26,7 +28,7 @@ namespace varve::nbd {
 struct Agreement {
   ExportView view;
   Framing framing = Framing::kSimple;
-  bool base_allocation = false;
+  Selection contexts;
   uint16_t transmission_flags = 0;
 };
 
@@ -70,7 +72,8 @@ class Handshake {
   void AnswerExportName(Data data, std::string* out);
   void AnswerFraming(Data data, Framing framing, std::string* out);
   void AnswerMetaContext(Data data, std::string* out);
-  void SelectContexts(const std::string& export_name, bool base_allocation);
+  bool AppendContext(const ContextQuery& query, std::string_view name, uint32_t id, std::string* out) const;
+  bool SelectionIsStale() const;
   bool EnterExport(std::string_view name, std::string* out);
   uint16_t TransmissionFlags(const ExportView& view) const;
   bool SelectedFor(const ExportView& view) const;
@@ -87,7 +90,7 @@ class Handshake {
   Option option_{};
   uint64_t drain_bytes_ = 0;
   unsigned options_ = 0;
-  bool selected_ = false;          // base:allocation, for selected_export_
+  Selection selected_;             // for selected_export_
   std::string selected_export_;    // canonical name
 };
 

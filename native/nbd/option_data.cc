@@ -27,13 +27,11 @@ std::optional<ContextQuery> ParseContextQuery(std::span<const std::byte> data) {
   query.export_name = reader.TakeString();
   const uint32_t count = reader.Take<uint32_t>();
   if (!reader.ok() || !IsProtocolString(query.export_name)) return {};
-  query.none_asked = count == 0;
   for (uint32_t i = 0; i < count; i++) {
     const std::string_view context = reader.TakeString();
     // Checked each round: a count of four billion ends with the data, not with the count.
     if (!reader.ok() || !IsProtocolString(context)) return {};
-    query.base_wildcard |= context == "base:";
-    query.base_allocation |= context == kBaseAllocation;
+    query.queries.push_back(context);
   }
   if (reader.left() != 0) return {};
   return query;

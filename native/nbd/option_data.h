@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 namespace varve::nbd {
 
@@ -15,12 +16,10 @@ struct InfoQuery {
   bool wants_description = false;
 };
 
-// LIST_META_CONTEXT and SET_META_CONTEXT, reduced to the one context we have.
+// LIST_META_CONTEXT and SET_META_CONTEXT. Views point into the data.
 struct ContextQuery {
   std::string_view export_name;
-  bool none_asked = false;        // no query at all
-  bool base_wildcard = false;     // "base:" among them
-  bool base_allocation = false;   // "base:allocation" among them
+  std::vector<std::string_view> queries;
 };
 
 // Empty when lengths do not add up exactly, or a string is no protocol string.

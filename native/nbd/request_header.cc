@@ -1,7 +1,5 @@
 #include "nbd/request_header.h"
 
-#include <span>
-
 #include "nbd/bytes.h"
 
 namespace varve::nbd {
@@ -70,7 +68,7 @@ Refusal CheckRequest(const RequestHeader& header, const Terms& terms) {
   if (!IsKnown(command)) return Invalid("unknown command");
   if ((header.flags & ~FlagsOf(command, terms)) != 0) return Invalid("flag not valid for this command");
   if (ChangesData(command) && terms.Offers(kReadOnly)) return {WireError::kPermission, "export is read-only"};
-  if (command == Command::kBlockStatus && !terms.base_allocation) return Invalid("no context was selected");
+  if (command == Command::kBlockStatus && terms.contexts.empty()) return Invalid("no context was selected");
   if (command == Command::kFlush || HasStatusFilter(header, terms)) return {};
   if (command == Command::kWrite && header.length > kPayloadBytesMax) return Invalid("write exceeds the maximum payload");
   if (const Refusal range = CheckRange(command, header.offset, header.length, terms.size_bytes); !range.none()) {
@@ -95,11 +93,26 @@ Refusal CheckRange(Command command, uint64_t offset, uint64_t length, uint64_t s
   return {};
 }
 
-Refusal ParseStatusFilter(const std::byte* payload, uint64_t payload_bytes, uint64_t* length) {
-  if (payload_bytes != kStatusFilterBytes) return Invalid("malformed filter of contexts");
-  ByteReader reader(std::span(payload, payload_bytes));
+bool IsStatusFilterSize(uint64_t payload_bytes) {
+  constexpr uint64_t kFixedBytes = sizeof(uint64_t);
+  constexpr uint64_t kIdBytes = sizeof(uint32_t);
+  constexpr uint64_t kIdsMax = kChangedContextsMax + 1;
+  if (payload_bytes < kFixedBytes + kIdBytes || payload_bytes > kFixedBytes + kIdsMax * kIdBytes) return false;
+  return (payload_bytes - kFixedBytes) % kIdBytes == 0;
+}
+
+Refusal ParseStatusFilter(std::span<const std::byte> payload, ContextBits selected, uint64_t* length,
+                          ContextBits* asked) {
+  ByteReader reader(payload);
   *length = reader.Take<uint64_t>();
-  if (reader.Take<uint32_t>() != kBaseAllocationId) return Invalid("context was not selected");
+  *asked = 0;
+  while (reader.left() > 0) {
+    const uint32_t id = reader.Take<uint32_t>();
+    const bool is_id = id >= kBaseAllocationId && id <= kBaseAllocationId + kChangedContextsMax;
+    if (!is_id || (selected & ContextBit(id)) == 0) return Invalid("context was not selected");
+    if ((*asked & ContextBit(id)) != 0) return Invalid("context is asked for twice");
+    *asked |= ContextBit(id);
+  }
   return {};
 }
 

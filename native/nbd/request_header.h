@@ -7,7 +7,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
+#include "nbd/contexts.h"
 #include "nbd/protocol.h"
 
 namespace varve::nbd {
@@ -26,7 +28,7 @@ struct Terms {
   uint64_t size_bytes = 0;
   uint16_t transmission_flags = 0;
   Framing framing = Framing::kSimple;
-  bool base_allocation = false;
+  Selection contexts;
   bool Offers(uint16_t flag) const { return (transmission_flags & flag) != 0; }
 };
 
@@ -59,9 +61,12 @@ Refusal CheckRequest(const RequestHeader& header, const Terms& terms);
 // whose length stands in its payload.
 Refusal CheckRange(Command command, uint64_t offset, uint64_t length, uint64_t size_bytes);
 
-// The filter's payload: u64 length, then context ids. Sets `length` when it is well formed and asks for base:allocation.
-Refusal ParseStatusFilter(const std::byte* payload, uint64_t payload_bytes, uint64_t* length);
-// A longer filter cannot be valid: there is one context to ask for.
-inline constexpr uint64_t kStatusFilterBytes = 12;
+// A filter of that size may be valid: it asks for at least one context, and for none twice.
+bool IsStatusFilterSize(uint64_t payload_bytes);
+
+// The filter's payload: u64 length, then context ids; its size is that of a filter. Sets `length` and `asked` when all are
+// of `selected`, each once.
+Refusal ParseStatusFilter(std::span<const std::byte> payload, ContextBits selected, uint64_t* length,
+                          ContextBits* asked);
 
 }  // namespace varve::nbd

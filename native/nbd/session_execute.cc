@@ -1,6 +1,8 @@
 // Executing: from a whole request to its reply.
+#include <bit>
 #include <cerrno>
 #include <utility>
+#include <vector>
 
 #include "nbd/session.h"
 #include "nbd/wire_error.h"
@@ -60,14 +62,19 @@ void Session::Execute(Request* request) {
 
 void Session::ExecuteStatus(Request* request) {
   BlockRequest& block = request->block;
-  block.extents_max = request->header.Has(kFlagReqOne) ? 1 : kStatusExtentsMax;
+  const ContextBits selected = parts_.terms.contexts.bits;
+  request->asked = selected;
   if (request->payload_bytes > 0) {
-    Refusal refusal = ParseStatusFilter(request->buffer.data, request->payload_bytes, &block.length);
+    const std::span<const std::byte> filter(request->buffer.data, request->payload_bytes);
+    Refusal refusal = ParseStatusFilter(filter, selected, &block.length, &request->asked);
     if (refusal.none()) {
       refusal = CheckRange(Command::kBlockStatus, block.offset, block.length, parts_.terms.size_bytes);
     }
     if (!refusal.none()) return Refuse(request, refusal);
   }
+  block.extents_max = request->header.Has(kFlagReqOne) ? 1 : kStatusExtentsMax / std::popcount(request->asked);
+  // What changed is known without the target.
+  if ((request->asked & kBaseAllocationBit) == 0) return Answer(request);
   parts_.target->Submit(&block);
 }
 
@@ -114,11 +121,24 @@ void Session::Answer(Request* request) {
   if (block.op == BlockOp::kRead) {
     request->reply.SetRead(request->header, framing, block.data, block.extents);
   } else if (block.op == BlockOp::kBlockStatus) {
-    request->reply.SetBlockStatus(request->header, framing, block.extents);
+    AnswerStatus(request);
   } else {
     request->reply.SetDone(request->header, framing);
   }
   Send(request);
+}
+
+void Session::AnswerStatus(Request* request) {
+  BlockRequest& block = request->block;
+  std::vector<ContextStatus> statuses;
+  for (ContextBits left = request->asked; left != 0; left &= left - 1) {
+    const uint32_t id = kBaseAllocationId + std::countr_zero(left);
+    const std::vector<ChangedRun>* runs = parts_.terms.contexts.RunsOf(id);
+    statuses.push_back({id, runs == nullptr
+                                ? std::move(block.extents)
+                                : DescribeChanges(*runs, block.offset, block.length, block.extents_max)});
+  }
+  request->reply.SetBlockStatus(request->header, parts_.terms.framing, statuses);
 }
 
 void Session::Refuse(Request* request, const Refusal& refusal) {

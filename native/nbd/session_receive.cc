@@ -89,11 +89,11 @@ void Session::Begin(const RequestHeader& header, const Refusal& refusal) {
 void Session::TakeBuffer(Request* request) {
   if (!request->refusal.none()) return;
   const bool filter = HasStatusFilter(request->header, parts_.terms);
-  if (filter && request->payload_bytes != kStatusFilterBytes) {
+  if (filter && !IsStatusFilterSize(request->payload_bytes)) {
     request->refusal = {WireError::kInvalid, "malformed filter of contexts"};
     return;
   }
-  const uint64_t bytes = filter ? kStatusFilterBytes : NeedsBuffer(request->header) ? request->header.length : 0;
+  const uint64_t bytes = filter ? request->payload_bytes : NeedsBuffer(request->header) ? request->header.length : 0;
   if (bytes == 0) return;
   request->buffer = parts_.buffers.Take(bytes);
   if (request->buffer.data == nullptr) request->refusal = {WireError::kMemory, "out of memory"};
