@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "addon/arguments.h"
 #include "addon/runtime.h"
@@ -30,22 +31,29 @@ void CloseListener(const Napi::CallbackInfo& info) {
   if (!status.ok()) Runtime::Get().events().Done(token, status);
 }
 
-nbd::ContextList ContextsOf(const Napi::Object& spec) {
-  nbd::ContextList contexts;
-  Napi::Value value = spec.Get("contexts");
-  if (!value.IsArray()) return contexts;
-  Napi::Array list = value.As<Napi::Array>();
-  for (uint32_t i = 0; i < list.Length() && i < nbd::kContextsMax; i++) {
-    Napi::Object from = list.Get(i).As<Napi::Object>();
-    Napi::Float64Array runs = from.Get("runs").As<Napi::Float64Array>();
-    auto context = std::make_shared<nbd::ChangedContext>();
-    context->name = StringOf(from, "name");
-    for (size_t at = 0; at + 1 < runs.ElementLength(); at += 2) {
-      context->runs.push_back({static_cast<uint64_t>(runs[at]), static_cast<uint64_t>(runs[at + 1])});
-    }
-    contexts.push_back(std::move(context));
+nbd::ChangedRuns RunsOf(Napi::Float64Array from) {
+  std::vector<nbd::ChangedRun> runs(from.ElementLength() / 2);
+  for (size_t i = 0; i < runs.size(); i++) {
+    runs[i] = {static_cast<uint64_t>(from[2 * i]), static_cast<uint64_t>(from[2 * i + 1])};
   }
-  return contexts;
+  return std::make_shared<const std::vector<nbd::ChangedRun>>(std::move(runs));
+}
+
+// One list of runs under several names, the usual case, is kept once.
+nbd::ChangedContexts ContextsOf(Napi::Value value) {
+  if (!value.IsArray()) return nullptr;
+  Napi::Array from = value.As<Napi::Array>();
+  std::vector<nbd::ChangedContext> contexts;
+  Napi::Value last;
+  for (uint32_t i = 0; i < from.Length(); i++) {
+    Napi::Object context = from.Get(i).As<Napi::Object>();
+    Napi::Value runs = context.Get("runs");
+    const bool same = !last.IsEmpty() && runs.StrictEquals(last);
+    contexts.push_back({StringOf(context, "name"),
+                        same ? contexts.back().runs : RunsOf(runs.As<Napi::Float64Array>())});
+    last = runs;
+  }
+  return std::make_shared<const std::vector<nbd::ChangedContext>>(std::move(contexts));
 }
 
 void AddExport(const Napi::CallbackInfo& info) {
@@ -56,8 +64,8 @@ void AddExport(const Napi::CallbackInfo& info) {
   spec.name = StringOf(from, "name");
   spec.description = StringOf(from, "description");
   spec.read_only = FlagOf(from, "readOnly");
+  spec.contexts = ContextsOf(from.Get("contexts"));
   spec.target = std::shared_ptr<BlockTarget>(open, &open->volume());
-  spec.contexts = ContextsOf(from);
   for (uint32_t i = 0; i < listeners.Length(); i++) {
     spec.listeners.push_back(static_cast<nbd::ListenerId>(listeners.Get(i).As<Napi::Number>().DoubleValue()));
   }

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "nbd/changed_context.h"
+#include "nbd/contexts.h"
 
 namespace varve::nbd {
 
@@ -16,7 +16,7 @@ struct ExportView {
   uint64_t size_bytes = 0;
   uint32_t preferred_block_bytes = 4096;
   bool read_only = false;
-  ContextList contexts = {};
+  ChangedContexts contexts;  // the same pointer as long as the export is the same
 };
 
 enum class Admission { kEntered, kUnknown, kFull };

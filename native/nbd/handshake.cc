@@ -4,7 +4,6 @@
 #include <bit>
 
 #include "nbd/bytes.h"
-#include "nbd/option_data.h"
 #include "nbd/text.h"
 
 namespace varve::nbd {
@@ -90,7 +89,7 @@ size_t Handshake::DrainOversized(Data in, std::string* out) {
   drain_bytes_ -= taken;
   if (drain_bytes_ == 0) {
     // Even a SET that fails replaces the selection.
-    if (option_ == Option::kSetMetaContext) SelectContexts({}, {});
+    if (option_ == Option::kSetMetaContext) selected_ = {};
     AppendReply(OptionReply::kErrTooBig, "option data is too long", out);
   }
   return taken;
@@ -166,7 +165,11 @@ void Handshake::AnswerExportName(Data data, std::string* out) {
 bool Handshake::EnterExport(std::string_view name, std::string* out) {
   const Admission admission = catalog_.Enter(name, &agreement_.view);
   if (admission == Admission::kEntered) {
-    Agree();
+    if (SelectionIsStale()) {
+      Close("the export was replaced during the negotiation");
+      return false;
+    }
+    if (SelectedFor(agreement_.view)) agreement_.contexts = selected_;
     agreement_.transmission_flags = TransmissionFlags(agreement_.view);
     return true;
   }
@@ -190,7 +193,7 @@ void Handshake::AnswerFraming(Data data, Framing framing, std::string* out) {
 
 void Handshake::AnswerMetaContext(Data data, std::string* out) {
   const bool set = option_ == Option::kSetMetaContext;
-  if (set) SelectContexts({}, {});
+  if (set) selected_ = {};
   if (set && agreement_.framing == Framing::kSimple) {
     return AppendReply(OptionReply::kErrInvalid, "contexts need structured replies", out);
   }
@@ -200,49 +203,42 @@ void Handshake::AnswerMetaContext(Data data, std::string* out) {
   if (!catalog_.Find(query->export_name, &view)) {
     return AppendReply(OptionReply::kErrUnknown, "no such export", out);
   }
-  auto wanted = [&](std::string_view name) { return set ? query->Names(name) : query->Lists(name); };
-  if (wanted(kBaseAllocation)) AppendContext(set ? kBaseAllocationId : 0, kBaseAllocation, out);
-  uint32_t id = kFirstContextId;
-  for (const auto& context : view.contexts) {
-    if (wanted(context->name)) AppendContext(set ? id++ : 0, context->name, out);
+  ContextBits asked = AppendContext(*query, kBaseAllocation, kBaseAllocationId, out) ? kBaseAllocationBit : 0;
+  uint32_t id = kBaseAllocationId;
+  if (view.contexts) {
+    for (const ChangedContext& context : *view.contexts) {
+      id++;
+      if (AppendContext(*query, context.name, id, out)) asked |= ContextBit(id);
+    }
   }
-  if (set) SelectContexts(view, *query);
+  if (set) {
+    selected_ = {asked, view.contexts};
+    selected_export_ = view.name;
+  }
   AppendReply(OptionReply::kAck, {}, out);
 }
 
-void Handshake::AppendContext(uint32_t id, std::string_view name, std::string* out) const {
+// Answers for one context, at most once however often it is asked for. False: it was not.
+bool Handshake::AppendContext(const ContextQuery& query, std::string_view name, uint32_t id, std::string* out) const {
+  const bool listing = option_ == Option::kListMetaContext;
+  const bool asked = (listing && query.queries.empty()) ||
+                     std::ranges::any_of(query.queries, [&](std::string_view q) { return AsksFor(q, name, listing); });
+  if (!asked) return false;
   std::string payload;
-  AppendBig(&payload, id);
+  AppendBig(&payload, listing ? uint32_t{0} : id);
   payload += name;
   AppendReply(OptionReply::kMetaContext, payload, out);
-}
-
-void Handshake::SelectContexts(const ExportView& view, const ContextQuery& query) {
-  selected_export_ = view.name;
-  selected_base_ = query.Names(kBaseAllocation);
-  selected_contexts_.clear();
-  for (const auto& context : view.contexts) {
-    if (query.Names(context->name)) selected_contexts_.push_back(context->name);
-  }
+  return true;
 }
 
 bool Handshake::SelectedFor(const ExportView& view) const {
-  return selected_export_ == view.name && (selected_base_ || !selected_contexts_.empty());
+  return !selected_.empty() && selected_export_ == view.name;
 }
 
-// What was selected is in force when it was of the export that is entered; one that changed since may lack a context.
-void Handshake::Agree() {
-  agreement_.base_allocation = false;
-  agreement_.contexts.clear();
-  if (!SelectedFor(agreement_.view)) return;
-  agreement_.base_allocation = selected_base_;
-  for (const std::string& name : selected_contexts_) {
-    for (const auto& context : agreement_.view.contexts) {
-      if (context->name == name) agreement_.contexts.push_back(context);
-    }
-  }
-  // The ids that were given would mean others.
-  if (agreement_.contexts.size() != selected_contexts_.size()) agreement_.contexts.clear();
+// The export was removed and another took its name since SET: what was selected is another content's.
+bool Handshake::SelectionIsStale() const {
+  return SelectedFor(agreement_.view) && (selected_.bits & ~kBaseAllocationBit) != 0 &&
+         selected_.of != agreement_.view.contexts;
 }
 
 uint16_t Handshake::TransmissionFlags(const ExportView& view) const {

@@ -16,9 +16,9 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "nbd/catalog.h"
+#include "nbd/contexts.h"
 #include "nbd/option_data.h"
 #include "nbd/protocol.h"
 
@@ -28,8 +28,7 @@ namespace varve::nbd {
 struct Agreement {
   ExportView view;
   Framing framing = Framing::kSimple;
-  bool base_allocation = false;
-  ContextList contexts;  // selected besides
+  Selection contexts;
   uint16_t transmission_flags = 0;
 };
 
@@ -73,12 +72,11 @@ class Handshake {
   void AnswerExportName(Data data, std::string* out);
   void AnswerFraming(Data data, Framing framing, std::string* out);
   void AnswerMetaContext(Data data, std::string* out);
-  void SelectContexts(const ExportView& view, const ContextQuery& query);
-  void AppendContext(uint32_t id, std::string_view name, std::string* out) const;
+  bool AppendContext(const ContextQuery& query, std::string_view name, uint32_t id, std::string* out) const;
+  bool SelectionIsStale() const;
   bool EnterExport(std::string_view name, std::string* out);
   uint16_t TransmissionFlags(const ExportView& view) const;
   bool SelectedFor(const ExportView& view) const;
-  void Agree();
   void AppendInfos(const ExportView& view, bool name, bool description, std::string* out) const;
   void AppendReply(OptionReply type, std::string_view payload, std::string* out) const;
   void Close(const char* reason);
@@ -92,8 +90,7 @@ class Handshake {
   Option option_{};
   uint64_t drain_bytes_ = 0;
   unsigned options_ = 0;
-  bool selected_base_ = false;     // of selected_export_
-  std::vector<std::string> selected_contexts_;  // their names
+  Selection selected_;             // for selected_export_
   std::string selected_export_;    // canonical name
 };
 

@@ -1,7 +1,5 @@
 #include "nbd/option_data.h"
 
-#include <algorithm>
-
 #include "nbd/bytes.h"
 #include "nbd/protocol.h"
 #include "nbd/text.h"
@@ -37,16 +35,6 @@ std::optional<ContextQuery> ParseContextQuery(std::span<const std::byte> data) {
   }
   if (reader.left() != 0) return {};
   return query;
-}
-
-bool ContextQuery::Names(std::string_view context) const {
-  return std::find(queries.begin(), queries.end(), context) != queries.end();
-}
-
-bool ContextQuery::Lists(std::string_view context) const {
-  return queries.empty() || std::any_of(queries.begin(), queries.end(), [context](std::string_view query) {
-           return query == context || (query.ends_with(':') && context.starts_with(query));
-         });
 }
 
 }  // namespace varve::nbd

@@ -20,11 +20,6 @@ struct InfoQuery {
 struct ContextQuery {
   std::string_view export_name;
   std::vector<std::string_view> queries;
-
-  // The context is named among the queries.
-  bool Names(std::string_view context) const;
-  // LIST only: it is named, or in a namespace that is ("qemu:"), or nothing in particular was asked for.
-  bool Lists(std::string_view context) const;
 };
 
 // Empty when lengths do not add up exactly, or a string is no protocol string.

@@ -118,8 +118,6 @@ inline constexpr uint32_t kDrainedPayloadBytesMax = 64u << 20;
 
 inline constexpr char kBaseAllocation[] = "base:allocation";
 inline constexpr uint32_t kBaseAllocationId = 1;
-// Other contexts that were selected count up from here.
-inline constexpr uint32_t kFirstContextId = 2;
 
 // How replies look; each later one was negotiated and takes precedence.
 enum class Framing : uint8_t { kSimple, kStructured, kExtended };

@@ -15,8 +15,12 @@ bool IsReachable(const Export& exported, ListenerId listener) {
 }
 
 ExportView ViewOf(const ExportSpec& spec) {
-  return {spec.name,      spec.description, spec.target->size_bytes(), spec.target->preferred_block_bytes(),
-          spec.read_only, spec.contexts};
+  return {.name = spec.name,
+          .description = spec.description,
+          .size_bytes = spec.target->size_bytes(),
+          .preferred_block_bytes = spec.target->preferred_block_bytes(),
+          .read_only = spec.read_only,
+          .contexts = spec.contexts};
 }
 
 }  // namespace
@@ -73,6 +77,10 @@ Status Registry::CheckSpec(const ExportSpec& spec) const {
 }
 
 Status Registry::AddExport(ExportSpec spec) {
+  // Looks at every run, so not under the lock.
+  if (spec.contexts) {
+    if (const Status checked = CheckContexts(*spec.contexts); !checked.ok()) return checked;
+  }
   std::lock_guard lock(mutex_);
   if (const Status checked = CheckSpec(spec); !checked.ok()) return checked;
   std::string name = spec.name;

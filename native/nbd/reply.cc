@@ -24,6 +24,12 @@ size_t ChunkHeaderBytes(Framing framing) {
   return framing == Framing::kExtended ? kExtendedHeaderBytes : kStructuredHeaderBytes;
 }
 
+size_t StatusPayloadBytes(Framing framing, size_t extents) {
+  const bool extended = framing == Framing::kExtended;
+  const size_t fixed_bytes = sizeof(uint32_t) * (extended ? 2 : 1);
+  return fixed_bytes + extents * 2 * (extended ? sizeof(uint64_t) : sizeof(uint32_t));
+}
+
 template <typename T>
 void Shrink(std::vector<T>* vector) {
   if (vector->capacity() > kKeptEntriesMax) std::vector<T>().swap(*vector);
@@ -148,24 +154,25 @@ void Reply::AppendRun(const RequestHeader& header, Framing framing, const Run& r
   AppendData(data + run.offset, run.length);
 }
 
-void Reply::SetBlockStatus(const RequestHeader& header, Framing framing, std::span<const ContextExtents> contexts) {
-  const bool extended = framing == Framing::kExtended;
-  const size_t fixed_bytes = sizeof(uint32_t) * (extended ? 2 : 1);
-  const size_t each_bytes = extended ? 2 * sizeof(uint64_t) : 2 * sizeof(uint32_t);
-  auto payload_bytes = [&](const ContextExtents& context) { return fixed_bytes + context.extents.size() * each_bytes; };
+void Reply::SetBlockStatus(const RequestHeader& header, Framing framing, std::span<const ContextStatus> statuses) {
   size_t head_bytes = 0;
-  for (const ContextExtents& context : contexts) head_bytes += kChunkHeadBytesMax + payload_bytes(context);
+  for (const ContextStatus& status : statuses) {
+    head_bytes += ChunkHeaderBytes(framing) + StatusPayloadBytes(framing, status.extents.size());
+  }
   Begin(head_bytes);
-  for (const ContextExtents& context : contexts) {
-    const Chunk chunk = extended ? Chunk::kBlockStatusExtended : Chunk::kBlockStatus;
-    BeginChunk(header, framing, chunk, &context == &contexts.back(), payload_bytes(context));
-    std::byte* to = StoreBig(TakeHead(payload_bytes(context)), context.id);
-    if (extended) to = StoreBig(to, static_cast<uint32_t>(context.extents.size()));
-    for (const Extent& extent : context.extents) {
-      // A compact request asks for less than 2^32 bytes, and no more is ever reported.
-      to = extended ? StoreBig(to, extent.length) : StoreBig(to, static_cast<uint32_t>(extent.length));
-      to = extended ? StoreBig(to, uint64_t{extent.flags}) : StoreBig(to, extent.flags);
-    }
+  for (const ContextStatus& status : statuses) AppendStatus(header, framing, status, &status == &statuses.back());
+}
+
+void Reply::AppendStatus(const RequestHeader& header, Framing framing, const ContextStatus& status, bool last) {
+  const bool extended = framing == Framing::kExtended;
+  const size_t payload_bytes = StatusPayloadBytes(framing, status.extents.size());
+  BeginChunk(header, framing, extended ? Chunk::kBlockStatusExtended : Chunk::kBlockStatus, last, payload_bytes);
+  std::byte* to = StoreBig(TakeHead(payload_bytes), status.id);
+  if (extended) to = StoreBig(to, static_cast<uint32_t>(status.extents.size()));
+  for (const Extent& extent : status.extents) {
+    // A compact request asks for less than 2^32 bytes, and no more is ever reported.
+    to = extended ? StoreBig(to, extent.length) : StoreBig(to, static_cast<uint32_t>(extent.length));
+    to = extended ? StoreBig(to, uint64_t{extent.flags}) : StoreBig(to, extent.flags);
   }
 }
 

@@ -18,8 +18,8 @@
 
 namespace varve::nbd {
 
-// What BLOCK_STATUS says of one context.
-struct ContextExtents {
+// What BLOCK_STATUS tells of one context.
+struct ContextStatus {
   uint32_t id;
   std::vector<Extent> extents;
 };
@@ -32,7 +32,8 @@ class Reply {
   // data: header.length bytes as the target left them. extents: cover them; zero runs are filled in where
   // the reply carries them as data. Lent until the reply was sent.
   void SetRead(const RequestHeader& header, Framing framing, std::byte* data, std::span<const Extent> extents);
-  void SetBlockStatus(const RequestHeader& header, Framing framing, std::span<const ContextExtents> contexts);
+  // statuses: at least one; copied.
+  void SetBlockStatus(const RequestHeader& header, Framing framing, std::span<const ContextStatus> statuses);
 
   std::span<const iovec> parts() const { return parts_; }
   size_t total_bytes() const { return total_bytes_; }
@@ -52,6 +53,7 @@ class Reply {
   std::byte* TakeHead(size_t bytes);
   void AppendData(std::byte* data, size_t bytes);
   void FindRuns(bool fragment, std::byte* data, uint64_t length, std::span<const Extent> extents);
+  void AppendStatus(const RequestHeader& header, Framing framing, const ContextStatus& status, bool last);
   void AppendRun(const RequestHeader& header, Framing framing, const Run& run, bool last, std::byte* data);
 
   std::vector<std::byte> heads_;

@@ -11,6 +11,7 @@
 
 #include "io/completion.h"
 #include "nbd/buffer_pool.h"
+#include "nbd/contexts.h"
 #include "nbd/reply.h"
 #include "nbd/request_header.h"
 #include "volume/block_target.h"
@@ -41,7 +42,7 @@ struct Request : Completion {
   bool overdraft = false;      // holds the budget's overdraft, and needs no more from it
 
   BlockRequest block;
-  ContextMask contexts = 0;  // of a BLOCK_STATUS
+  ContextBits asked = 0;  // by a BLOCK_STATUS, of those selected
   uint64_t write_serial = 0;  // 0: changes nothing
 
   Reply reply;

@@ -1,7 +1,5 @@
 #include "nbd/request_header.h"
 
-#include <span>
-
 #include "nbd/bytes.h"
 
 namespace varve::nbd {
@@ -70,7 +68,7 @@ Refusal CheckRequest(const RequestHeader& header, const Terms& terms) {
   if (!IsKnown(command)) return Invalid("unknown command");
   if ((header.flags & ~FlagsOf(command, terms)) != 0) return Invalid("flag not valid for this command");
   if (ChangesData(command) && terms.Offers(kReadOnly)) return {WireError::kPermission, "export is read-only"};
-  if (command == Command::kBlockStatus && terms.context_count() == 0) return Invalid("no context was selected");
+  if (command == Command::kBlockStatus && terms.contexts.empty()) return Invalid("no context was selected");
   if (command == Command::kFlush || HasStatusFilter(header, terms)) return {};
   if (command == Command::kWrite && header.length > kPayloadBytesMax) return Invalid("write exceeds the maximum payload");
   if (const Refusal range = CheckRange(command, header.offset, header.length, terms.size_bytes); !range.none()) {
@@ -95,31 +93,25 @@ Refusal CheckRange(Command command, uint64_t offset, uint64_t length, uint64_t s
   return {};
 }
 
-ContextMask AllContexts(const Terms& terms) {
-  const ContextMask others = ((ContextMask{1} << terms.contexts.size()) - 1) << 1;
-  return others | (terms.base_allocation ? 1 : 0);
+bool IsStatusFilterSize(uint64_t payload_bytes) {
+  constexpr uint64_t kFixedBytes = sizeof(uint64_t);
+  constexpr uint64_t kIdBytes = sizeof(uint32_t);
+  constexpr uint64_t kIdsMax = kChangedContextsMax + 1;
+  if (payload_bytes < kFixedBytes + kIdBytes || payload_bytes > kFixedBytes + kIdsMax * kIdBytes) return false;
+  return (payload_bytes - kFixedBytes) % kIdBytes == 0;
 }
 
-bool IsStatusFilterSize(uint64_t bytes, const Terms& terms) {
-  if (bytes < sizeof(uint64_t) + sizeof(uint32_t)) return false;
-  const uint64_t ids_bytes = bytes - sizeof(uint64_t);
-  return ids_bytes % sizeof(uint32_t) == 0 && ids_bytes / sizeof(uint32_t) <= terms.context_count();
-}
-
-Refusal ParseStatusFilter(const std::byte* payload, uint64_t payload_bytes, const Terms& terms, uint64_t* length,
-                          ContextMask* contexts) {
-  if (!IsStatusFilterSize(payload_bytes, terms)) return Invalid("malformed filter of contexts");
-  ByteReader reader(std::span(payload, payload_bytes));
+Refusal ParseStatusFilter(std::span<const std::byte> payload, ContextBits selected, uint64_t* length,
+                          ContextBits* asked) {
+  ByteReader reader(payload);
   *length = reader.Take<uint64_t>();
-  *contexts = 0;
-  while (reader.left() != 0) {
+  *asked = 0;
+  while (reader.left() > 0) {
     const uint32_t id = reader.Take<uint32_t>();
-    const bool other = id >= kFirstContextId && id - kFirstContextId < terms.contexts.size();
-    const bool base = id == kBaseAllocationId && terms.base_allocation;
-    if (!other && !base) return Invalid("context was not selected");
-    const ContextMask bit = base ? 1 : ContextMask{2} << (id - kFirstContextId);
-    if (*contexts & bit) return Invalid("context asked for twice");
-    *contexts |= bit;
+    const bool is_id = id >= kBaseAllocationId && id <= kBaseAllocationId + kChangedContextsMax;
+    if (!is_id || (selected & ContextBit(id)) == 0) return Invalid("context was not selected");
+    if ((*asked & ContextBit(id)) != 0) return Invalid("context is asked for twice");
+    *asked |= ContextBit(id);
   }
   return {};
 }

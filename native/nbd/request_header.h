@@ -7,8 +7,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
-#include "nbd/changed_context.h"
+#include "nbd/contexts.h"
 #include "nbd/protocol.h"
 
 namespace varve::nbd {
@@ -27,9 +28,7 @@ struct Terms {
   uint64_t size_bytes = 0;
   uint16_t transmission_flags = 0;
   Framing framing = Framing::kSimple;
-  bool base_allocation = false;
-  ContextList contexts = {};  // selected besides; the id of contexts[i] is kFirstContextId + i
-  size_t context_count() const { return contexts.size() + (base_allocation ? 1 : 0); }
+  Selection contexts;
   bool Offers(uint16_t flag) const { return (transmission_flags & flag) != 0; }
 };
 
@@ -62,13 +61,12 @@ Refusal CheckRequest(const RequestHeader& header, const Terms& terms);
 // whose length stands in its payload.
 Refusal CheckRange(Command command, uint64_t offset, uint64_t length, uint64_t size_bytes);
 
-// Which contexts a request is about: bit 0 base:allocation, bit 1 + i of contexts[i].
-using ContextMask = uint32_t;
-ContextMask AllContexts(const Terms& terms);
-// The filter's payload: u64 length, then ids of contexts that were selected. Sets both when it is well formed.
-Refusal ParseStatusFilter(const std::byte* payload, uint64_t payload_bytes, const Terms& terms, uint64_t* length,
-                          ContextMask* contexts);
-// A filter asks for at least one context, and for none twice.
-bool IsStatusFilterSize(uint64_t bytes, const Terms& terms);
+// A filter of that size may be valid: it asks for at least one context, and for none twice.
+bool IsStatusFilterSize(uint64_t payload_bytes);
+
+// The filter's payload: u64 length, then context ids; its size is that of a filter. Sets `length` and `asked` when all are
+// of `selected`, each once.
+Refusal ParseStatusFilter(std::span<const std::byte> payload, ContextBits selected, uint64_t* length,
+                          ContextBits* asked);
 
 }  // namespace varve::nbd

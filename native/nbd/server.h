@@ -21,9 +21,9 @@
 #include <string_view>
 #include <vector>
 
-#include "nbd/changed_context.h"
 #include "base/status.h"
 #include "io/event_loop.h"
+#include "nbd/contexts.h"
 #include "volume/block_target.h"
 
 namespace varve::nbd {
@@ -56,7 +56,7 @@ struct ExportSpec {
   bool read_only = false;
   std::shared_ptr<BlockTarget> target;  // kept until the last request of it has ended
   std::vector<ListenerId> listeners;    // reachable through these
-  ContextList contexts = {};                // besides base:allocation; at most kContextsMax
+  ChangedContexts contexts;             // offered besides base:allocation; may be null
 };
 
 struct ClientStats {
@@ -98,8 +98,8 @@ class Server {
   Status CloseListener(ListenerId id, std::function<void()> done);
 
   // Clients may connect from now on. The empty name asks for a listener's only export.
-  // Errors: EEXIST the name is taken; EINVAL name or description too long or not UTF-8, or no target;
-  //   ENOENT no such listener.
+  // Errors: EEXIST the name is taken; EINVAL name or description too long or not UTF-8, no target, or contexts
+  //   that are none (contexts.h); ENOENT no such listener.
   Status AddExport(ExportSpec spec);
 
   // Refuses new clients at once; connected ones finish what is in flight and are closed.

@@ -66,7 +66,7 @@ class Session final : private ReplyQueueOwner {
   static constexpr unsigned kInFlightMax = 256;
   static constexpr uint64_t kInFlightBytesMax = uint64_t{64} << 20;
   static constexpr size_t kReceiveBytes = size_t{256} << 10;
-  // Of one BLOCK_STATUS; a client asks on from where they end.
+  // Of one BLOCK_STATUS, all contexts together; a client asks on from where they end.
   static constexpr uint64_t kStatusExtentsMax = 8192;
   static constexpr uint64_t kStatusExtentBytes = 2 * sizeof(Extent);  // the target's, and the reply's
   // How long a client may hold memory others wait for without sending or reading a byte.
@@ -137,12 +137,12 @@ class Session final : private ReplyQueueOwner {
   // Executing: session_execute.cc
   void Execute(Request* request);
   void ExecuteStatus(Request* request);
-  void AnswerStatus(Request* request);
   void SubmitWrite(Request* request);
   void OnTargetDone(Request* request, Status status);
   void CountDone(const Request& request);
   void WriteEnded(uint64_t serial);
   void Answer(Request* request);
+  void AnswerStatus(Request* request);
   void Refuse(Request* request, const Refusal& refusal);
   void Send(Request* request);
 

@@ -1,6 +1,8 @@
 // Executing: from a whole request to its reply.
+#include <bit>
 #include <cerrno>
 #include <utility>
+#include <vector>
 
 #include "nbd/session.h"
 #include "nbd/wire_error.h"
@@ -60,31 +62,20 @@ void Session::Execute(Request* request) {
 
 void Session::ExecuteStatus(Request* request) {
   BlockRequest& block = request->block;
-  block.extents_max = request->header.Has(kFlagReqOne) ? 1 : kStatusExtentsMax;
-  request->contexts = AllContexts(parts_.terms);
+  const ContextBits selected = parts_.terms.contexts.bits;
+  request->asked = selected;
   if (request->payload_bytes > 0) {
-    Refusal refusal = ParseStatusFilter(request->buffer.data, request->payload_bytes, parts_.terms, &block.length,
-                                        &request->contexts);
+    const std::span<const std::byte> filter(request->buffer.data, request->payload_bytes);
+    Refusal refusal = ParseStatusFilter(filter, selected, &block.length, &request->asked);
     if (refusal.none()) {
       refusal = CheckRange(Command::kBlockStatus, block.offset, block.length, parts_.terms.size_bytes);
     }
     if (!refusal.none()) return Refuse(request, refusal);
   }
-  if (request->contexts & 1) return parts_.target->Submit(&block);
-  Answer(request);
-}
-
-// One chunk for each context: what the target said, and what the control plane gave with the export.
-void Session::AnswerStatus(Request* request) {
-  const BlockRequest& block = request->block;
-  std::vector<ContextExtents> contexts;
-  if (request->contexts & 1) contexts.push_back({kBaseAllocationId, block.extents});
-  for (size_t i = 0; i < parts_.terms.contexts.size(); i++) {
-    if ((request->contexts >> (i + 1) & 1) == 0) continue;
-    contexts.push_back({kFirstContextId + static_cast<uint32_t>(i),
-                        ChangedExtents(*parts_.terms.contexts[i], block.offset, block.length, block.extents_max)});
-  }
-  request->reply.SetBlockStatus(request->header, parts_.terms.framing, contexts);
+  block.extents_max = request->header.Has(kFlagReqOne) ? 1 : kStatusExtentsMax / std::popcount(request->asked);
+  // What changed is known without the target.
+  if ((request->asked & kBaseAllocationBit) == 0) return Answer(request);
+  parts_.target->Submit(&block);
 }
 
 void Session::SubmitWrite(Request* request) {
@@ -135,6 +126,19 @@ void Session::Answer(Request* request) {
     request->reply.SetDone(request->header, framing);
   }
   Send(request);
+}
+
+void Session::AnswerStatus(Request* request) {
+  BlockRequest& block = request->block;
+  std::vector<ContextStatus> statuses;
+  for (ContextBits left = request->asked; left != 0; left &= left - 1) {
+    const uint32_t id = kBaseAllocationId + std::countr_zero(left);
+    const std::vector<ChangedRun>* runs = parts_.terms.contexts.RunsOf(id);
+    statuses.push_back({id, runs == nullptr
+                                ? std::move(block.extents)
+                                : DescribeChanges(*runs, block.offset, block.length, block.extents_max)});
+  }
+  request->reply.SetBlockStatus(request->header, parts_.terms.framing, statuses);
 }
 
 void Session::Refuse(Request* request, const Refusal& refusal) {

@@ -21,11 +21,10 @@ bool NeedsBuffer(const RequestHeader& header) {
   return header.command == Command::kRead || header.command == Command::kWrite;
 }
 
-uint64_t RoomBytes(const RequestHeader& header, const Refusal& refusal, const Terms& terms) {
+uint64_t RoomBytes(const RequestHeader& header, const Refusal& refusal) {
   if (!refusal.none()) return 0;
   if (NeedsBuffer(header)) return header.length;
-  if (header.command != Command::kBlockStatus) return 0;
-  return terms.context_count() * Session::kStatusExtentsMax * Session::kStatusExtentBytes;
+  return header.command == Command::kBlockStatus ? Session::kStatusExtentsMax * Session::kStatusExtentBytes : 0;
 }
 
 uint64_t FirstCharge(const RequestHeader& header, uint64_t room_bytes) {
@@ -67,7 +66,7 @@ bool Session::TakeHeader() {
 
 bool Session::HasRoomFor(const RequestHeader& header, const Refusal& refusal) {
   if (in_flight_ >= kInFlightMax) return false;
-  const uint64_t room_bytes = RoomBytes(header, refusal, parts_.terms);
+  const uint64_t room_bytes = RoomBytes(header, refusal);
   if (in_flight_ > 0 && in_flight_bytes_ + room_bytes > kInFlightBytesMax) return false;
   return Charge(FirstCharge(header, room_bytes));
 }
@@ -77,7 +76,7 @@ void Session::Begin(const RequestHeader& header, const Refusal& refusal) {
   Request* request = TakeRequest();
   request->header = header;
   request->refusal = refusal;
-  request->room_bytes = RoomBytes(header, refusal, parts_.terms);
+  request->room_bytes = RoomBytes(header, refusal);
   in_flight_bytes_ += request->room_bytes;
   TakeCharge(request, FirstCharge(header, request->room_bytes));
   request->payload_bytes = PayloadBytes(header, parts_.terms.framing);
@@ -90,13 +89,11 @@ void Session::Begin(const RequestHeader& header, const Refusal& refusal) {
 void Session::TakeBuffer(Request* request) {
   if (!request->refusal.none()) return;
   const bool filter = HasStatusFilter(request->header, parts_.terms);
-  if (filter && !IsStatusFilterSize(request->payload_bytes, parts_.terms)) {
+  if (filter && !IsStatusFilterSize(request->payload_bytes)) {
     request->refusal = {WireError::kInvalid, "malformed filter of contexts"};
     return;
   }
-  const uint64_t bytes = filter                       ? request->payload_bytes
-                         : NeedsBuffer(request->header) ? request->header.length
-                                                        : 0;
+  const uint64_t bytes = filter ? request->payload_bytes : NeedsBuffer(request->header) ? request->header.length : 0;
   if (bytes == 0) return;
   request->buffer = parts_.buffers.Take(bytes);
   if (request->buffer.data == nullptr) request->refusal = {WireError::kMemory, "out of memory"};

@@ -32,8 +32,7 @@ class ListenerCatalog final : public Catalog {
 };
 
 Terms TermsOf(const Agreement& agreement) {
-  return {agreement.view.size_bytes, agreement.transmission_flags, agreement.framing, agreement.base_allocation,
-          agreement.contexts};
+  return {agreement.view.size_bytes, agreement.transmission_flags, agreement.framing, agreement.contexts};
 }
 
 std::shared_ptr<ClientRecord> RecordOf(ClientId id, const Agreement& agreement, std::string address) {

@@ -20,6 +20,17 @@ namespace {
 constexpr uint64_t kSizeBytes = 1 << 20;
 constexpr uint64_t kBudgetBytes = 2 << 20;
 
+// The answer to what changed is known: odd lengths, and a run beyond the end.
+const ChangedContexts& Contexts() {
+  static const ChangedContexts contexts = [] {
+    const auto runs = std::make_shared<const std::vector<ChangedRun>>(
+        std::vector<ChangedRun>{{0, 512}, {4096, 1}, {65536, 300'000}, {kSizeBytes - 1, 4096}});
+    return std::make_shared<const std::vector<ChangedContext>>(
+        std::vector<ChangedContext>{{"varve:changed:x", runs}, {"qemu:dirty-bitmap:x", runs}});
+  }();
+  return contexts;
+}
+
 void Require(bool condition) {
   if (!condition) std::abort();
 }
@@ -36,7 +47,7 @@ class OneExport final : public Catalog {
   }
 
  private:
-  static ExportView View() { return {"d", "fuzzed", kSizeBytes, 4096, false}; }
+  static ExportView View() { return {"d", "fuzzed", kSizeBytes, 4096, false, Contexts()}; }
 };
 
 struct Host final : SessionHost {
@@ -63,7 +74,7 @@ void Transmit(std::string_view bytes, size_t slice_bytes, const Terms& terms) {
 }
 
 Terms TermsOf(const Agreement& agreement) {
-  return {kSizeBytes, agreement.transmission_flags, agreement.framing, agreement.base_allocation};
+  return {kSizeBytes, agreement.transmission_flags, agreement.framing, agreement.contexts};
 }
 
 void Negotiate(std::string_view bytes, size_t slice_bytes) {
@@ -90,7 +101,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (data[0] % 4 == 3) {
     Negotiate(rest, slice_bytes);
   } else {
-    const Terms terms{kSizeBytes, 0x1dff & ~uint16_t{kReadOnly}, static_cast<Framing>(data[0] % 4), true};
+    const Terms terms{kSizeBytes, 0x1dff & ~uint16_t{kReadOnly}, static_cast<Framing>(data[0] % 4), {7, Contexts()}};
     Transmit(rest, slice_bytes, terms);
   }
   return 0;

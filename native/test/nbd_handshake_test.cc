@@ -28,7 +28,7 @@ class FakeCatalog final : public Catalog {
     if (full) return Admission::kFull;
     return Find(name, view) ? Admission::kEntered : Admission::kUnknown;
   }
-  std::vector<ExportView> views{{"disk", "a description", 1 << 20, 65536, false}};
+  std::vector<ExportView> views{{"disk", "a description", 1 << 20, 65536, false, nullptr}};
   bool full = false;
 };
 
@@ -163,7 +163,7 @@ TEST_F(HandshakeTest, FullExportIsRefusedByPolicy) {
 TEST_F(HandshakeTest, EmptyNameIsTheOnlyExport) {
   Greet();
   EXPECT_EQ(Final(Option::kInfo, InfoData("")), kAck);
-  catalog.views.push_back({"other", "", 1, 4096, true});
+  catalog.views.push_back({"other", "", 1, 4096, true, nullptr});
   EXPECT_EQ(Final(Option::kInfo, InfoData("")), kErrUnknown);
 }
 
@@ -276,7 +276,22 @@ class MetaContextTest : public HandshakeTest {
   }
   bool Selected(std::string_view go_name = "disk") {
     EXPECT_EQ(Final(Option::kGo, InfoData(go_name)), kAck);
-    return handshake.agreement().base_allocation;
+    return handshake.agreement().contexts.bits == kBaseAllocationBit;
+  }
+  // The names that a SET or LIST answers with, in order, each behind its id.
+  std::vector<std::string> Answered(Option option, std::initializer_list<std::string_view> queries) {
+    std::vector<std::string> names;
+    for (const ReplySeen& reply : Ask(option, ContextData("disk", queries))) {
+      if (reply.type != kMetaContext) continue;
+      const uint32_t id = LoadBig<uint32_t>(std::as_bytes(std::span(reply.payload)).data());
+      names.push_back(std::to_string(id) + " " + reply.payload.substr(4));
+    }
+    return names;
+  }
+  void OfferChanges() {
+    const auto runs = std::make_shared<const std::vector<ChangedRun>>(std::vector<ChangedRun>{{0, 4096}});
+    catalog.views[0].contexts = std::make_shared<const std::vector<ChangedContext>>(
+        std::vector<ChangedContext>{{"varve:changed:mon", runs}, {"qemu:dirty-bitmap:mon", runs}});
   }
 };
 
@@ -309,7 +324,7 @@ TEST_F(MetaContextTest, SelectionHoldsForTheDefaultNameOfTheSameExport) {
 }
 
 TEST_F(MetaContextTest, SelectionOfAnotherExportDoesNotCount) {
-  catalog.views.push_back({"other", "", 1, 4096, false});
+  catalog.views.push_back({"other", "", 1, 4096, false, nullptr});
   Ask(Option::kSetMetaContext, ContextData("other", {"base:allocation"}));
   EXPECT_FALSE(Selected("disk"));
 }
@@ -327,61 +342,97 @@ TEST_F(MetaContextTest, FilteredStatusIsOfferedWithExtendedHeadersOnly) {
   EXPECT_TRUE(handshake.agreement().transmission_flags & kBlockStatusPayload);
 }
 
-std::shared_ptr<const ChangedContext> Changed(const std::string& name) {
-  return std::make_shared<ChangedContext>(ChangedContext{name, {{4096, 8192}}});
+using Names = std::vector<std::string>;
+
+TEST_F(MetaContextTest, ListsWhatChangedAsAWholeByNamespaceAndByName) {
+  OfferChanges();
+  const std::string base = "0 base:allocation", changed = "0 varve:changed:mon", dirty = "0 qemu:dirty-bitmap:mon";
+  const auto list = [&](std::initializer_list<std::string_view> queries) {
+    return Answered(Option::kListMetaContext, queries);
+  };
+  EXPECT_EQ(list({}), Names({base, changed, dirty}));
+  EXPECT_EQ(list({"base:"}), Names({base}));
+  EXPECT_EQ(list({"varve:"}), Names({changed}));
+  EXPECT_EQ(list({"varve:changed:"}), Names({changed}));
+  EXPECT_EQ(list({"qemu:"}), Names({dirty}));
+  EXPECT_EQ(list({"qemu:dirty-bitmap:"}), Names({dirty}));
+  EXPECT_EQ(list({"qemu:dirty-bitmap:mon", "base:"}), Names({base, dirty}));
+  EXPECT_EQ(list({"varve:ch", "varve", "qemu:allocation-depth", "qemu:dirty-bitmap:m", ""}), Names());
 }
 
-// An export with contexts of its own besides base:allocation.
-class ChangedContextTest : public MetaContextTest {
- protected:
-  void SetUp() override {
-    catalog.views[0].contexts = {Changed("varve:changed:monday"), Changed("qemu:dirty-bitmap:monday")};
-    MetaContextTest::SetUp();
-  }
-  std::vector<std::string> Payloads(Option option, std::string_view data) {
-    std::vector<std::string> payloads;
-    for (const ReplySeen& reply : Ask(option, data)) {
-      if (reply.type == kMetaContext) payloads.push_back(reply.payload);
-    }
-    return payloads;
-  }
-  static std::string Context(uint32_t id, std::string_view name) {
-    std::string bytes;
-    AppendBig(&bytes, id);
-    return bytes.append(name);
-  }
-};
-
-TEST_F(ChangedContextTest, ListsThemAllOrThoseOfANamespace) {
-  EXPECT_EQ(Payloads(Option::kListMetaContext, ContextData("disk", {})),
-            (std::vector{Context(0, "base:allocation"), Context(0, "varve:changed:monday"),
-                         Context(0, "qemu:dirty-bitmap:monday")}));
-  EXPECT_EQ(Payloads(Option::kListMetaContext, ContextData("disk", {"qemu:"})),
-            std::vector{Context(0, "qemu:dirty-bitmap:monday")});
-  EXPECT_EQ(Payloads(Option::kListMetaContext, ContextData("disk", {"varve:changed:"})),
-            std::vector{Context(0, "varve:changed:monday")});
+TEST_F(MetaContextTest, SelectsAnySubsetUnderDistinctIds) {
+  OfferChanges();
+  const auto set = [&](std::initializer_list<std::string_view> queries) {
+    return Answered(Option::kSetMetaContext, queries);
+  };
+  EXPECT_EQ(set({"qemu:dirty-bitmap:mon", "base:allocation", "varve:changed:mon", "base:allocation"}),
+            Names({"1 base:allocation", "2 varve:changed:mon", "3 qemu:dirty-bitmap:mon"}));
+  EXPECT_EQ(set({"varve:", "qemu:dirty-bitmap:", "varve:changed:tue", "base:"}), Names()) << "no wildcards in SET";
+  EXPECT_EQ(set({"qemu:dirty-bitmap:mon"}), Names({"3 qemu:dirty-bitmap:mon"}));
+  EXPECT_EQ(Final(Option::kGo, InfoData("disk")), kAck);
+  const Selection& agreed = handshake.agreement().contexts;
+  EXPECT_EQ(agreed.bits, ContextBit(3)) << "the last SET replaces those before";
+  EXPECT_EQ(agreed.RunsOf(3), catalog.views[0].contexts->at(1).runs.get());
 }
 
-TEST_F(ChangedContextTest, NumbersThoseThatWereSelected) {
-  EXPECT_EQ(Payloads(Option::kSetMetaContext, ContextData("disk", {"qemu:dirty-bitmap:monday", "base:allocation"})),
-            (std::vector{Context(1, "base:allocation"), Context(2, "qemu:dirty-bitmap:monday")}));
+TEST_F(MetaContextTest, FailedAndOversizedSetForgetChangesToo) {
+  OfferChanges();
+  for (const bool oversized : {false, true}) {
+    EXPECT_EQ(Answered(Option::kSetMetaContext, {"varve:changed:mon"}).size(), 1u);
+    EXPECT_NE(Final(Option::kSetMetaContext, oversized ? std::string(70'000, 'x') : "x"), kAck);
+    EXPECT_EQ(Final(Option::kExtendedHeaders), kAck);
+    const auto info = Ask(Option::kInfo, InfoData("disk"));
+    const uint16_t flags = LoadBig<uint16_t>(std::as_bytes(std::span(info[0].payload)).data() + 10);
+    EXPECT_FALSE(flags & kBlockStatusPayload) << "nothing is selected";
+  }
+  EXPECT_EQ(Final(Option::kGo, InfoData("disk")), kAck);
+  EXPECT_TRUE(handshake.agreement().contexts.empty());
+}
+
+TEST_F(MetaContextTest, ChangesOfAnotherExportAreNotItsOwn) {
+  OfferChanges();
+  catalog.views.push_back({"other", "", 1, 4096, false, nullptr});
+  EXPECT_EQ(Answered(Option::kSetMetaContext, {"varve:changed:mon"}).size(), 1u);
+  EXPECT_EQ(Final(Option::kGo, InfoData("other")), kAck);
+  EXPECT_TRUE(handshake.agreement().contexts.empty());
+}
+
+// Its changes are another's: told under the selected id they would make a backup miss data.
+TEST_F(MetaContextTest, ClosesWhenTheExportWasReplacedBetweenSelectionAndGo) {
+  OfferChanges();
+  EXPECT_EQ(Answered(Option::kSetMetaContext, {"varve:changed:mon"}).size(), 1u);
+  OfferChanges();
+  EXPECT_TRUE(Ask(Option::kGo, InfoData("disk")).empty());
+  EXPECT_TRUE(closed());
+}
+
+TEST_F(MetaContextTest, BaseAllocationAloneOutlivesAReplacedExport) {
+  OfferChanges();
+  EXPECT_EQ(Answered(Option::kSetMetaContext, {"base:allocation"}).size(), 1u);
+  OfferChanges();
   EXPECT_TRUE(Selected());
-  ASSERT_EQ(handshake.agreement().contexts.size(), 1u);
-  EXPECT_EQ(handshake.agreement().contexts[0]->name, "qemu:dirty-bitmap:monday");
 }
 
-TEST_F(ChangedContextTest, ServesOneWithoutBaseAllocation) {
-  Ask(Option::kSetMetaContext, ContextData("disk", {"varve:changed:monday"}));
-  EXPECT_FALSE(Selected());
-  EXPECT_EQ(handshake.agreement().contexts.size(), 1u);
-}
-
-TEST_F(ChangedContextTest, ForgetsThemWhenTheExportLostOne) {
-  Ask(Option::kSetMetaContext,
-      ContextData("disk", {"base:allocation", "varve:changed:monday", "qemu:dirty-bitmap:monday"}));
-  catalog.views[0].contexts.erase(catalog.views[0].contexts.begin());
-  EXPECT_TRUE(Selected());
-  EXPECT_TRUE(handshake.agreement().contexts.empty()) << "the ids would mean other contexts";
+TEST(ContextsTest, OnlyNamesAndRunsThatAClientCanUseAreTaken) {
+  const auto check = [](std::vector<ChangedContext> contexts) { return CheckContexts(contexts).error(); };
+  const auto runs = [](std::vector<ChangedRun> list) {
+    return std::make_shared<const std::vector<ChangedRun>>(std::move(list));
+  };
+  EXPECT_EQ(check({{"varve:changed:a", runs({})}, {"varve:changed:b", runs({{0, 1}, {2, 1}, {100, 1}})}}), 0);
+  for (const char* name : {"", "plain", "varve:", "base:allocation", "base:x", "a:\xff"}) {
+    EXPECT_EQ(check({{name, runs({})}}), EINVAL) << name;
+  }
+  EXPECT_EQ(check({{"v:a", runs({})}, {"v:a", runs({})}}), EINVAL);
+  EXPECT_EQ(check({{"v:a", nullptr}}), EINVAL);
+  EXPECT_EQ(check({{"v:a", runs({{0, 0}})}}), EINVAL) << "empty";
+  EXPECT_EQ(check({{"v:a", runs({{0, 2}, {2, 1}})}}), EINVAL) << "touching";
+  EXPECT_EQ(check({{"v:a", runs({{4, 1}, {0, 1}})}}), EINVAL) << "descending";
+  EXPECT_EQ(check({{"v:a", runs({{8, UINT64_MAX - 4}})}}), EINVAL) << "wraps";
+  std::vector<ChangedContext> many;
+  for (size_t i = 0; i <= kChangedContextsMax; i++) many.push_back({"v:" + std::to_string(i), runs({})});
+  EXPECT_EQ(check(many), EINVAL);
+  many.pop_back();
+  EXPECT_EQ(check(many), 0);
 }
 
 TEST_F(HandshakeTest, ReadOnlyExportOffersNothingThatWrites) {

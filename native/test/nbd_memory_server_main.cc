@@ -2,7 +2,7 @@
 //
 //   nbd_memory_server_main --unix PATH | --tcp PORT   [--size BYTES] [--name NAME] [--description TEXT]
 //     [--backend epoll|io_uring] [--loops N] [--read-only] [--buffers BYTES] [--handshake-ms MS] [--write-delay-ms MS]
-//     [--clients N] [--handshakes N]
+//     [--clients N] [--handshakes N] [--changed NAME=OFFSET+LENGTH,OFFSET+LENGTH,...]
 //
 // Prints "ready PORT" when it listens; on SIGTERM closes clients in order, prints "closed" and exits 0. Each client's end is
 // a line "gone REASON". SIGUSR1 removes the export and adds it again, and prints "removed COUNT".
@@ -91,6 +91,25 @@ varve::nbd::ServerLimits LimitsOf(const Options& options) {
   return limits;
 }
 
+// Under the two names that the control plane gives to one list of changes.
+varve::nbd::ChangedContexts ContextsOf(const Options& options) {
+  const std::string text = TextOf(options, "--changed");
+  const size_t name_end = text.find('=');
+  if (name_end == std::string::npos) return nullptr;
+  std::vector<varve::nbd::ChangedRun> runs;
+  for (const char* at = text.c_str() + name_end; *at == '=' || *at == ',';) {
+    char* end = nullptr;
+    const uint64_t offset = std::strtoull(at + 1, &end, 0);
+    if (*end != '+') std::exit(2);
+    runs.push_back({offset, std::strtoull(end + 1, &end, 0)});
+    at = end;
+  }
+  const auto shared = std::make_shared<const std::vector<varve::nbd::ChangedRun>>(std::move(runs));
+  const std::string name = text.substr(0, name_end);
+  return std::make_shared<const std::vector<varve::nbd::ChangedContext>>(std::vector<varve::nbd::ChangedContext>{
+      {"varve:changed:" + name, shared}, {"qemu:dirty-bitmap:" + name, shared}});
+}
+
 void FailOn(varve::Status status) {
   if (status.ok()) return;
   std::fprintf(stderr, "%s: %s\n", status.what(), std::strerror(status.error()));
@@ -143,7 +162,8 @@ int main(int argc, char** argv) {
                                 .description = TextOf(options, "--description"),
                                 .read_only = options.contains("--read-only"),
                                 .target = target,
-                                .listeners = {listener}};
+                                .listeners = {listener},
+                                .contexts = ContextsOf(options)};
     FailOn(server.AddExport(spec));
     std::printf("ready %u\n", port);
     std::fflush(stdout);

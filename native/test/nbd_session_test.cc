@@ -4,6 +4,7 @@
 //   full, and most cases run with messages cut into single bytes.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <optional>
 
 #include "nbd/session.h"
@@ -19,6 +20,13 @@ using namespace wire;
 constexpr uint64_t kSizeBytes = 64 << 20;
 constexpr uint16_t kAllFlags = kHasFlags | kSendFlush | kSendFua | kSendTrim | kSendWriteZeroes | kSendDontFragment |
                                kCanMultiConn | kSendCache | kSendFastZero;
+
+// What a client of these tests may have selected, with ids 1, 2 and 3.
+ChangedContexts Changes(std::vector<ChangedRun> runs) {
+  const auto shared = std::make_shared<const std::vector<ChangedRun>>(std::move(runs));
+  return std::make_shared<const std::vector<ChangedContext>>(
+      std::vector<ChangedContext>{{"varve:changed:x", shared}, {"qemu:dirty-bitmap:x", shared}});
+}
 
 struct Host final : SessionHost {
   void SessionEnded(Session*) override { ended++; }
@@ -38,8 +46,9 @@ struct Surroundings {
 class Client {
  public:
   Client(Surroundings& around, Framing framing, uint16_t flags = kAllFlags, size_t slice_bytes = SIZE_MAX,
-         bool fenced = false, ContextList contexts = {})
+         bool fenced = false, Selection contexts = {kBaseAllocationBit, nullptr})
       : framing_(framing), around_(around) {
+    if (framing == Framing::kSimple) contexts = {};
     auto owned = std::make_unique<ScriptTransport>(around.loop, slice_bytes);
     transport = owned.get();
     if (framing == Framing::kExtended) flags |= kBlockStatusPayload;
@@ -50,11 +59,7 @@ class Client {
                                  .transport = std::move(owned),
                                  .target = around.target,
                                  .record = std::make_shared<ClientRecord>(),
-                                 .terms = {.size_bytes = kSizeBytes,
-                                           .transmission_flags = flags,
-                                           .framing = framing,
-                                           .base_allocation = framing != Framing::kSimple,
-                                           .contexts = std::move(contexts)}});
+                                 .terms = {kSizeBytes, flags, framing, std::move(contexts)}});
     session->Start({}, fenced);
   }
 
@@ -363,28 +368,103 @@ TEST_P(Chunked, StatusWithoutContextIsInvalid) {
   client.Finish();
 }
 
-// Two more contexts: changed at 4 KiB for 8 KiB and at 32 KiB for 4 KiB; nowhere.
-ContextList TwoContexts() {
-  return {std::make_shared<ChangedContext>(ChangedContext{"a", {{4096, 8192}, {32768, 4096}}}),
-          std::make_shared<ChangedContext>(ChangedContext{"b", {}})};
+// 4 KiB changed at 8 KiB, 1 MiB at 1 MiB, and a run that ends with the export.
+const std::vector<ChangedRun> kRuns{{8192, 4096}, {1 << 20, 1 << 20}, {kSizeBytes - 512, 512}};
+
+class ChangedStatus : public testing::TestWithParam<std::tuple<Framing, size_t>> {
+ protected:
+  Framing framing() const { return std::get<0>(GetParam()); }
+  Client Select(ContextBits bits, std::vector<ChangedRun> runs = kRuns) {
+    return Client(around, framing(), kAllFlags, std::get<1>(GetParam()), false, {bits, Changes(std::move(runs))});
+  }
+  std::string Status(uint32_t id, bool done, uint64_t offset, std::initializer_list<Extent> extents) {
+    const Chunk type = framing() == Framing::kExtended ? Chunk::kBlockStatusExtended : Chunk::kBlockStatus;
+    return ChunkBytes(framing(), type, done, offset, StatusPayload(framing(), extents, id));
+  }
+  Surroundings around;
+};
+INSTANTIATE_TEST_SUITE_P(Framings, ChangedStatus,
+                         testing::Combine(testing::Values(Framing::kStructured, Framing::kExtended),
+                                          testing::Values(size_t{1}, SIZE_MAX)));
+
+TEST_P(ChangedStatus, TellsRunsAndWhatLiesBetween) {
+  Client client = Select(ContextBit(2));
+  EXPECT_EQ(client.Ask({Command::kBlockStatus, 0, 1, 0, kSizeBytes}),
+            Status(2, true, 0,
+                   {{8192, 0}, {4096, 1}, {(1 << 20) - 12288, 0}, {1 << 20, 1}, {kSizeBytes - (2 << 20) - 512, 0},
+                    {512, 1}}));
+  client.Finish();
 }
 
-TEST_P(Chunked, EachContextGetsItsChunk) {
-  const Framing f = GetParam();
-  Surroundings around;
-  Client client(around, f, kAllFlags, SIZE_MAX, false, TwoContexts());
-  const Chunk type = f == Framing::kExtended ? Chunk::kBlockStatusExtended : Chunk::kBlockStatus;
-  EXPECT_EQ(client.Ask({Command::kBlockStatus, 0, 1, 0, 65536}),
-            ChunkBytes(f, type, false, 0, StatusPayload(f, {{65536, 3}})) +
-                ChunkBytes(f, type, false, 0,
-                           StatusPayload(f, {{4096, 0}, {8192, 1}, {20480, 0}, {4096, 1}, {28672, 0}}, 2)) +
-                ChunkBytes(f, type, true, 0, StatusPayload(f, {{65536, 0}}, 3)));
-  EXPECT_EQ(client.Ask({Command::kBlockStatus, kFlagReqOne, 1, 8192, 16384}),
-            ChunkBytes(f, type, false, 8192, StatusPayload(f, {{16384, 3}})) +
-                ChunkBytes(f, type, false, 8192, StatusPayload(f, {{4096, 1}}, 2)) +
-                ChunkBytes(f, type, true, 8192, StatusPayload(f, {{16384, 0}}, 3)));
+TEST_P(ChangedStatus, BeginsAndEndsAnywhereInARun) {
+  Client client = Select(ContextBit(3));
+  const auto ask = [&](uint64_t offset, uint64_t length) {
+    return client.Ask({Command::kBlockStatus, 0, 1, offset, length});
+  };
+  EXPECT_EQ(ask(8192, 4096), Status(3, true, 8192, {{4096, 1}}));
+  EXPECT_EQ(ask(8191, 4098), Status(3, true, 8191, {{1, 0}, {4096, 1}, {1, 0}}));
+  EXPECT_EQ(ask(12287, 1), Status(3, true, 12287, {{1, 1}}));
+  EXPECT_EQ(ask(12288, 1), Status(3, true, 12288, {{1, 0}}));
+  EXPECT_EQ(ask((1 << 20) + 5, 10), Status(3, true, (1 << 20) + 5, {{10, 1}}));
+  EXPECT_EQ(ask(kSizeBytes - 1, 1), Status(3, true, kSizeBytes - 1, {{1, 1}}));
   client.Finish();
-  this->client.Finish();
+}
+
+TEST_P(ChangedStatus, NothingChangedIsOneExtent) {
+  Client client = Select(ContextBit(2), {});
+  EXPECT_EQ(client.Ask({Command::kBlockStatus, 0, 1, 0, kSizeBytes}), Status(2, true, 0, {{kSizeBytes, 0}}));
+  client.Finish();
+}
+
+TEST_P(ChangedStatus, EachSelectedContextGetsOneChunkAndTheLastIsDone) {
+  Client client = Select(7);
+  EXPECT_EQ(ErrorOf(framing(), client.Ask({Command::kWrite, 0, 1, 0, 4096}, std::string(4096, 'x'))), 0u);
+  EXPECT_EQ(client.Ask({Command::kBlockStatus, 0, 1, 0, 16384}),
+            Status(1, false, 0, {{4096, 0}, {12288, 3}}) + Status(2, false, 0, {{8192, 0}, {4096, 1}, {4096, 0}}) +
+                Status(3, true, 0, {{8192, 0}, {4096, 1}, {4096, 0}}));
+  client.Finish();
+}
+
+TEST_P(ChangedStatus, ReqOneGetsOneExtentOfEach) {
+  Client client = Select(3);
+  EXPECT_EQ(client.Ask({Command::kBlockStatus, kFlagReqOne, 1, 0, 16384}),
+            Status(1, false, 0, {{16384, 3}}) + Status(2, true, 0, {{8192, 0}}));
+  client.Finish();
+}
+
+TEST_P(ChangedStatus, RangeIsCheckedAsForAllocation) {
+  Client client = Select(ContextBit(2));
+  EXPECT_EQ(ErrorOf(framing(), client.Ask({Command::kBlockStatus, 0, 1, kSizeBytes - 511, 512})), 22u);
+  EXPECT_EQ(ErrorOf(framing(), client.Ask({Command::kBlockStatus, 0, 1, 0, 0})), 22u);
+  client.Finish();
+}
+
+// Every second KiB: more than one reply may carry; a client that asks on sees all of it.
+TEST(ChangedStatusLimits, ManyRunsComeInSharesThatCoverAll) {
+  std::vector<ChangedRun> runs;
+  for (uint64_t at = 1024; at < kSizeBytes; at += 2048) runs.push_back({at, 1024});
+  for (const ContextBits bits : {ContextBits{2}, ContextBits{6}}) {
+    Surroundings around;
+    Client client(around, Framing::kExtended, kAllFlags, SIZE_MAX, false, {bits, Changes(runs)});
+    const uint64_t share = Session::kStatusExtentsMax / std::popcount(bits);
+    uint64_t requests = 0;
+    for (uint64_t at = 0; at < kSizeBytes; requests++) {
+      const std::string reply = client.Ask({Command::kBlockStatus, 0, 1, at, kSizeBytes - at});
+      ByteReader reader(std::as_bytes(std::span(reply)));
+      reader.TakeText(32);
+      EXPECT_EQ(reader.Take<uint32_t>(), 2u);
+      const uint32_t count = reader.Take<uint32_t>();
+      ASSERT_EQ(count, share);
+      for (uint32_t i = 0; i < count; i++, at += 1024) {
+        EXPECT_EQ(reader.Take<uint64_t>(), 1024u);
+        EXPECT_EQ(reader.Take<uint64_t>(), at / 1024 % 2);
+      }
+      EXPECT_EQ(reader.left() > 0, std::popcount(bits) > 1);
+    }
+    EXPECT_EQ(requests, kSizeBytes / 1024 / share);
+    client.Finish();
+    EXPECT_TRUE(around.budget.TryTake(64 << 20)) << "everything was given back";
+  }
 }
 
 class Extended : public testing::Test {
@@ -409,25 +489,6 @@ TEST_F(Extended, FilteredStatusTakesItsLengthFromThePayload) {
   client.Finish();
 }
 
-TEST_F(Extended, FilterPicksContexts) {
-  constexpr Framing f = Framing::kExtended;
-  Surroundings around;
-  Client client(around, f, kAllFlags, SIZE_MAX, false, TwoContexts());
-  auto ask = [&](const std::string& filter) {
-    return client.Ask({Command::kBlockStatus, kFlagPayloadLength, 1, 4096, filter.size()}, filter);
-  };
-  const std::string first = StatusPayload(f, {{8192, 1}}, 2);
-  EXPECT_EQ(ask(Filter(8192, {2})), ChunkBytes(f, Chunk::kBlockStatusExtended, true, 4096, first));
-  EXPECT_EQ(ask(Filter(8192, {3, 2})),
-            ChunkBytes(f, Chunk::kBlockStatusExtended, false, 4096, first) +
-                ChunkBytes(f, Chunk::kBlockStatusExtended, true, 4096, StatusPayload(f, {{8192, 0}}, 3)));
-  for (const std::string& bad : {Filter(8192, {4}), Filter(8192, {2, 2}), Filter(8192, {0})}) {
-    EXPECT_EQ(ErrorOf(f, ask(bad)), 22u);
-  }
-  client.Finish();
-  this->client.Finish();
-}
-
 TEST_F(Extended, MalformedFiltersAreConsumedAndRefused) {
   const std::string cases[] = {Filter(8192, {}),     Filter(8192, {2}),           Filter(8192, {1, 1}),
                                Filter(8192, {1}) + "x", std::string(5000, 'x'),    Filter(kSizeBytes + 1, {1}),
@@ -437,6 +498,39 @@ TEST_F(Extended, MalformedFiltersAreConsumedAndRefused) {
     EXPECT_EQ(ErrorOf(Framing::kExtended, client.Ask({Command::kFlush})), 0u);
   }
   client.Finish();
+}
+
+TEST_F(Extended, FilterChoosesAmongTheSelectedContexts) {
+  Client two(around, Framing::kExtended, kAllFlags, 1, false, {3, Changes(kRuns)});
+  const auto ask = [&](const std::string& filter) {
+    return two.Ask({Command::kBlockStatus, kFlagPayloadLength, 1, 4096, filter.size()}, filter);
+  };
+  const auto status = [](uint32_t id, bool done, std::initializer_list<Extent> extents) {
+    return ChunkBytes(Framing::kExtended, Chunk::kBlockStatusExtended, done, 4096,
+                      StatusPayload(Framing::kExtended, extents, id));
+  };
+  EXPECT_EQ(ask(Filter(8192, {2})), status(2, true, {{4096, 0}, {4096, 1}}));
+  EXPECT_EQ(ask(Filter(8192, {1})), status(1, true, {{8192, 3}}));
+  EXPECT_EQ(ask(Filter(8192, {2, 1})), status(1, false, {{8192, 3}}) + status(2, true, {{4096, 0}, {4096, 1}}));
+  // Offered but not selected, twice, no id, ids that are no bits, more than there can be.
+  for (const std::string& filter : {Filter(8192, {3}), Filter(8192, {2, 2}), Filter(8192, {0}), Filter(8192, {33, 1}),
+                                    Filter(8192, {UINT32_MAX}), Filter(8192, {1}) + std::string(32 * 4, '\0')}) {
+    EXPECT_EQ(ErrorOf(Framing::kExtended, ask(filter)), 22u) << filter.size();
+    EXPECT_EQ(ErrorOf(Framing::kExtended, two.Ask({Command::kFlush})), 0u);
+  }
+  two.Finish();
+  client.Finish();
+}
+
+// Extents are not cut to 32 bits where they need not be.
+TEST(DescribeChangesTest, LongRunsStayWhole) {
+  const std::vector<ChangedRun> runs{{uint64_t{1} << 33, uint64_t{1} << 34}};
+  const auto extents = DescribeChanges(runs, 5, uint64_t{1} << 40, 8);
+  ASSERT_EQ(extents.size(), 3u);
+  EXPECT_EQ(extents[0].length, (uint64_t{1} << 33) - 5);
+  EXPECT_EQ(extents[1].length, uint64_t{1} << 34);
+  EXPECT_EQ(extents[1].flags, kExtentChanged);
+  EXPECT_EQ(extents[2].length, (uint64_t{1} << 40) + 5 - (uint64_t{3} << 33));
 }
 
 TEST_F(Extended, WriteCarriesItsPayloadWithAndWithoutTheFlag) {
@@ -497,7 +591,7 @@ TEST(SessionLimits, NoDeadlockWhenPayloadsExceedTheBudget) {
     client.session = std::make_unique<Session>(SessionParts{around.loop, around.buffers, small, client.host,
                                                             std::move(owned), around.target,
                                                             std::make_shared<ClientRecord>(),
-                                                            {kSizeBytes, kAllFlags, Framing::kSimple, false}});
+                                                            {kSizeBytes, kAllFlags, Framing::kSimple, {}}});
     client.session->Start({}, false);
   }
   const RequestFields fields{Command::kWrite, 0, 1, 0, payload.size()};

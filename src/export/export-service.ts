@@ -58,6 +58,9 @@ interface Opened {
   readonly volume: OpenedSource;
 }
 
+const snapshotKeys = ['snapshotId', 'scratch', 'changedSince', 'changedSinceTime'] as const;
+type SnapshotPart = Pick<ExportRecord, (typeof snapshotKeys)[number]>;
+
 interface Entry {
   readonly record: ExportRecord;
   readonly pool: string;
@@ -206,7 +209,7 @@ export class ExportService {
     expectName('export', options.name);
     expectSensible(options);
     const volume = this.#to.volumes.get(options.volume);
-    const snapshotId = this.#snapshotIdOf(options);
+    const source = this.#snapshotOf(options);
     const addresses = (options.listen ?? []).map(parseAddress);
     const known = this.#entries.get(options.name);
     if (known !== undefined) return this.#confirm(known, volume, options);
@@ -216,9 +219,7 @@ export class ExportService {
     const draft: ExportRecord = {
       name: options.name,
       volumeId: volume.id,
-      ...(snapshotId === undefined ? {} : { snapshotId }),
-      ...(options.scratch ? { scratch: true as const } : {}),
-      ...(options.changedSince === undefined ? {} : { changedSince: options.changedSince }),
+      ...source,
       readOnly: isReadOnly(options),
       listen: addresses.map(formatAddress),
       createdAt: this.#to.now().toISOString(),
@@ -238,15 +239,13 @@ export class ExportService {
     const { record } = known;
     const same =
       this.#volumeOf(known).name === volume.name &&
-      record.snapshotId === this.#snapshotIdOf(options) &&
-      (record.scratch ?? false) === (options.scratch ?? false) &&
-      record.changedSince === options.changedSince &&
+      sameSnapshot(record, this.#snapshotOf(options)) &&
       record.readOnly === isReadOnly(options) &&
       sameAddresses(record.listen, options.listen ?? []);
     if (!same) {
       throw new StorageError(
         'export/exists',
-        `export ${options.name} serves volume ${this.#volumeOf(known).name} with other parameters`,
+        `export ${options.name} serves ${sourceOf(this.#info(known))} with other parameters`,
         {
           actions: [
             `varve export show ${options.name}`,
@@ -366,16 +365,20 @@ export class ExportService {
     return own.filter((entry) => this.#volumeOf(entry).name === volume).sort(byName);
   }
 
-  /** @throws StorageError snapshot/not-found */
-  #snapshotIdOf({ volume, snapshot, changedSince }: AddExportOptions): number | undefined {
-    if (snapshot === undefined) return undefined;
-    if (changedSince !== undefined) this.#to.snapshots.get(volume, changedSince);
-    const { id, kind } = this.#to.snapshots.get(volume, snapshot);
-    if (kind === 'snapshot') return id;
-    throw new StorageError(
-      'snapshot/not-found',
-      `${volume}@${snapshot} is a bookmark without data`,
-    );
+  /** What is remembered of the snapshot to be served, if it is one. @throws StorageError snapshot/not-found */
+  #snapshotOf({ volume, snapshot, scratch, changedSince }: AddExportOptions): SnapshotPart {
+    if (snapshot === undefined) return {};
+    const { id: snapshotId, kind } = this.#to.snapshots.get(volume, snapshot);
+    if (kind === 'bookmark') {
+      throw new StorageError(
+        'snapshot/not-found',
+        `${volume}@${snapshot} is a bookmark without data`,
+      );
+    }
+    if (scratch) return { snapshotId, scratch };
+    if (changedSince === undefined) return { snapshotId };
+    const { createdAt } = this.#to.snapshots.get(volume, changedSince);
+    return { snapshotId, changedSince, changedSinceTime: createdAt };
   }
 
   #snapshotGuard(pool: string, snapshotId: number): string | null {
@@ -451,8 +454,12 @@ function isReadOnly({ snapshot, scratch, readOnly }: AddExportOptions): boolean 
   return snapshot === undefined ? (readOnly ?? false) : !scratch;
 }
 
-function sourceOf({ volume, snapshot }: AddExportOptions): string {
-  return snapshot === undefined ? `volume ${volume}` : `snapshot ${volume}@${snapshot}`;
+function sourceOf({ volume, snapshot }: { volume: string; snapshot?: string | null }): string {
+  return snapshot == null ? `volume ${volume}` : `snapshot ${volume}@${snapshot}`;
+}
+
+function sameSnapshot(a: SnapshotPart, b: SnapshotPart): boolean {
+  return snapshotKeys.every((key) => a[key] === b[key]);
 }
 
 function byName(a: Entry, b: Entry): number {

@@ -72,7 +72,12 @@ export class Serving {
 
   async open(pool: string, record: ExportRecord): Promise<OpenedSource> {
     const opened = await this.#open(pool, record);
-    return { ...opened, contexts: await this.#contexts(pool, record) };
+    try {
+      return { ...opened, contexts: await this.#contexts(pool, record) };
+    } catch (error) {
+      await opened.close();
+      throw error;
+    }
   }
 
   #open(pool: string, record: ExportRecord): Promise<OpenedVolume> {
@@ -85,12 +90,25 @@ export class Serving {
     return this.#volumes.open(volumeById(this.#volumes, pool, record.volumeId).name);
   }
 
-  /** Under two names: ours, and the one by which QEMU knows such a thing. */
+  /**
+   * Under two names: ours, and the one by which QEMU knows such a thing.
+   *
+   * @throws StorageError snapshot/not-found nothing has the name any more, or something else: what changed since would be too
+   *   little, and a backup that reads no more than that would miss data
+   */
   async #contexts(pool: string, record: ExportRecord): Promise<ChangedContext[]> {
     const { snapshotId, changedSince } = record;
     if (snapshotId === undefined || changedSince === undefined) return [];
-    const extents = await this.#snapshots.changedSince(pool, snapshotId, changedSince);
-    const runs = Float64Array.from(extents.flatMap(({ offset, length }) => [offset, length]));
+    const { volume } = this.#snapshots.byId(pool, snapshotId);
+    if (this.#snapshots.get(volume, changedSince).createdAt !== record.changedSinceTime) {
+      const meant = `${volume}@${changedSince} of ${record.changedSinceTime}`;
+      throw new StorageError(
+        'snapshot/not-found',
+        `${meant} is gone, another has its name: what changed since cannot be told`,
+        { actions: [`varve export remove ${record.name}, and add it again`] },
+      );
+    }
+    const runs = runsOf(await this.#snapshots.changedSince(pool, snapshotId, changedSince));
     return [`varve:changed:${changedSince}`, `qemu:dirty-bitmap:${changedSince}`].map((name) => ({
       name,
       runs,
@@ -130,6 +148,14 @@ export class Serving {
     await served.volume.close();
     for (const listener of served.listeners) await this.#listeners.release(listener);
   }
+}
+
+function runsOf(extents: readonly ChangedExtent[]): Float64Array {
+  const runs = new Float64Array(2 * extents.length);
+  extents.forEach(({ offset, length }, index) => {
+    runs.set([offset, length], 2 * index);
+  });
+  return runs;
 }
 
 function describe({ volumeId, snapshotId }: ExportRecord): string {

@@ -13,6 +13,8 @@ export interface ExportRecord {
   readonly scratch?: true;
   /** A snapshot or bookmark of the volume: what changed since is told to clients that ask. */
   readonly changedSince?: string;
+  /** When that one was taken: a later one that got its name is another. */
+  readonly changedSinceTime?: string;
   readonly readOnly: boolean;
   /** Addresses besides the default socket; a TCP port is the one in use, so that URIs outlive a restart. */
   readonly listen: readonly string[];

@@ -263,3 +263,107 @@ test('clients of the volume are counted and disconnected, those of its snapshots
   expect(dataPlane.connected.map((client) => client.export)).toEqual(['backup']);
   expect([...dataPlane.exports.keys()].sort()).toEqual(['backup', 'gold']);
 });
+
+test('scratch of a snapshot begins anew at each start, and ends with the service', async () => {
+  const service = openService();
+  await service.start();
+  await service.add({ volume: 'gold', snapshot: 'monday', name: 'try', scratch: true });
+  await service.close();
+  expect(snapshots.opened.get('scratch of monday')).toBe(0);
+  const again = openService();
+  await again.start();
+  expect(snapshots.opened.get('scratch of monday')).toBe(1);
+  expect(again.get('try')).toMatchObject({ scratch: true, readOnly: false, failure: null });
+  expect(dataPlane.exports.get('try')?.readOnly).toBe(false);
+});
+
+test('added again with other parameters, a snapshot export says what it serves', async () => {
+  const service = openService();
+  snapshots.add(volumes.get('gold'), 'tuesday');
+  const options = { volume: 'gold', snapshot: 'tuesday', name: 'x', changedSince: 'monday' };
+  await service.add(options);
+  expect(await service.add({ ...options, dryRun: true })).toMatchObject({ changed: false });
+  expect(await service.add({ ...options, readOnly: true })).toMatchObject({ changed: false });
+  for (const other of [
+    { volume: 'gold', name: 'x' },
+    { volume: 'gold', snapshot: 'tuesday', name: 'x' },
+    { volume: 'gold', snapshot: 'tuesday', name: 'x', scratch: true },
+    { volume: 'gold', snapshot: 'monday', name: 'x', changedSince: 'monday' },
+    { volume: 'gold', snapshot: 'tuesday', name: 'x', changedSince: 'tuesday' },
+  ]) {
+    const refused = { code: 'export/exists', message: expect.stringContaining('gold@tuesday') };
+    await expect(service.add(other)).rejects.toMatchObject(refused);
+  }
+});
+
+test('a bookmark has no data to serve', async () => {
+  snapshots.add(volumes.get('gold'), 'sunday', 'bookmark');
+  const adding = openService().add({ volume: 'gold', snapshot: 'sunday', name: 'x' });
+  await expect(adding).rejects.toMatchObject({ code: 'snapshot/not-found' });
+});
+
+/** An export of tuesday that tells what changed since monday, and the service stopped. */
+async function storeIncrement(): Promise<void> {
+  const service = openService();
+  snapshots.add(volumes.get('gold'), 'tuesday');
+  snapshots.changed = [{ offset: 0, length: 4096 }];
+  await service.add({ volume: 'gold', snapshot: 'tuesday', name: 'inc', changedSince: 'monday' });
+  await service.close();
+}
+
+test('what changed is told again after a restart, also since what is a bookmark now', async () => {
+  await storeIncrement();
+  snapshots.forget('monday', true);
+  const service = openService();
+  await service.start();
+  expect(service.get('inc')).toMatchObject({ changedSince: 'monday', failure: null });
+  expect(dataPlane.exports.get('inc')?.contexts?.map(({ name }) => name)).toEqual([
+    'varve:changed:monday',
+    'qemu:dirty-bitmap:monday',
+  ]);
+});
+
+test('a later snapshot that got the name is not taken for the one that was meant', async () => {
+  await storeIncrement();
+  snapshots.forget('monday', false);
+  snapshots.add(volumes.get('gold'), 'monday');
+  const service = openService();
+  await service.start();
+  expect(service.get('inc').failure).toContain('another has its name');
+  expect(dataPlane.exports.has('inc')).toBe(false);
+  expect(snapshots.opened.get('gold@tuesday')).toBe(0);
+});
+
+test('nothing stays open when what changed cannot be told', async () => {
+  const service = openService();
+  snapshots.damaged = true;
+  const options = { volume: 'gold', snapshot: 'monday', name: 'inc', changedSince: 'monday' };
+  await expect(service.add(options)).rejects.toMatchObject({ code: 'pool/damaged' });
+  expect(snapshots.opened.get('gold@monday')).toBe(0);
+  expect(pool.stored.size).toBe(0);
+  snapshots.damaged = false;
+  expect(await service.add(options)).toMatchObject({ changed: true });
+});
+
+test('the volume may go and be exported by itself while only its snapshot is exported', async () => {
+  const service = openService();
+  await service.add({ volume: 'gold', snapshot: 'monday', name: 'backup' });
+  expect(volumes.guards.map((guard) => guard('gold'))).toEqual([null]);
+  expect(service.volumeStats()).toEqual([]);
+  await service.add({ volume: 'gold', name: 'gold' });
+  expect(service.nameOfVolume('gold')).toBe('gold');
+  expect(snapshots.guards.map((guard) => [guard('main', 2), guard('other', 1)])).toEqual([
+    [null, null],
+  ]);
+});
+
+test('disconnecting a volume that is not exported, or whose export failed, does nothing', async () => {
+  await openService().add({ volume: 'gold', name: 'gold' });
+  volumes.damaged.add('gold');
+  const service = openService();
+  await service.start();
+  expect(service.get('gold').failure).not.toBeNull();
+  expect(await service.disconnect('gold')).toBe(0);
+  expect(await service.disconnect('silver')).toBe(0);
+  expect(service.clientsOf('silver')).toBe(0);
+});

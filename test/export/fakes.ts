@@ -216,16 +216,19 @@ export class FakeSnapshots implements ExportSnapshots {
   readonly opened = new Map<string, number>();
   readonly guards: ((pool: string, snapshotId: number) => string | null)[] = [];
   changed: ChangedExtent[] = [];
+  /** Makes telling what changed fail. */
+  damaged = false;
+  #lastId = 0;
 
   add(volume: VolumeInfo, name: string, kind: SnapshotInfo['kind'] = 'snapshot'): SnapshotInfo {
     const snapshot: SnapshotInfo = {
-      id: this.snapshots.length + 1,
+      id: ++this.#lastId,
       volume: volume.name,
       name,
       pool: volume.pool,
       kind,
       sizeBytes: volume.sizeBytes / 2,
-      createdAt: volume.createdAt,
+      createdAt: `2026-01-0${this.#lastId}T00:00:00.000Z`,
       consistency: 'crash',
       note: null,
       labels: {},
@@ -259,7 +262,15 @@ export class FakeSnapshots implements ExportSnapshots {
     return this.#open(`scratch of ${this.byId(pool, id).name}`);
   }
 
+  /** The name is free; a bookmark keeps it, and when it was taken, under an id of its own. */
+  forget(name: string, bookmark: boolean): void {
+    const at = this.snapshots.findIndex((each) => each.name === name);
+    const [gone] = this.snapshots.splice(at, 1);
+    if (bookmark && gone) this.snapshots.push({ ...gone, id: gone.id + 100, kind: 'bookmark' });
+  }
+
   async changedSince(): Promise<readonly ChangedExtent[]> {
+    if (this.damaged) throw new StorageError('pool/damaged', 'a map is damaged');
     return this.changed;
   }
 

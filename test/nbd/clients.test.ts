@@ -1,6 +1,7 @@
 // Goal: the clients of the field find a server they can use, and their data comes back.
 // Method: real programs against the server on memory, on both kinds of event loop; contents are compared.
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -10,6 +11,7 @@ import { backends, buildMemoryServer, MemoryServer } from './memory-server.ts';
 const run = promisify(execFile);
 const sizeBytes = 64 * 1024 * 1024;
 const strictClient = join(import.meta.dirname, 'strict-client.py');
+const changedReader = join(import.meta.dirname, 'changed-reader.py');
 
 beforeAll(buildMemoryServer);
 
@@ -132,5 +134,78 @@ describe.each(backends)('on %s', (backend) => {
   test('libnbd in strict mode finds no fault', async () => {
     const { stdout } = await run('/usr/bin/python3', [strictClient, server.uri]);
     expect(stdout.trim()).toBe('ok');
+  });
+});
+
+describe.each(backends)('what changed, on %s', (backend) => {
+  /** In the middle, longer than QEMU's requests are apart, and up to the end. */
+  const runs = [
+    { offset: 65_536, length: 4096 },
+    { offset: 1_048_576, length: 33 * 1_048_576 },
+    { offset: sizeBytes - 4096, length: 4096 },
+  ];
+  let server: MemoryServer;
+  beforeEach(async () => {
+    const changed = runs.map(({ offset, length }) => `${offset}+${length}`).join(',');
+    server = await MemoryServer.start(
+      ...['--backend', backend, '--loops', '2', '--size', String(sizeBytes)],
+      ...['--name', 'disk', '--changed', `mon=${changed}`],
+    );
+  });
+  afterEach(() => server.stop());
+
+  test('nbdinfo lists both names and maps the runs', async () => {
+    const names = ['base:allocation', 'varve:changed:mon', 'qemu:dirty-bitmap:mon'];
+    const listed = JSON.parse((await run('nbdinfo', ['--list', '--json', server.uri])).stdout);
+    expect(listed.exports[0].contexts).toEqual(names);
+    for (const name of names.slice(1)) {
+      const map = JSON.parse(
+        (await run('nbdinfo', [`--map=${name}`, '--json', server.uri])).stdout,
+      );
+      expect(map.filter((extent: { type: number }) => extent.type === 1)).toMatchObject(runs);
+      expect(map.at(-1).offset + map.at(-1).length).toBe(sizeBytes);
+      expect(new Set(map.map((extent: { type: number }) => extent.type))).toEqual(new Set([0, 1]));
+    }
+  });
+
+  test('nbdinfo finds no context of another name', async () => {
+    await expect(run('nbdinfo', ['--map=varve:changed:tue', server.uri])).rejects.toThrow(
+      'varve:changed:tue',
+    );
+  });
+
+  test('libnbd reads what changed and nothing else', async () => {
+    const image = sparseImage();
+    writeFileSync(join(server.path, '../in'), image);
+    await run('nbdcopy', [join(server.path, '../in'), server.uri]);
+    const { stdout } = await run('/usr/bin/python3', [
+      changedReader,
+      server.uri,
+      'varve:changed:mon',
+    ]);
+    const digests = runs.map(({ offset, length }) => {
+      const bytes = image.subarray(offset, offset + length);
+      return `${offset} ${length} ${createHash('sha256').update(bytes).digest('hex')}`;
+    });
+    expect(stdout.trim().split('\n')).toEqual(digests);
+  });
+
+  test('qemu-img finds the runs as a dirty bitmap', async () => {
+    const options = {
+      driver: 'nbd',
+      'server.type': 'unix',
+      'server.path': server.path,
+      export: 'disk',
+      'x-dirty-bitmap': 'qemu:dirty-bitmap:mon',
+    };
+    const image = Object.entries(options)
+      .map(([key, value]) => `${key}=${value}`)
+      .join(',');
+    const { stdout } = await run('qemu-img', ['map', '--output=json', '--image-opts', image]);
+    // QEMU shows the bit where it would show a hole: what is dirty has no data.
+    const dirty = JSON.parse(stdout)
+      .filter((extent: { data: boolean }) => !extent.data)
+      .map(({ start: offset, length }: { start: number; length: number }) => ({ offset, length }));
+    expect(dirty).toEqual(runs);
   });
 });
