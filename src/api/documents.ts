@@ -169,7 +169,8 @@ export function checkReportDocument(report: CheckReport): CheckReportDocument {
   });
 }
 
-interface Effect {
+/** What a changing call does, as Plan and Result tell it. */
+export interface Effect {
   readonly action: string;
   readonly target: string;
   readonly changed?: boolean;

@@ -2,11 +2,10 @@
  * /v1/schedules: which volumes are snapshotted by themselves, and what is kept of that.
  */
 import { Type } from 'typebox';
-import type { ScheduleInfo } from '../../snapshot/types.ts';
 import { envelope, planDocument, resultDocument, scheduleItem } from '../documents.ts';
-import { PageQuery, page } from '../paging.ts';
 import type { ApiServices } from '../ports.ts';
 import { type ApiApp, body, DryRunQuery, defined, problems } from '../route-kit.ts';
+import { listRoute } from '../route-shapes.ts';
 import { Plan, Result, Schedule, ScheduleList } from '../schemas.ts';
 
 const VolumeParams = Type.Object({ volume: Type.String({ maxLength: 255 }) });
@@ -25,17 +24,14 @@ const ScheduleBody = body({
 export function scheduleRoutes(app: ApiApp, { snapshots }: ApiServices): void {
   const tags = ['schedule'];
 
-  app.get(
-    '/v1/schedules',
-    { schema: { tags, querystring: PageQuery, response: { 200: ScheduleList, ...problems } } },
-    async (request) => {
-      const items = snapshots.schedules().map((schedule: ScheduleInfo) => scheduleItem(schedule));
-      return envelope(
-        'ScheduleList',
-        page(items, ({ volume }) => volume, request.query),
-      );
-    },
-  );
+  listRoute(app, {
+    tag: 'schedule',
+    path: '/v1/schedules',
+    kind: 'ScheduleList',
+    schema: ScheduleList,
+    items: () => snapshots.schedules().map(scheduleItem),
+    key: ({ volume }) => volume,
+  });
 
   app.put(
     '/v1/schedules/:volume',

@@ -6,7 +6,7 @@ import { StorageError } from '../../base/errors.ts';
 import { formatSnapshotName, parseSnapshotName } from '../../snapshot/names.ts';
 import type { SnapshotInfo } from '../../snapshot/types.ts';
 import { envelope, planDocument, resultDocument, snapshotItem } from '../documents.ts';
-import { PageQuery, page } from '../paging.ts';
+import { PageQuery, padded, page } from '../paging.ts';
 import type { ApiServices } from '../ports.ts';
 import { checkIfMatch } from '../precondition.ts';
 import {
@@ -19,6 +19,7 @@ import {
   problems,
   tag,
 } from '../route-kit.ts';
+import { listRoute, showRoute } from '../route-shapes.ts';
 import {
   Plan,
   Result,
@@ -71,29 +72,21 @@ export function snapshotRoutes(app: ApiApp, { snapshots }: ApiServices): void {
     const { volume, snapshot } = parseSnapshotName(text);
     return snapshots.get(volume, snapshot);
   };
-  const documentOf = async (info: SnapshotInfo, changed?: boolean) => {
+  const itemOf = async (info: SnapshotInfo) => {
     const { exclusiveBytes, sharedBytes } = await snapshots.space(info.volume, info.name);
     const space = { exclusive_bytes: exclusiveBytes, shared_bytes: sharedBytes };
-    return envelope('Snapshot', { ...snapshotItem(info), ...space, ...defined({ changed }) });
+    return { ...snapshotItem(info), ...space };
   };
 
-  app.get(
-    '/v1/snapshots',
-    {
-      schema: {
-        tags,
-        querystring: Type.Object({
-          volume: Type.Optional(Type.String()),
-          ...PageQuery.properties,
-        }),
-        response: { 200: SnapshotList, ...problems },
-      },
-    },
-    async (request) => {
-      const items = snapshots.list(request.query.volume).map(snapshotItem);
-      return envelope('SnapshotList', page(items, orderOf, request.query));
-    },
-  );
+  listRoute(app, {
+    tag: 'snapshot',
+    path: '/v1/snapshots',
+    kind: 'SnapshotList',
+    schema: SnapshotList,
+    filter: 'volume',
+    items: (volume) => snapshots.list(volume).map(snapshotItem),
+    key: orderOf,
+  });
 
   app.post(
     '/v1/snapshots',
@@ -125,15 +118,16 @@ export function snapshotRoutes(app: ApiApp, { snapshots }: ApiServices): void {
     },
   );
 
-  app.get(
-    '/v1/snapshots/:snapshot',
-    { schema: { tags, params: SnapshotParams, response: { 200: Snapshot, ...problems } } },
-    async (request, reply) => {
-      const info = find(request.params.snapshot);
-      tag(reply, configuration(info));
-      return documentOf(info);
-    },
-  );
+  showRoute(app, {
+    tag: 'snapshot',
+    path: '/v1/snapshots/:snapshot',
+    kind: 'Snapshot',
+    schema: Snapshot,
+    params: SnapshotParams,
+    find,
+    item: itemOf,
+    configuration,
+  });
 
   app.get(
     '/v1/snapshots/:snapshot/attachment',
@@ -197,7 +191,7 @@ export function snapshotRoutes(app: ApiApp, { snapshots }: ApiServices): void {
       const target = request.params.snapshot;
       if (dryRun) return planDocument({ action: 'snapshot rename', target, changed });
       tag(reply, configuration(info));
-      return documentOf(info, changed);
+      return envelope('Snapshot', { ...(await itemOf(info)), changed });
     },
   );
 
@@ -234,9 +228,4 @@ export function snapshotRoutes(app: ApiApp, { snapshots }: ApiServices): void {
 /** By volume, then by age. */
 function orderOf({ volume, id }: { volume: string; id: number }): string {
   return `${volume}@${padded(id)}`;
-}
-
-/** Decimal that sorts as its number. */
-function padded(number: number): string {
-  return String(number).padStart(16, '0');
 }
