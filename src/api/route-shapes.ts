@@ -89,7 +89,7 @@ interface ResultRoute<T, Q extends TProperties> extends OneRoute<T> {
     found: T,
     options: { dryRun?: boolean },
     query: Static<TObject<Q>>,
-  ) => Promise<Partial<Effect> | void>;
+  ) => Promise<Partial<Effect> | undefined>;
 }
 
 /** A change of one thing that leaves nothing to show. */

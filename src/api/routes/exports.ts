@@ -47,8 +47,9 @@ const RemoveQuery = {
 };
 
 /** What an ETag of an export covers. */
-function configuration({ name, volume, snapshot, readOnly, listen }: ExportInfo) {
-  return { name, volume, snapshot, readOnly, listen };
+function configuration(info: ExportInfo) {
+  const { name, volume, snapshot, scratch, changedSince, readOnly, listen } = info;
+  return { name, volume, snapshot, scratch, changedSince, readOnly, listen };
 }
 
 export function exportRoutes(app: ApiApp, services: ApiServices): void {
@@ -122,8 +123,9 @@ export function exportRoutes(app: ApiApp, services: ApiServices): void {
     action: 'export remove',
     find: (name) => services.exports.get(name),
     configuration,
-    work: ({ name }, options, { disconnect }) =>
-      services.exports.remove(name, { ...options, ...defined({ disconnect }) }),
+    work: async ({ name }, options, { disconnect }) => {
+      await services.exports.remove(name, { ...options, ...defined({ disconnect }) });
+    },
   });
   listRoute(app, {
     tag: 'export',

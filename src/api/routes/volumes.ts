@@ -51,7 +51,7 @@ const MapQuery = Type.Object({
 const extentsDefault = 1000;
 
 /** What an ETag of a volume covers. */
-function configuration({ id, name, pool, sizeBytes, snapshotMode, thick }: VolumeInfo) {
+export function configuration({ id, name, pool, sizeBytes, snapshotMode, thick }: VolumeInfo) {
   return { id, name, pool, sizeBytes, snapshotMode, thick };
 }
 
