@@ -17,7 +17,7 @@ import type {
 import { path } from '../client.ts';
 import { confirmLoss } from '../confirm.ts';
 import type { Context } from '../context.ts';
-import { formatPause, parseDuration } from '../duration.ts';
+import { heldText, parseDuration } from '../duration.ts';
 import { usageError } from '../errors.ts';
 import { writeChange, writeJson, writeList, writeOne, writeResult } from '../output.ts';
 import { table } from '../table.ts';
@@ -132,7 +132,7 @@ function creationText({ items, pause_seconds, changed }: SnapshotCreationDocumen
   const how = items[0]?.consistency === 'quiesced' ? 'quiesced' : 'crash-consistent';
   const point = names.length === 1 ? '' : ', at one point in time';
   return [
-    `${names.join(', ')} ${is} there (${how}${point}); writes were held for ${formatPause(pause_seconds)}`,
+    `${names.join(', ')} ${is} there (${how}${point}); ${heldText(pause_seconds)}`,
     `  next:  varve volume clone ${first} NAME, varve export add ${first}, varve volume revert ${first}`,
   ].join('\n');
 }

@@ -15,7 +15,7 @@ import { parseSize } from '../../base/size.ts';
 import { path } from '../client.ts';
 import { confirmLoss } from '../confirm.ts';
 import type { Context } from '../context.ts';
-import { formatPause } from '../duration.ts';
+import { formatPause, heldText } from '../duration.ts';
 import { usageError } from '../errors.ts';
 import { type View, writeChange, writeJson, writeList, writeOne, writeResult } from '../output.ts';
 import { table } from '../table.ts';
@@ -170,8 +170,7 @@ async function revert(
   const call = { method: 'POST', query: context.dryRun, body } as const;
   const { document } = await context.client.call<ReversionDocument>(address, call);
   writeChange(context, document, reversionView, ({ safety, pause_seconds, freed_bytes }) => {
-    const pause = formatPause(pause_seconds);
-    const done = `volume ${volume} is what it was at ${target}; writes were held for ${pause}`;
+    const done = `volume ${volume} is what it was at ${target}; ${heldText(pause_seconds)}`;
     if (safety === null) return `${done}; ${context.size(freed_bytes)} come back`;
     const kept = `${volume}@${safety}`;
     return `${done}\n  what it was until now is ${kept}: varve volume revert ${kept}, or delete it`;
