@@ -169,12 +169,15 @@ export function checkReportDocument(report: CheckReport): CheckReportDocument {
   });
 }
 
-interface Effect {
+/** What a changing call does, as Plan and Result tell it. */
+export interface Effect {
   readonly action: string;
   readonly target: string;
   readonly changed?: boolean;
   readonly freedBytes?: number;
   readonly copiedBytes?: number;
+  /** Scheduled snapshots that would not be kept any more. */
+  readonly expiring?: readonly string[];
 }
 
 /** What a changing call would do. */
@@ -185,6 +188,7 @@ export function planDocument(effect: Effect): PlanDocument {
     changed: effect.changed ?? true,
     copied_bytes: effect.copiedBytes ?? 0,
     freed_bytes: effect.freedBytes ?? 0,
+    ...(effect.expiring === undefined ? {} : { expiring: [...effect.expiring] }),
   });
 }
 

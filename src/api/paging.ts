@@ -35,3 +35,8 @@ function compare(a: string, b: string): number {
   if (a === b) return 0;
   return a < b ? -1 : 1;
 }
+
+/** A number as a key: text that sorts as the number does. */
+export function padded(number: number): string {
+  return String(number).padStart(16, '0');
+}

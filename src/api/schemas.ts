@@ -212,13 +212,18 @@ export const SnapshotAttachment = document('SnapshotAttachment', {
 /** The volume is what it was; `safety` names the snapshot that keeps what it had become. */
 export const Reversion = document('Reversion', {
   volume: Text,
+  snapshot: Text,
   safety: Type.Union([Text, Type.Null()]),
   pause_seconds: Type.Number(),
+  freed_bytes: Size,
+  ...changed,
 });
 export const Schedule = document('Schedule', {
   ...scheduleFields,
   ...changed,
-  expiring: Type.Array(Text, { description: 'scheduled snapshots that are not kept any more' }),
+  expiring: Type.Optional(
+    Type.Array(Text, { description: 'scheduled snapshots that the next run will not keep' }),
+  ),
 });
 export const ScheduleList = list('Schedule', scheduleFields);
 export const Export = document('Export', { ...exportFields, ...changed });
@@ -275,6 +280,9 @@ export const Plan = document('Plan', {
   changed: Type.Boolean(),
   copied_bytes: Size,
   freed_bytes: Size,
+  expiring: Type.Optional(
+    Type.Array(Text, { description: 'scheduled snapshots that would not be kept any more' }),
+  ),
 });
 
 /** Answer to a changing call that leaves nothing to show, as a deletion. */

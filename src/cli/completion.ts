@@ -40,7 +40,7 @@ function bashScript(choices: readonly Choice[], globals: readonly string[]): str
       *) case " ${knownPaths(choices)} " in *" \${path:+$path/}$word "*) path=\${path:+$path/}$word ;; esac ;;
     esac
   done
-  case \${path/\\// } in
+  case \${path//\\// } in
 ${cases.join('\n')}
   esac
   case $current in -*) words="$words ${globals.join(' ')}" ;; esac
@@ -53,7 +53,7 @@ complete -F _varve varve
 
 /** `pool pool/create …`: a case pattern can then ask for a whole path. */
 function knownPaths(choices: readonly Choice[]): string {
-  return choices.map(({ path }) => path.replace(' ', '/')).join(' ');
+  return choices.map(({ path }) => path.replaceAll(' ', '/')).join(' ');
 }
 
 function fishScript(choices: readonly Choice[], globals: readonly string[]): string {
@@ -69,7 +69,6 @@ function fishLine(path: string | null, word: string): string {
 
 function fishCondition(path: string): string {
   if (path === '') return '__fish_use_subcommand';
-  const [noun, verb] = path.split(' ');
-  const seen = `__fish_seen_subcommand_from ${noun}`;
-  return verb === undefined ? seen : `${seen}; and __fish_seen_subcommand_from ${verb}`;
+  const seen = path.split(' ').map((word) => `__fish_seen_subcommand_from ${word}`);
+  return seen.join('; and ');
 }

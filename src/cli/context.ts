@@ -36,6 +36,11 @@ export class Context {
     return this.options.output === 'json';
   }
 
+  /** For people: `table` or `wide`. */
+  get isTable(): boolean {
+    return this.options.output === 'table' || this.options.output === 'wide';
+  }
+
   /** For `-n`: the query that makes the service only check. */
   get dryRun(): { dry_run: boolean | undefined } {
     return { dry_run: this.options.dryRun };

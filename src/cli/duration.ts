@@ -29,6 +29,18 @@ export function parseSince(text: string, nowMs: number): string {
   ]);
 }
 
+/** How long writes were held: `3.1 ms`, and in seconds from one on. */
+export function formatPause(seconds: number): string {
+  return seconds < 1 ? `${(1000 * seconds).toFixed(1)} ms` : `${seconds.toFixed(1)} s`;
+}
+
+/** For people, who ask whether their guest noticed. */
+export function heldText(pauseSeconds: number): string {
+  return pauseSeconds === 0
+    ? 'no write had to wait'
+    : `writes were held for ${formatPause(pauseSeconds)}`;
+}
+
 /** Two units at most: `1d 4h`, `3m 20s`, `12s`. */
 export function formatDuration(ms: number): string {
   let rest = Math.round(ms / 1000);

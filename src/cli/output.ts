@@ -70,6 +70,8 @@ function writePlan(context: Context, plan: PlanDocument): void {
   const copied = context.size(plan.copied_bytes);
   const freed = context.size(plan.freed_bytes);
   context.write(`${effect} ${plan.target} (${copied} to copy, ${freed} freed)\n`);
+  const { expiring = [] } = plan;
+  if (expiring.length > 0) context.write(`would not keep any more: ${expiring.join(', ')}\n`);
 }
 
 function isPlan(document: object): document is PlanDocument {

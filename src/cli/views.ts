@@ -15,6 +15,7 @@ import type {
 import type { Context } from './context.ts';
 import { formatDuration } from './duration.ts';
 import type { View } from './output.ts';
+import type { TreeRow } from './tree.ts';
 
 export const poolView: View<PoolItem> = {
   name: (pool) => pool.name,
@@ -97,6 +98,17 @@ export const snapshotView: View<SnapshotItem> = {
   ],
 };
 
+export const treeView: View<TreeRow> = {
+  name: ({ of }) => ('volume' in of ? snapshotView.name(of) : of.name),
+  columns: (context) => [
+    { title: 'NAME', value: ({ drawn }) => drawn },
+    { title: 'TYPE', value: treeType },
+    { title: 'SIZE', right: true, value: ({ of }) => context.size(of.size_bytes) },
+    { title: 'CREATED', value: ({ of }) => of.created_at },
+    { title: 'NOTE', wide: true, value: ({ of }) => ('volume' in of && of.note) || '-' },
+  ],
+};
+
 export const scheduleView: View<ScheduleItem> = {
   name: (schedule) => schedule.volume,
   columns: () => [
@@ -170,6 +182,11 @@ export const eventView: View<EventItem> = {
 
 function snapshotType({ type, consistency }: SnapshotItem): string {
   return type === 'bookmark' ? type : consistency;
+}
+
+function treeType({ of }: TreeRow): string {
+  if ('volume' in of) return snapshotType(of);
+  return of.origin === null ? 'volume' : 'clone';
 }
 
 function labelText({ labels }: SnapshotItem): string {

@@ -193,7 +193,9 @@ export function prune(
     if (lower.isEmpty(slot) || upper.isEmpty(slot)) continue;
     const seen = sixteen & ~upper.claimed(slot);
     const shown = shownClusters(planner, slot, seen, upper.clusters(slot).length === 0);
-    const left = withZero(shown, isBase ? 0 : lower.zero(slot) & seen);
+    // Over a parent it goes on claiming what it claimed: what changed on the other side of a branch is told by that.
+    const shownMask = shown.reduce((mask, { lo }) => mask | slotMask(lo), 0);
+    const left = withZero(shown, isBase ? 0 : lower.claimed(slot) & ~shownMask);
     if (sameEntries(left, lower.entries(slot))) continue;
     planner.setUpper(slot, upper.entries(slot));
     planner.setLower(slot, left);

@@ -51,9 +51,11 @@ export class FakeSnapshotService extends FakeSnapshots implements Snapshots {
     return { snapshots, changed: true, pauseSeconds: 0.002 };
   }
 
-  async rename(volume: string, name: string, to: string) {
+  async rename(volume: string, name: string, to: string, options: { dryRun?: boolean } = {}) {
     const found = this.get(volume, name);
-    return { ...found, name: to };
+    const renamed = { ...found, name: to };
+    if (!options.dryRun) this.snapshots[this.snapshots.indexOf(found)] = renamed;
+    return renamed;
   }
 
   async delete(names: readonly SnapshotName[], options: DeleteSnapshotOptions = {}) {

@@ -169,3 +169,13 @@ export async function openApi(): Promise<TestApi> {
   };
   return { app, folder, pools, volumes, snapshots, dataPlane, services, service, close };
 }
+
+export type Method = 'GET' | 'PUT' | 'PATCH' | 'POST' | 'DELETE';
+
+/** Injects requests into the server. */
+export function callerOf(api: TestApi) {
+  return async (method: Method, url: string, payload?: object, headers = {}) => {
+    const response = await api.app.inject({ method, url, headers, ...(payload && { payload }) });
+    return { status: response.statusCode, headers: response.headers, body: response.json() };
+  };
+}

@@ -2,23 +2,18 @@
 // Method: requests injected into the real server over in-memory services.
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { DataPlaneError } from '../../src/dataplane/data-plane.ts';
-import { openApi, type TestApi } from './fakes.ts';
+import { callerOf, openApi, type TestApi } from './fakes.ts';
 
 let api: TestApi;
+let call: ReturnType<typeof callerOf>;
 
 beforeEach(async () => {
   api = await openApi();
+  call = callerOf(api);
   await put('/v1/pools/main', { disks: ['/disks/a.img?size=1GiB'] });
 });
 
 afterEach(() => api.close());
-
-type Method = 'GET' | 'PUT' | 'PATCH' | 'POST' | 'DELETE';
-
-async function call(method: Method, url: string, payload?: object, headers = {}) {
-  const response = await api.app.inject({ method, url, headers, ...(payload && { payload }) });
-  return { status: response.statusCode, headers: response.headers, body: response.json() };
-}
 
 const get = (url: string) => call('GET', url);
 const put = (url: string, payload: object) => call('PUT', url, payload);

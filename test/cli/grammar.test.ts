@@ -1,5 +1,6 @@
 // Goal: scripts rely on every noun, verb, argument and option: none changes unseen.
 // Method: walk the program and pin what it admits; lines that make no sense end with 2 and a hint.
+import { execFileSync } from 'node:child_process';
 import type { Command } from 'commander';
 import { expect, test } from 'vitest';
 import { buildProgram } from '../../src/cli/program.ts';
@@ -96,3 +97,19 @@ test.each(['bash', 'zsh', 'fish'])(
     for (const word of ['volume', 'create', 'size', 'output']) expect(stdout).toContain(word);
   },
 );
+
+test.each([
+  [[''], ['pool', 'snapshot'], ['create']],
+  [['snapshot', ''], ['create', 'schedule'], ['remove']],
+  [['snapshot', 'schedule', ''], ['list', 'remove', '--keep-daily'], ['create']],
+  [['snapshot', 'schedule', 'list', '-'], ['--output'], ['--keep-daily']],
+  [['volume', 'delete', '--with'], ['--with-snapshots'], ['--keep-clones']],
+])('bash completes %j with %j, not with %j', async (words, wanted, others) => {
+  const { stdout } = await runCaptured('unix:/nowhere', 'completion', 'bash');
+  const typed = ['varve', ...words].map((word) => `'${word}'`).join(' ');
+  const ask = `COMP_WORDS=(${typed}); COMP_CWORD=${words.length}; _varve; echo "\${COMPREPLY[*]}"`;
+  const reply = execFileSync('bash', ['-c', `${stdout}\n${ask}`], { encoding: 'utf8' });
+  const offered = reply.trim().split(' ');
+  expect(offered).toEqual(expect.arrayContaining(wanted));
+  for (const other of others) expect(offered).not.toContain(other);
+});

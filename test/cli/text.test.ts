@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { errorCodes, StorageError } from '../../src/base/errors.ts';
 import { Context, type GlobalOptions } from '../../src/cli/context.ts';
-import { formatDuration, parseDuration, parseSince } from '../../src/cli/duration.ts';
+import { formatDuration, heldText, parseDuration, parseSince } from '../../src/cli/duration.ts';
 import { errorText, problemError, toCommandError } from '../../src/cli/errors.ts';
 import { absoluteAddress, absoluteUri } from '../../src/cli/paths.ts';
 import { progressText } from '../../src/cli/progress.ts';
@@ -58,6 +58,15 @@ test('durations are short', () => {
     '1m 1s',
     '1h',
     '1d 3h',
+  ]);
+});
+
+test('how long writes were held is told in the unit that fits', () => {
+  expect([0, 0.0031, 0.9999, 1.25].map(heldText)).toEqual([
+    'no write had to wait',
+    'writes were held for 3.1 ms',
+    'writes were held for 999.9 ms',
+    'writes were held for 1.3 s',
   ]);
 });
 

@@ -5,9 +5,9 @@ import { Type } from 'typebox';
 import { StorageError } from '../../base/errors.ts';
 import type { DiskInfo } from '../../pool/types.ts';
 import { diskItem, envelope, planDocument } from '../documents.ts';
-import { PageQuery, page } from '../paging.ts';
 import type { ApiServices, PoolsPort } from '../ports.ts';
 import { type ApiApp, body, DryRunQuery, defined, problems } from '../route-kit.ts';
+import { listRoute } from '../route-shapes.ts';
 import { Disk, DiskList, Plan } from '../schemas.ts';
 
 const DiskBody = body({
@@ -22,14 +22,14 @@ const uuidPrefixCharsMin = 4;
 export function diskRoutes(app: ApiApp, services: ApiServices): void {
   const tags = ['disk'];
 
-  app.get(
-    '/v1/disks',
-    { schema: { tags, querystring: PageQuery, response: { 200: DiskList, ...problems } } },
-    async (request) => {
-      const items = allDisks(services.pools).map(diskItem);
-      return envelope('DiskList', page(items, keyOf, request.query));
-    },
-  );
+  listRoute(app, {
+    tag: 'disk',
+    path: '/v1/disks',
+    kind: 'DiskList',
+    schema: DiskList,
+    items: () => allDisks(services.pools).map(diskItem),
+    key: keyOf,
+  });
 
   app.get(
     '/v1/disks/:disk',

@@ -6,23 +6,21 @@ import { invariant } from '../../base/errors.ts';
 import { parseAddress } from '../../export/address.ts';
 import { libvirtXml, qemuArguments, qmpCommands } from '../../export/attach.ts';
 import type { ExportInfo } from '../../export/types.ts';
-import { clientItem, envelope, exportItem, planDocument, resultDocument } from '../documents.ts';
-import { PageQuery, page } from '../paging.ts';
+import { clientItem, envelope, exportItem, planDocument } from '../documents.ts';
+import { padded } from '../paging.ts';
 import type { ApiServices } from '../ports.ts';
-import { checkIfMatch } from '../precondition.ts';
 import {
   type ApiApp,
   body,
-  ConditionHeaders,
   createdOr200,
   DryRunQuery,
   defined,
-  dryRun,
   NameParams,
   problems,
   tag,
 } from '../route-kit.ts';
-import { Attachment, ClientList, Export, ExportList, Plan, Result } from '../schemas.ts';
+import { listRoute, resultRoute, showRoute } from '../route-shapes.ts';
+import { Attachment, ClientList, Export, ExportList, Plan } from '../schemas.ts';
 
 const ExportBody = body({
   volume: Type.String(),
@@ -44,40 +42,36 @@ const ExportBody = body({
   ),
 });
 
-const RemoveQuery = Type.Object({
+const RemoveQuery = {
   disconnect: Type.Optional(Type.Boolean({ description: 'also when clients are connected' })),
-  dry_run: dryRun(),
-});
+};
 
 /** What an ETag of an export covers. */
-function configuration({ name, volume, snapshot, readOnly, listen }: ExportInfo) {
-  return { name, volume, snapshot, readOnly, listen };
+function configuration(info: ExportInfo) {
+  const { name, volume, snapshot, scratch, changedSince, readOnly, listen } = info;
+  return { name, volume, snapshot, scratch, changedSince, readOnly, listen };
 }
 
 export function exportRoutes(app: ApiApp, services: ApiServices): void {
   const tags = ['export'];
 
-  app.get(
-    '/v1/exports',
-    { schema: { tags, querystring: PageQuery, response: { 200: ExportList, ...problems } } },
-    async (request) => {
-      const items = services.exports.list().map(exportItem);
-      return envelope(
-        'ExportList',
-        page(items, (item) => item.name, request.query),
-      );
-    },
-  );
-
-  app.get(
-    '/v1/exports/:name',
-    { schema: { tags, params: NameParams, response: { 200: Export, ...problems } } },
-    async (request, reply) => {
-      const info = services.exports.get(request.params.name);
-      tag(reply, configuration(info));
-      return envelope('Export', exportItem(info));
-    },
-  );
+  listRoute(app, {
+    tag: 'export',
+    path: '/v1/exports',
+    kind: 'ExportList',
+    schema: ExportList,
+    items: () => services.exports.list().map(exportItem),
+    key: (item) => item.name,
+  });
+  showRoute(app, {
+    tag: 'export',
+    path: '/v1/exports/:name',
+    kind: 'Export',
+    schema: Export,
+    find: (name) => services.exports.get(name),
+    item: exportItem,
+    configuration,
+  });
 
   app.get(
     '/v1/exports/:name/attach',
@@ -120,50 +114,31 @@ export function exportRoutes(app: ApiApp, services: ApiServices): void {
     },
   );
 
-  app.delete(
-    '/v1/exports/:name',
-    {
-      schema: {
-        tags,
-        summary: 'Stops serving; the volume stays',
-        params: NameParams,
-        querystring: RemoveQuery,
-        headers: ConditionHeaders,
-        response: { 200: Type.Union([Result, Plan]), ...problems },
-      },
+  resultRoute(app, {
+    method: 'DELETE',
+    tag: 'export',
+    path: '/v1/exports/:name',
+    summary: 'Stops serving; the volume stays',
+    query: RemoveQuery,
+    action: 'export remove',
+    find: (name) => services.exports.get(name),
+    configuration,
+    work: async ({ name }, options, { disconnect }) => {
+      await services.exports.remove(name, { ...options, ...defined({ disconnect }) });
     },
-    async (request) => {
-      const { name } = request.params;
-      checkIfMatch(request.headers['if-match'], configuration(services.exports.get(name)));
-      const { disconnect, dry_run: dryRun } = request.query;
-      await services.exports.remove(name, defined({ disconnect, dryRun }));
-      const effect = { action: 'export remove', target: name };
-      return dryRun ? planDocument(effect) : resultDocument(effect);
-    },
-  );
-
-  app.get(
-    '/v1/clients',
-    {
-      schema: {
-        tags,
-        querystring: Type.Object({
-          export: Type.Optional(Type.String()),
-          ...PageQuery.properties,
-        }),
-        response: { 200: ClientList, ...problems },
-      },
-    },
-    async (request) => {
-      const { export: name } = request.query;
+  });
+  listRoute(app, {
+    tag: 'export',
+    path: '/v1/clients',
+    kind: 'ClientList',
+    schema: ClientList,
+    filter: 'export',
+    items: (name) => {
       if (name !== undefined) services.exports.get(name);
-      const items = services.exports.clients(name).map(clientItem);
-      return envelope(
-        'ClientList',
-        page(items, (item) => padded(item.id), request.query),
-      );
+      return services.exports.clients(name).map(clientItem);
     },
-  );
+    key: (item) => padded(item.id),
+  });
 }
 
 /** The first address is the default socket, the one to attach by on this host. */
@@ -182,9 +157,4 @@ function attachment(info: ExportInfo) {
     qmp: qmpCommands(options),
     libvirt_xml: libvirtXml(options),
   });
-}
-
-/** Decimal that sorts as its number. */
-function padded(id: number): string {
-  return String(id).padStart(16, '0');
 }

@@ -4,9 +4,9 @@
 import { Type } from 'typebox';
 import { envelope, planDocument } from '../documents.ts';
 import { isEnded } from '../operations.ts';
-import { PageQuery, page } from '../paging.ts';
 import type { ApiServices } from '../ports.ts';
 import { type ApiApp, DryRunQuery, problems } from '../route-kit.ts';
+import { listRoute } from '../route-shapes.ts';
 import { Operation, OperationList, Plan } from '../schemas.ts';
 
 const IdParams = Type.Object({ id: Type.String({ maxLength: 64 }) });
@@ -18,13 +18,14 @@ export function operationRoutes(app: ApiApp, services: ApiServices): void {
   const { operations } = services;
   const tags = ['op'];
 
-  app.get(
-    '/v1/operations',
-    { schema: { tags, querystring: PageQuery, response: { 200: OperationList, ...problems } } },
-    async (request) => {
-      return envelope('OperationList', page(operations.list(), newestFirst, request.query));
-    },
-  );
+  listRoute(app, {
+    tag: 'op',
+    path: '/v1/operations',
+    kind: 'OperationList',
+    schema: OperationList,
+    items: () => operations.list(),
+    key: newestFirst,
+  });
 
   app.get(
     '/v1/operations/:id',

@@ -3,20 +3,11 @@
  */
 import { Type } from 'typebox';
 import type { PoolInfo } from '../../pool/types.ts';
-import {
-  checkReportDocument,
-  envelope,
-  planDocument,
-  poolItem,
-  resultDocument,
-} from '../documents.ts';
-import { PageQuery, page } from '../paging.ts';
+import { checkReportDocument, envelope, planDocument, poolItem } from '../documents.ts';
 import type { ApiServices } from '../ports.ts';
-import { checkIfMatch } from '../precondition.ts';
 import {
   type ApiApp,
   body,
-  ConditionHeaders,
   createdOr200,
   DryRunQuery,
   defined,
@@ -24,7 +15,8 @@ import {
   problems,
   tag,
 } from '../route-kit.ts';
-import { CheckReport, Plan, Pool, PoolList, Result } from '../schemas.ts';
+import { listRoute, resultRoute, showRoute } from '../route-shapes.ts';
+import { CheckReport, Plan, Pool, PoolList } from '../schemas.ts';
 
 const DiskUris = Type.Array(Type.String({ minLength: 1, maxLength: 4096 }), {
   minItems: 1,
@@ -51,27 +43,23 @@ function configuration(pool: PoolInfo) {
 export function poolRoutes(app: ApiApp, services: ApiServices): void {
   const tags = ['pool'];
 
-  app.get(
-    '/v1/pools',
-    { schema: { tags, querystring: PageQuery, response: { 200: PoolList, ...problems } } },
-    async (request) => {
-      const items = services.pools.list().map(poolItem);
-      return envelope(
-        'PoolList',
-        page(items, (pool) => pool.name, request.query),
-      );
-    },
-  );
-
-  app.get(
-    '/v1/pools/:name',
-    { schema: { tags, params: NameParams, response: { 200: Pool, ...problems } } },
-    async (request, reply) => {
-      const pool = shownPool(services, request.params.name);
-      tag(reply, configuration(pool));
-      return envelope('Pool', poolItem(pool));
-    },
-  );
+  listRoute(app, {
+    tag: 'pool',
+    path: '/v1/pools',
+    kind: 'PoolList',
+    schema: PoolList,
+    items: () => services.pools.list().map(poolItem),
+    key: (pool) => pool.name,
+  });
+  showRoute(app, {
+    tag: 'pool',
+    path: '/v1/pools/:name',
+    kind: 'Pool',
+    schema: Pool,
+    find: (name) => shownPool(services, name),
+    item: poolItem,
+    configuration,
+  });
 
   app.put(
     '/v1/pools/:name',
@@ -98,55 +86,33 @@ export function poolRoutes(app: ApiApp, services: ApiServices): void {
     },
   );
 
-  app.delete(
-    '/v1/pools/:name',
-    {
-      schema: {
-        tags,
-        summary: 'Deletes an empty pool; its disks keep nothing that names it',
-        params: NameParams,
-        querystring: DryRunQuery,
-        headers: ConditionHeaders,
-        response: { 200: Type.Union([Result, Plan]), ...problems },
-      },
+  resultRoute(app, {
+    method: 'DELETE',
+    tag: 'pool',
+    path: '/v1/pools/:name',
+    summary: 'Deletes an empty pool; its disks keep nothing that names it',
+    action: 'pool delete',
+    find: (name) => services.pools.get(name).info(),
+    configuration,
+    work: async ({ name, usedBytes }, options) => {
+      await services.pools.delete(name, options);
+      return { freedBytes: usedBytes };
     },
-    async (request) => {
-      const { name } = request.params;
-      const pool = services.pools.get(name).info();
-      checkIfMatch(request.headers['if-match'], configuration(pool));
-      const { dry_run: dryRun } = request.query;
-      await services.pools.delete(name, defined({ dryRun }));
-      const effect = { action: 'pool delete', target: name, freedBytes: pool.usedBytes };
-      return dryRun ? planDocument(effect) : resultDocument(effect);
-    },
-  );
-
-  app.post(
-    '/v1/pools/:name/actions/export',
-    {
-      schema: {
-        tags,
-        summary: 'Lets the pool go cleanly, so that another host may import it',
-        params: NameParams,
-        querystring: DryRunQuery,
-        headers: ConditionHeaders,
-        response: { 200: Type.Union([Result, Plan]), ...problems },
-      },
-    },
-    async (request) => {
-      const { name } = request.params;
-      const pool = services.pools.get(name);
-      checkIfMatch(request.headers['if-match'], configuration(pool.info()));
-      const effect = { action: 'pool export', target: name };
+  });
+  resultRoute(app, {
+    method: 'POST',
+    tag: 'pool',
+    path: '/v1/pools/:name/actions/export',
+    summary: 'Lets the pool go cleanly, so that another host may import it',
+    action: 'pool export',
+    find: (name) => services.pools.get(name).info(),
+    configuration,
+    work: async ({ name }, { dryRun }) => {
       services.exports.checkIdle(name);
-      if (request.query.dry_run) {
-        await services.pools.export(name, { dryRun: true });
-        return planDocument(effect);
-      }
-      await letGo(services, name);
-      return resultDocument(effect);
+      if (dryRun) await services.pools.export(name, { dryRun });
+      else await letGo(services, name);
     },
-  );
+  });
 
   app.post(
     '/v1/pools/actions/import',

@@ -2,12 +2,21 @@
  * /v1/schedules: which volumes are snapshotted by themselves, and what is kept of that.
  */
 import { Type } from 'typebox';
+import { StorageError } from '../../base/errors.ts';
 import type { ScheduleInfo } from '../../snapshot/types.ts';
-import { envelope, planDocument, resultDocument, scheduleItem } from '../documents.ts';
-import { PageQuery, page } from '../paging.ts';
+import { envelope, planDocument, scheduleItem } from '../documents.ts';
 import type { ApiServices } from '../ports.ts';
-import { type ApiApp, body, DryRunQuery, defined, problems } from '../route-kit.ts';
-import { Plan, Result, Schedule, ScheduleList } from '../schemas.ts';
+import {
+  type ApiApp,
+  body,
+  createdOr200,
+  DryRunQuery,
+  defined,
+  problems,
+  tag,
+} from '../route-kit.ts';
+import { listRoute, resultRoute, showRoute } from '../route-shapes.ts';
+import { Plan, Schedule, ScheduleList } from '../schemas.ts';
 
 const VolumeParams = Type.Object({ volume: Type.String({ maxLength: 255 }) });
 const Count = Type.Optional(Type.Integer({ minimum: 0, maximum: 1000 }));
@@ -22,64 +31,83 @@ const ScheduleBody = body({
   keep_weekly: Count,
 });
 
-export function scheduleRoutes(app: ApiApp, { snapshots }: ApiServices): void {
-  const tags = ['schedule'];
+/** What an ETag of a schedule covers: not when it ran. */
+function configuration({ volume, everySeconds, keep }: ScheduleInfo) {
+  return { volume, everySeconds, keep };
+}
 
-  app.get(
-    '/v1/schedules',
-    { schema: { tags, querystring: PageQuery, response: { 200: ScheduleList, ...problems } } },
-    async (request) => {
-      const items = snapshots.schedules().map((schedule: ScheduleInfo) => scheduleItem(schedule));
-      return envelope(
-        'ScheduleList',
-        page(items, ({ volume }) => volume, request.query),
-      );
+export function scheduleRoutes(app: ApiApp, { snapshots, volumes }: ApiServices): void {
+  const lookUp = (volume: string) =>
+    snapshots.schedules().find((schedule) => schedule.volume === volume);
+  const one = {
+    tag: 'schedule',
+    path: '/v1/schedules/:volume',
+    params: VolumeParams,
+    configuration,
+    find: (volume: string): ScheduleInfo => {
+      const found = lookUp(volumes.get(volume).name);
+      if (found !== undefined) return found;
+      throw new StorageError('schedule/not-found', `volume ${volume} has no schedule`);
     },
-  );
+  };
+
+  listRoute(app, {
+    tag: 'schedule',
+    path: '/v1/schedules',
+    kind: 'ScheduleList',
+    schema: ScheduleList,
+    items: () => snapshots.schedules().map(scheduleItem),
+    key: ({ volume }) => volume,
+  });
+
+  showRoute(app, {
+    ...one,
+    kind: 'Schedule',
+    schema: Schedule,
+    item: scheduleItem,
+  });
 
   app.put(
     '/v1/schedules/:volume',
     {
       schema: {
-        tags,
+        tags: ['schedule'],
         summary:
           'Snapshots a volume from now on, or changes how; a dry run tells what would expire',
         params: VolumeParams,
         querystring: DryRunQuery,
         body: ScheduleBody,
-        response: { 200: Schedule, ...problems },
+        response: { 200: Type.Union([Schedule, Plan]), 201: Schedule, ...problems },
       },
     },
-    async (request) => {
+    async (request, reply) => {
+      const { volume } = request.params;
       const { keep_last: last, keep_hourly: hourly, keep_daily: daily } = request.body;
       const { keep_weekly: weekly, every_seconds: everySeconds } = request.body;
-      const plan = await snapshots.schedule({
-        volume: request.params.volume,
+      const { dry_run: dryRun } = request.query;
+      const isNew = lookUp(volume) === undefined;
+      const { schedule, changed, expiring } = await snapshots.schedule({
+        volume,
         keep: defined({ last, hourly, daily, weekly }),
-        ...defined({ everySeconds, dryRun: request.query.dry_run }),
+        ...defined({ everySeconds, dryRun }),
       });
-      const { schedule, changed, expiring } = plan;
+      if (dryRun) {
+        return planDocument({ action: 'snapshot schedule', target: volume, changed, expiring });
+      }
+      tag(reply, configuration(schedule));
+      reply.code(createdOr200(isNew));
       return envelope('Schedule', { ...scheduleItem(schedule), changed, expiring: [...expiring] });
     },
   );
 
-  app.delete(
-    '/v1/schedules/:volume',
-    {
-      schema: {
-        tags,
-        summary: 'No more snapshots by themselves; those that were taken stay',
-        params: VolumeParams,
-        querystring: DryRunQuery,
-        response: { 200: Type.Union([Result, Plan]), ...problems },
-      },
+  resultRoute(app, {
+    ...one,
+    method: 'DELETE',
+    summary: 'No more snapshots by themselves; those that were taken stay',
+    action: 'snapshot schedule remove',
+    work: async ({ volume }, options) => {
+      await snapshots.removeSchedule(volume, options);
+      return undefined;
     },
-    async (request) => {
-      const { volume: target } = request.params;
-      const { dry_run: dryRun } = request.query;
-      await snapshots.removeSchedule(target, defined({ dryRun }));
-      const effect = { action: 'schedule remove', target };
-      return dryRun ? planDocument(effect) : resultDocument(effect);
-    },
-  );
+  });
 }

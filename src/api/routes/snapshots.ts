@@ -2,30 +2,30 @@
  * /v1/snapshots: take (several at once), list, show, rename, delete, what changed; a snapshot is addressed as VOLUME@NAME.
  */
 import { Type } from 'typebox';
-import { StorageError } from '../../base/errors.ts';
 import { formatSnapshotName, parseSnapshotName } from '../../snapshot/names.ts';
 import type { SnapshotInfo } from '../../snapshot/types.ts';
-import { envelope, planDocument, resultDocument, snapshotItem } from '../documents.ts';
-import { PageQuery, page } from '../paging.ts';
+import { envelope, planDocument, snapshotItem } from '../documents.ts';
+import { PageQuery, padded, page } from '../paging.ts';
 import type { ApiServices } from '../ports.ts';
 import { checkIfMatch } from '../precondition.ts';
 import {
   type ApiApp,
   body,
   ConditionHeaders,
+  createdOr200,
   DryRunQuery,
   defined,
-  dryRun,
   problems,
   tag,
 } from '../route-kit.ts';
+import { listRoute, resultRoute, showRoute } from '../route-shapes.ts';
 import {
   Plan,
-  Result,
   Snapshot,
   SnapshotAttachment,
   SnapshotCreation,
   SnapshotDiff,
+  type SnapshotItem,
   SnapshotList,
 } from '../schemas.ts';
 
@@ -47,17 +47,20 @@ const CreationBody = body({
   quiesce_timeout_seconds: Type.Optional(Type.Number({ minimum: 0.1, maximum: 300 })),
 });
 
-const DeleteQuery = Type.Object({
+const DeleteQuery = {
   bookmark: Type.Optional(Type.Boolean({ description: 'keep what tells changes since' })),
   keep_clones: Type.Optional(Type.Boolean({ description: 'also when clones read through it' })),
-  dry_run: dryRun(),
-});
+};
 
 const DiffQuery = Type.Object({
   to: Type.Optional(
     Type.String({ description: "a snapshot's name; the volume itself by default" }),
   ),
   ...PageQuery.properties,
+  // An extent is small, and every page computes the whole: few pages.
+  limit: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: 100_000, description: 'extents per page' }),
+  ),
 });
 
 /** What an ETag of a snapshot covers. */
@@ -71,29 +74,21 @@ export function snapshotRoutes(app: ApiApp, { snapshots }: ApiServices): void {
     const { volume, snapshot } = parseSnapshotName(text);
     return snapshots.get(volume, snapshot);
   };
-  const documentOf = async (info: SnapshotInfo, changed?: boolean) => {
+  const itemOf = async (info: SnapshotInfo) => {
     const { exclusiveBytes, sharedBytes } = await snapshots.space(info.volume, info.name);
     const space = { exclusive_bytes: exclusiveBytes, shared_bytes: sharedBytes };
-    return envelope('Snapshot', { ...snapshotItem(info), ...space, ...defined({ changed }) });
+    return { ...snapshotItem(info), ...space };
   };
 
-  app.get(
-    '/v1/snapshots',
-    {
-      schema: {
-        tags,
-        querystring: Type.Object({
-          volume: Type.Optional(Type.String()),
-          ...PageQuery.properties,
-        }),
-        response: { 200: SnapshotList, ...problems },
-      },
-    },
-    async (request) => {
-      const items = snapshots.list(request.query.volume).map(snapshotItem);
-      return envelope('SnapshotList', page(items, orderOf, request.query));
-    },
-  );
+  listRoute(app, {
+    tag: 'snapshot',
+    path: '/v1/snapshots',
+    kind: 'SnapshotList',
+    schema: SnapshotList,
+    filter: 'volume',
+    items: (volume) => snapshots.list(volume).map(snapshotItem),
+    key: orderOf,
+  });
 
   app.post(
     '/v1/snapshots',
@@ -103,7 +98,11 @@ export function snapshotRoutes(app: ApiApp, { snapshots }: ApiServices): void {
         summary: 'Takes snapshots, all at one point in time',
         querystring: DryRunQuery,
         body: CreationBody,
-        response: { 200: Plan, 201: SnapshotCreation, ...problems },
+        response: {
+          200: Type.Union([SnapshotCreation, Plan]),
+          201: SnapshotCreation,
+          ...problems,
+        },
       },
     },
     async (request, reply) => {
@@ -115,25 +114,29 @@ export function snapshotRoutes(app: ApiApp, { snapshots }: ApiServices): void {
         names: names.map(parseSnapshotName),
         ...defined({ note, labels, attachment, quiesceSocket, quiesceTimeoutSeconds, dryRun }),
       });
-      if (dryRun) return planDocument({ action: 'snapshot create', target: names.join(' ') });
-      reply.code(201);
+      const { changed, pauseSeconds } = created;
+      if (dryRun) {
+        return planDocument({ action: 'snapshot create', target: names.join(' '), changed });
+      }
+      reply.code(createdOr200(changed));
       return envelope('SnapshotCreation', {
         items: created.snapshots.map(snapshotItem),
-        pause_seconds: created.pauseSeconds,
-        changed: created.changed,
+        pause_seconds: pauseSeconds,
+        changed,
       });
     },
   );
 
-  app.get(
-    '/v1/snapshots/:snapshot',
-    { schema: { tags, params: SnapshotParams, response: { 200: Snapshot, ...problems } } },
-    async (request, reply) => {
-      const info = find(request.params.snapshot);
-      tag(reply, configuration(info));
-      return documentOf(info);
-    },
-  );
+  showRoute(app, {
+    tag: 'snapshot',
+    path: '/v1/snapshots/:snapshot',
+    kind: 'Snapshot',
+    schema: Snapshot,
+    params: SnapshotParams,
+    find,
+    item: itemOf,
+    configuration,
+  });
 
   app.get(
     '/v1/snapshots/:snapshot/attachment',
@@ -197,46 +200,34 @@ export function snapshotRoutes(app: ApiApp, { snapshots }: ApiServices): void {
       const target = request.params.snapshot;
       if (dryRun) return planDocument({ action: 'snapshot rename', target, changed });
       tag(reply, configuration(info));
-      return documentOf(info, changed);
+      return envelope('Snapshot', { ...(await itemOf(info)), changed });
     },
   );
 
-  app.delete(
-    '/v1/snapshots/:snapshot',
-    {
-      schema: {
-        tags,
-        summary: 'Deletes snapshots (several with commas) or bookmarks; no data is copied',
-        params: Type.Object({ snapshot: Type.String({ maxLength: 16_384 }) }),
-        querystring: DeleteQuery,
-        headers: ConditionHeaders,
-        response: { 200: Type.Union([Result, Plan]), ...problems },
-      },
+  resultRoute(app, {
+    method: 'DELETE',
+    tag: 'snapshot',
+    path: '/v1/snapshots/:snapshot',
+    summary: 'Deletes snapshots (several with commas, all or none) or bookmarks; copies no data',
+    params: Type.Object({ snapshot: Type.String({ maxLength: 16_384 }) }),
+    query: DeleteQuery,
+    action: 'snapshot delete',
+    find: (text) => text.split(',').map(find),
+    // The tag of one is what `show` gave; several have none that a caller could know.
+    configuration: ([first, ...more]) =>
+      first !== undefined && more.length === 0 ? configuration(first) : [first, ...more],
+    work: async (found, options, { bookmark, keep_clones: keepClones }) => {
+      const names = found.map(({ volume, name }) => ({ volume, snapshot: name }));
+      const { freedBytes } = await snapshots.delete(names, {
+        ...options,
+        ...defined({ bookmark, keepClones }),
+      });
+      return { target: names.map(formatSnapshotName).join(' '), freedBytes };
     },
-    async (request) => {
-      const texts = request.params.snapshot.split(',');
-      const names = texts.map(parseSnapshotName);
-      const [only] = texts;
-      const condition = request.headers['if-match'];
-      if (condition !== undefined) {
-        if (texts.length > 1) throw new StorageError('request/invalid', 'If-Match is for one');
-        checkIfMatch(condition, configuration(find(only as string)));
-      }
-      const { bookmark, keep_clones: keepClones, dry_run: dryRun } = request.query;
-      const options = defined({ bookmark, keepClones, dryRun });
-      const { freedBytes } = await snapshots.delete(names, options);
-      const effect = { action: 'snapshot delete', target: texts.join(' '), freedBytes };
-      return dryRun ? planDocument(effect) : resultDocument(effect);
-    },
-  );
+  });
 }
 
-/** By volume, then by age. */
-function orderOf({ volume, id }: { volume: string; id: number }): string {
-  return `${volume}@${padded(id)}`;
-}
-
-/** Decimal that sorts as its number. */
-function padded(number: number): string {
-  return String(number).padStart(16, '0');
+/** By volume, then by age: a bookmark keeps the time of its snapshot, not its number. A space sorts before any name. */
+function orderOf({ volume, created_at, id }: SnapshotItem): string {
+  return `${volume} ${created_at} ${padded(id)}`;
 }

@@ -2,12 +2,14 @@
  * /v1/volumes/{name}/actions: clone, revert, flatten.
  */
 import { Type } from 'typebox';
-import { parseSnapshotName } from '../../snapshot/names.ts';
+import { formatSnapshotName, parseSnapshotName } from '../../snapshot/names.ts';
 import { envelope, planDocument, volumeItem } from '../documents.ts';
 import type { ApiServices } from '../ports.ts';
+import { checkIfMatch } from '../precondition.ts';
 import {
   type ApiApp,
   body,
+  ConditionHeaders,
   createdOr200,
   DryRunQuery,
   defined,
@@ -15,6 +17,7 @@ import {
   problems,
 } from '../route-kit.ts';
 import { Operation, Plan, Reversion, Volume } from '../schemas.ts';
+import { configuration } from './volumes.ts';
 
 const CloneBody = body({ source: Type.String({ description: 'VOLUME@SNAPSHOT' }) });
 
@@ -64,6 +67,7 @@ export function volumeActionRoutes(app: ApiApp, services: ApiServices): void {
         summary: 'Makes the volume what it was at a snapshot; what it is now is kept as another',
         params: NameParams,
         querystring: DryRunQuery,
+        headers: ConditionHeaders,
         body: RevertBody,
         response: { 200: Type.Union([Reversion, Plan]), ...problems },
       },
@@ -72,10 +76,23 @@ export function volumeActionRoutes(app: ApiApp, services: ApiServices): void {
       const { name } = request.params;
       const { snapshot, force, discard } = request.body;
       const { dry_run: dryRun } = request.query;
+      const before = volumes.get(name);
+      checkIfMatch(request.headers['if-match'], configuration(before));
       const options = defined({ force, discard, dryRun });
       const { safety, pauseSeconds } = await snapshots.revert(name, snapshot, options);
-      if (dryRun) return planDocument({ action: 'volume revert', target: `${name}@${snapshot}` });
-      return envelope('Reversion', { volume: name, safety, pause_seconds: pauseSeconds });
+      const freedBytes = discard ? before.exclusiveBytes : 0;
+      if (dryRun) {
+        const target = formatSnapshotName({ volume: name, snapshot });
+        return planDocument({ action: 'volume revert', target, freedBytes });
+      }
+      return envelope('Reversion', {
+        volume: name,
+        snapshot,
+        safety,
+        pause_seconds: pauseSeconds,
+        freed_bytes: freedBytes,
+        changed: true,
+      });
     },
   );
 
@@ -87,13 +104,16 @@ export function volumeActionRoutes(app: ApiApp, services: ApiServices): void {
         summary: 'Copies what the volume inherits, so that it needs no parent; an operation',
         params: NameParams,
         querystring: DryRunQuery,
+        headers: ConditionHeaders,
         response: { 200: Type.Union([Volume, Plan]), 202: Operation, ...problems },
       },
     },
     async (request, reply) => {
       const { name } = request.params;
       const { dry_run: dryRun } = request.query;
-      const changed = volumes.get(name).hasParent;
+      const before = volumes.get(name);
+      checkIfMatch(request.headers['if-match'], configuration(before));
+      const changed = before.hasParent;
       if (dryRun) {
         const copiedBytes = changed ? await snapshots.inheritedBytes(name) : 0;
         return planDocument({ action: 'volume flatten', target: name, changed, copiedBytes });

@@ -4,14 +4,8 @@
 import { Type } from 'typebox';
 import { StorageError } from '../../base/errors.ts';
 import type { CreateVolumeOptions, VolumeInfo } from '../../volume/types.ts';
-import {
-  envelope,
-  planDocument,
-  resultDocument,
-  volumeItem,
-  volumeMapDocument,
-} from '../documents.ts';
-import { PageQuery, page } from '../paging.ts';
+import { envelope, planDocument, volumeItem, volumeMapDocument } from '../documents.ts';
+import { PageQuery } from '../paging.ts';
 import type { ApiServices } from '../ports.ts';
 import { checkIfMatch } from '../precondition.ts';
 import {
@@ -21,12 +15,12 @@ import {
   createdOr200,
   DryRunQuery,
   defined,
-  dryRun,
   NameParams,
   problems,
   tag,
 } from '../route-kit.ts';
-import { Operation, Plan, Result, Volume, VolumeList, VolumeMap } from '../schemas.ts';
+import { listRoute, resultRoute, showRoute } from '../route-shapes.ts';
+import { Operation, Plan, Volume, VolumeList, VolumeMap } from '../schemas.ts';
 import { readVolumeMap } from '../volume-map.ts';
 
 const VolumeBody = body({
@@ -42,11 +36,10 @@ const VolumeChanges = body({
   snapshot_mode: Type.Optional(Type.Union([Type.Literal('row'), Type.Literal('cow')])),
 });
 
-const DeleteQuery = Type.Object({
+const DeleteQuery = {
   with_snapshots: Type.Optional(Type.Boolean({ description: 'its snapshots go too' })),
   keep_clones: Type.Optional(Type.Boolean({ description: 'also when clones read through it' })),
-  dry_run: dryRun(),
-});
+};
 
 const MapQuery = Type.Object({
   offset_bytes: Type.Optional(Type.Integer({ minimum: 0 })),
@@ -58,7 +51,7 @@ const MapQuery = Type.Object({
 const extentsDefault = 1000;
 
 /** What an ETag of a volume covers. */
-function configuration({ id, name, pool, sizeBytes, snapshotMode, thick }: VolumeInfo) {
+export function configuration({ id, name, pool, sizeBytes, snapshotMode, thick }: VolumeInfo) {
   return { id, name, pool, sizeBytes, snapshotMode, thick };
 }
 
@@ -67,27 +60,23 @@ export function volumeRoutes(app: ApiApp, services: ApiServices): void {
   const itemOf = (volume: VolumeInfo) =>
     volumeItem(volume, services.exports.nameOfVolume(volume.name));
 
-  app.get(
-    '/v1/volumes',
-    { schema: { tags, querystring: PageQuery, response: { 200: VolumeList, ...problems } } },
-    async (request) => {
-      const items = services.volumes.list().map(itemOf);
-      return envelope(
-        'VolumeList',
-        page(items, (volume) => volume.name, request.query),
-      );
-    },
-  );
-
-  app.get(
-    '/v1/volumes/:name',
-    { schema: { tags, params: NameParams, response: { 200: Volume, ...problems } } },
-    async (request, reply) => {
-      const volume = services.volumes.get(request.params.name);
-      tag(reply, configuration(volume));
-      return envelope('Volume', itemOf(volume));
-    },
-  );
+  listRoute(app, {
+    tag: 'volume',
+    path: '/v1/volumes',
+    kind: 'VolumeList',
+    schema: VolumeList,
+    items: () => services.volumes.list().map(itemOf),
+    key: (volume) => volume.name,
+  });
+  showRoute(app, {
+    tag: 'volume',
+    path: '/v1/volumes/:name',
+    kind: 'Volume',
+    schema: Volume,
+    find: (name) => services.volumes.get(name),
+    item: itemOf,
+    configuration,
+  });
 
   app.put(
     '/v1/volumes/:name',
@@ -170,29 +159,18 @@ export function volumeRoutes(app: ApiApp, services: ApiServices): void {
     },
   );
 
-  app.delete(
-    '/v1/volumes/:name',
-    {
-      schema: {
-        tags,
-        summary: 'Deletes a volume and all of its data; its space comes back in the background',
-        params: NameParams,
-        querystring: DeleteQuery,
-        headers: ConditionHeaders,
-        response: { 200: Type.Union([Result, Plan]), ...problems },
-      },
-    },
-    async (request) => {
-      const volume = services.volumes.get(request.params.name);
-      checkIfMatch(request.headers['if-match'], configuration(volume));
-      const { with_snapshots: withSnapshots, keep_clones: keepClones } = request.query;
-      const { dry_run: dryRun } = request.query;
-      const options = defined({ withSnapshots, keepClones, dryRun });
-      const { freedBytes } = await services.volumes.delete(volume.name, options);
-      const effect = { action: 'volume delete', target: volume.name, freedBytes };
-      return dryRun ? planDocument(effect) : resultDocument(effect);
-    },
-  );
+  resultRoute(app, {
+    method: 'DELETE',
+    tag: 'volume',
+    path: '/v1/volumes/:name',
+    summary: 'Deletes a volume and all of its data; its space comes back in the background',
+    query: DeleteQuery,
+    action: 'volume delete',
+    find: (name) => services.volumes.get(name),
+    configuration,
+    work: ({ name }, options, { with_snapshots: withSnapshots, keep_clones: keepClones }) =>
+      services.volumes.delete(name, { ...options, ...defined({ withSnapshots, keepClones }) }),
+  });
 }
 
 interface VolumeBodyFields {

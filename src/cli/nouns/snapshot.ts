@@ -12,18 +12,19 @@ import type {
   SnapshotDiffDocument,
   SnapshotDocument,
   SnapshotItem,
+  VolumeItem,
 } from '../../api/schemas.ts';
 import { path } from '../client.ts';
 import { confirmLoss } from '../confirm.ts';
 import type { Context } from '../context.ts';
-import { parseDuration } from '../duration.ts';
-import { CommandError, exitUsage, usageError } from '../errors.ts';
+import { heldText, parseDuration } from '../duration.ts';
+import { usageError } from '../errors.ts';
 import { writeChange, writeJson, writeList, writeOne, writeResult } from '../output.ts';
 import { table } from '../table.ts';
 import { snapshotTarget, volumeTarget } from '../targets.ts';
-import { drawTree } from '../tree.ts';
+import { treeRows } from '../tree.ts';
 import { collect, does } from '../verb.ts';
-import { scheduleView, snapshotView } from '../views.ts';
+import { scheduleView, snapshotView, treeView } from '../views.ts';
 
 export function addSnapshotNoun(program: Command): void {
   const snapshot = program
@@ -120,10 +121,20 @@ async function create(
     return writeChange(context, document, creationView, () => '');
   }
   if (context.options.output !== 'table') return writeList(context, document, snapshotView);
-  const pause = (document.pause_seconds * 1000).toFixed(1);
-  const held =
-    document.pause_seconds === 0 ? 'nobody had to wait' : `writes waited for ${pause} ms`;
-  context.say(`${names.join(', ')} ${names.length === 1 ? 'was' : 'were'} taken; ${held}`);
+  context.say(creationText(document));
+}
+
+function creationText({ items, pause_seconds, changed }: SnapshotCreationDocument): string {
+  const names = items.map(fullName);
+  const [first] = names;
+  const is = names.length === 1 ? 'is' : 'are';
+  if (!changed) return `${names.join(', ')} ${is} there already`;
+  const how = items[0]?.consistency === 'quiesced' ? 'quiesced' : 'crash-consistent';
+  const point = names.length === 1 ? '' : ', at one point in time';
+  return [
+    `${names.join(', ')} ${is} there (${how}${point}); ${heldText(pause_seconds)}`,
+    `  next:  varve volume clone ${first} NAME, varve export add ${first}, varve volume revert ${first}`,
+  ].join('\n');
 }
 
 const creationView = {
@@ -142,8 +153,15 @@ async function list(
 ): Promise<void> {
   const query = { volume: volume === undefined ? undefined : volumeTarget(volume) };
   const found = await context.client.list<{ items: SnapshotItem[] }>('/v1/snapshots', query);
-  if (!tree || context.options.output !== 'table') return writeList(context, found, snapshotView);
-  if (found.items.length > 0) context.write(`${drawTree([], found.items)}\n`);
+  if (!tree || !context.isTable) return writeList(context, found, snapshotView);
+  // Clones may have snapshots too, and belong into the picture.
+  const all =
+    volume === undefined ? found : await context.client.list<typeof found>('/v1/snapshots');
+  const volumes = await context.client.list<{ items: VolumeItem[] }>('/v1/volumes');
+  const involved = new Set(all.items.flatMap((item) => [item.volume, ...item.clones]));
+  const shown = volumes.items.filter(({ name }) => name === volume || involved.has(name));
+  const rows = treeRows(shown, all.items, volume);
+  writeList(context, { items: rows }, treeView);
 }
 
 async function show(context: Context, [name]: [string]): Promise<void> {
@@ -156,15 +174,18 @@ async function show(context: Context, [name]: [string]): Promise<void> {
   context.say(`deleting it frees ${freed}; ${shared} are held together with others`);
 }
 
+/** Every page computes the whole: as few as the service allows. */
+const extentsPerPage = 100_000;
+
 async function diff(context: Context, [from, to]: [string, string | undefined]): Promise<void> {
   const { text, volume } = snapshotTarget(from);
-  const until = to === undefined || to === volume ? undefined : snapshotTarget(to);
+  const until = to === undefined ? undefined : snapshotTarget(to);
   if (until !== undefined && until.volume !== volume) {
     throw usageError(`${from} and ${to} are not of one volume`, [
       'compare snapshots of one volume',
     ]);
   }
-  const query = { to: until?.snapshot };
+  const query = { to: until?.snapshot, limit: extentsPerPage };
   const address = path`/v1/snapshots/${text}/diff`;
   const found = await context.client.list<SnapshotDiffDocument>(address, query);
   if (context.json) return writeJson(context, found);
@@ -211,7 +232,12 @@ async function remove(
   const address = path`/v1/snapshots/${names.join(',')}`;
   const answer = await context.client.call<ResultDocument>(address, { method: 'DELETE', query });
   const freed = context.size(answer.document.freed_bytes);
-  writeResult(context, answer.document, `${names.join(', ')} deleted; ${freed} come back`);
+  const is = names.length === 1 ? 'is' : 'are';
+  const next = bookmark
+    ? `\n  what changes since can still be told: varve snapshot diff ${names[0]}`
+    : '';
+  const sentence = `${names.join(', ')} ${is} gone; ${freed} come back in the background${next}`;
+  writeResult(context, answer.document, sentence);
 }
 
 interface ScheduleOptions {
@@ -238,15 +264,11 @@ async function setSchedule(
   const call = { method: 'PUT', query: context.dryRun, body } as const;
   const address = path`/v1/schedules/${volumeTarget(volume)}`;
   const { document } = await context.client.call<ScheduleDocument>(address, call);
-  if (context.options.output !== 'table' || document.kind !== 'Schedule') {
-    return writeChange(context, document, scheduleView, () => '');
-  }
-  const { expiring, next_run_at: next } = document;
-  const dry = context.dryRun.dry_run === true;
-  context.say(`volume ${volume} ${dry ? 'would be' : 'is'} snapshotted by itself, next at ${next}`);
-  if (expiring.length > 0) {
-    context.say(`not kept any more ${dry ? 'then' : 'after the next'}: ${expiring.join(', ')}`);
-  }
+  writeChange(context, document, scheduleView, ({ changed, expiring = [], next_run_at }) => {
+    const done = changed ? 'is snapshotted by itself' : 'was snapshotted like that already';
+    const gone = expiring.length === 0 ? '' : `\n  will not be kept then: ${expiring.join(', ')}`;
+    return `volume ${volume} ${done}, next at ${next_run_at}${gone}`;
+  });
 }
 
 async function listSchedules(context: Context): Promise<void> {
@@ -276,13 +298,14 @@ function labels(texts: readonly string[]): Record<string, string> {
   return Object.fromEntries(entries);
 }
 
+/** As text: bytes that are none would come back as others. */
 function content(file: string): string {
   try {
-    return readFileSync(file, 'utf8');
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(readFileSync(file));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new CommandError('request/invalid', `cannot attach ${file}: ${reason}`, exitUsage, [
-      'name a file that can be read',
+    throw usageError(`cannot attach ${file}: ${reason}`, [
+      'name a file of UTF-8 text that can be read',
     ]);
   }
 }

@@ -15,13 +15,14 @@ import { parseSize } from '../../base/size.ts';
 import { path } from '../client.ts';
 import { confirmLoss } from '../confirm.ts';
 import type { Context } from '../context.ts';
+import { formatPause, heldText } from '../duration.ts';
 import { usageError } from '../errors.ts';
 import { type View, writeChange, writeJson, writeList, writeOne, writeResult } from '../output.ts';
 import { table } from '../table.ts';
 import { snapshotTarget, volumeTarget } from '../targets.ts';
-import { drawTree } from '../tree.ts';
+import { treeRows } from '../tree.ts';
 import { does } from '../verb.ts';
-import { operationView, volumeView } from '../views.ts';
+import { operationView, treeView, volumeView } from '../views.ts';
 import { waitFor } from '../wait.ts';
 
 export function addVolumeNoun(program: Command): void {
@@ -92,7 +93,7 @@ interface CreateOptions {
 async function create(context: Context, [name]: [string], options: CreateOptions): Promise<void> {
   const { size, pool, snapshotMode, thick } = options;
   const body = { size_bytes: parseSize(size), pool, snapshot_mode: snapshotMode, thick };
-  const address = path`/v1/volumes/${name}`;
+  const address = volumeAddress(name);
   const answer = await context.client.call<VolumeDocument | OperationDocument>(address, {
     method: 'PUT',
     query: context.dryRun,
@@ -122,23 +123,25 @@ function writeStarted(context: Context, operation: OperationDocument): void {
 
 async function list(context: Context, _args: [], { tree }: { tree?: boolean }): Promise<void> {
   const volumes = await context.client.list<{ items: VolumeItem[] }>('/v1/volumes');
-  if (!tree || context.options.output !== 'table') return writeList(context, volumes, volumeView);
+  if (!tree || !context.isTable) return writeList(context, volumes, volumeView);
   const snapshots = await context.client.list<{ items: SnapshotItem[] }>('/v1/snapshots');
-  if (volumes.items.length > 0) context.write(`${drawTree(volumes.items, snapshots.items)}\n`);
+  writeList(context, { items: treeRows(volumes.items, snapshots.items) }, treeView);
 }
 
 async function clone(context: Context, [source, name]: [string, string]): Promise<void> {
   const { text } = snapshotTarget(source);
-  const address = path`/v1/volumes/${volumeTarget(name)}/actions/clone`;
+  const address = `${volumeAddress(name)}/actions/clone`;
   const call = { method: 'POST', query: context.dryRun, body: { source: text } } as const;
   const answer = await context.client.call<VolumeDocument>(address, call);
   writeChange(context, answer.document, volumeView, ({ changed }) =>
-    changed ? `volume ${name} is a linked clone of ${text}` : `volume ${name} was there already`,
+    changed
+      ? `volume ${name} is there: a linked clone of ${text}\n  next:  varve export add ${name}`
+      : `volume ${name} was there already`,
   );
 }
 
 async function flatten(context: Context, [name]: [string]): Promise<void> {
-  const address = path`/v1/volumes/${volumeTarget(name)}`;
+  const address = volumeAddress(name);
   const call = { method: 'POST', query: context.dryRun } as const;
   const answer = await context.client.call<VolumeDocument | OperationDocument>(
     `${address}/actions/flatten`,
@@ -162,16 +165,16 @@ async function revert(
   const { volume, snapshot } = snapshotTarget(target);
   const loss = discard ? ', and what it is now is lost' : '; what it is now stays as a snapshot';
   await confirmLoss(context, `makes volume ${volume} what it was at ${target}${loss}`);
-  const address = path`/v1/volumes/${volume}/actions/revert`;
+  const address = `${volumeAddress(volume)}/actions/revert`;
   const body = { snapshot, force, discard };
   const call = { method: 'POST', query: context.dryRun, body } as const;
   const { document } = await context.client.call<ReversionDocument>(address, call);
-  writeChange(context, document, reversionView, ({ safety }) =>
-    [
-      `volume ${volume} is what it was at ${target}`,
-      ...(safety === null ? [] : [`what it was until now: ${volume}@${safety}`]),
-    ].join('\n'),
-  );
+  writeChange(context, document, reversionView, ({ safety, pause_seconds, freed_bytes }) => {
+    const done = `volume ${volume} is what it was at ${target}; ${heldText(pause_seconds)}`;
+    if (safety === null) return `${done}; ${context.size(freed_bytes)} come back`;
+    const kept = `${volume}@${safety}`;
+    return `${done}\n  what it was until now is ${kept}: varve volume revert ${kept}, or delete it`;
+  });
 }
 
 async function setMode(context: Context, [name, mode]: [string, string]): Promise<void> {
@@ -187,12 +190,12 @@ const reversionView: View<ReversionDocument> = {
   columns: () => [
     { title: 'VOLUME', value: ({ volume }) => volume },
     { title: 'SAFETY', value: ({ safety }) => safety ?? '-' },
-    { title: 'PAUSE', value: ({ pause_seconds: pause }) => `${(1000 * pause).toFixed(1)} ms` },
+    { title: 'PAUSE', value: ({ pause_seconds: pause }) => formatPause(pause) },
   ],
 };
 
 async function show(context: Context, [name]: [string]): Promise<void> {
-  const address = path`/v1/volumes/${name}`;
+  const address = volumeAddress(name);
   writeOne(context, await context.client.get<VolumeDocument>(address), volumeView);
 }
 
@@ -214,7 +217,7 @@ async function resize(context: Context, [name, size]: [string, string]): Promise
 
 async function change(context: Context, name: string, body: object): Promise<VolumeDocument> {
   const call = { method: 'PATCH', query: context.dryRun, body } as const;
-  return (await context.client.call<VolumeDocument>(path`/v1/volumes/${name}`, call)).document;
+  return (await context.client.call<VolumeDocument>(volumeAddress(name), call)).document;
 }
 
 async function map(
@@ -227,7 +230,7 @@ async function map(
     offset_bytes: offset === undefined || offset === '0' ? undefined : parseSize(offset),
     length_bytes: length === undefined ? undefined : parseSize(length),
   };
-  const address = path`/v1/volumes/${name}/map`;
+  const address = `${volumeAddress(name)}/map`;
   const found = await context.client.list<VolumeMapDocument>(address, query);
   if (context.json) return writeJson(context, found);
   context.write(
@@ -253,11 +256,18 @@ async function remove(
   [name]: [string],
   options: { withSnapshots?: boolean; keepClones?: boolean },
 ): Promise<void> {
-  await confirmLoss(context, `deletes volume ${volumeTarget(name)} and all of its data`);
+  const address = volumeAddress(name);
   const { withSnapshots: with_snapshots, keepClones: keep_clones } = options;
+  const all = with_snapshots ? ', its snapshots' : '';
+  await confirmLoss(context, `deletes volume ${name}${all} and all of its data`);
   const query = { ...context.dryRun, with_snapshots, keep_clones };
   const call = { method: 'DELETE', query } as const;
-  const answer = await context.client.call<ResultDocument>(path`/v1/volumes/${name}`, call);
+  const answer = await context.client.call<ResultDocument>(address, call);
   const freed = context.size(answer.document.freed_bytes);
   writeResult(context, answer.document, `volume ${name} is gone; ${freed} come back`);
+}
+
+/** @throws CommandError usage, when a snapshot is named */
+function volumeAddress(name: string): string {
+  return path`/v1/volumes/${volumeTarget(name)}`;
 }
