@@ -13,7 +13,7 @@ import type { RegionAnswer } from '../dataplane/binding.ts';
 import type { VolumePlane } from '../dataplane/data-plane.ts';
 import type { PendingMoves } from './pending-moves.ts';
 import type { ChainRegion, PoolIndex } from './pool-index.ts';
-import { resolve } from './resolve.ts';
+import { resolve, resolveUnder } from './resolve.ts';
 
 /** 256 GiB of a volume at the default cluster size; about 32 MiB of page table. */
 const regionsAhead = 1024;
@@ -107,7 +107,7 @@ export class RegionLoader {
   #answer(region: number, { stack, sequence }: ChainRegion, emptyThrough: number): RegionAnswer {
     const { ownsHead, moves } = this.#parts;
     const own = ownsHead ? stack[0] : undefined;
-    const below = resolve(ownsHead ? stack.slice(1) : stack);
+    const below = own === undefined ? resolve(stack) : resolveUnder(own, stack.slice(1));
     moves.applyTo(region * slotsPerRegion, below);
     return {
       own: own?.words ?? nothingOwned,

@@ -10,6 +10,9 @@ import type { SlotEntry, SlotStates } from './format/slot-states.ts';
 
 const splitWords = 1 + 2 * subBlocksPerCluster;
 
+/** Stands for what a head hides: never read (kHiddenAddress of native/volume/slot_view.h). */
+const hidden = { hi: 0xff000000, lo: 0x10000 };
+
 export interface Resolved {
   /** States, words (lo, hi); null when nothing is there. */
   readonly below: Uint32Array | null;
@@ -45,6 +48,47 @@ export function resolve(stack: readonly SlotStates[]): Resolved {
   const resolver = new Resolver(top.count);
   for (const states of stack) resolver.layOver(states);
   return resolver.finish();
+}
+
+/**
+ * What a head's layers resolve to, for its page table: besides what shows, sub-blocks that the head claims over owned zeroes are
+ * there, hidden. So a discard of them leaves owned zeroes, and what changed since a pruned layer can still be told.
+ */
+export function resolveUnder(own: SlotStates, stack: readonly SlotStates[]): Resolved {
+  const resolved = resolve(stack);
+  const below = resolved.below ?? new Uint32Array(2 * own.count);
+  const splitAt = splitPlaces(resolved.splits);
+  let isChanged = false;
+  for (let slot = 0; slot < own.count; slot++) {
+    const zero = stack.reduce((mask, { zeros }) => mask | (zeros[slot] as number), 0);
+    if (zero === 0) continue;
+    const lo = below[2 * slot] as number;
+    const isSplit = splitAt.has(slot);
+    const mask = zero & own.claimed(slot) & ~(isSplit ? 0 : slotMask(lo));
+    if (mask === 0) continue;
+    isChanged = true;
+    if (isSplit) hideIn(resolved.splits as Uint32Array, splitAt.get(slot) as number, mask);
+    else if (lo !== 0 || below[2 * slot + 1] !== 0) below[2 * slot] = lo + mask;
+    else below.set([hidden.lo + mask, hidden.hi], 2 * slot);
+  }
+  return isChanged ? { below, splits: resolved.splits } : resolved;
+}
+
+function splitPlaces(splits: Uint32Array | null): Map<number, number> {
+  const places = new Map<number, number>();
+  for (let at = 0; splits !== null && at < splits.length; at += splitWords) {
+    places.set(splits[at] as number, at);
+  }
+  return places;
+}
+
+/** Where a split slot shows nothing and `mask` says so, something hidden is. */
+function hideIn(splits: Uint32Array, place: number, mask: number): void {
+  for (let sub = 0; sub < subBlocksPerCluster; sub++) {
+    const at = place + 1 + 2 * sub;
+    const isNothing = splits[at] === 0 && splits[at + 1] === 0;
+    if (isNothing && (mask & (1 << sub)) !== 0) splits.set([hidden.lo, hidden.hi], at);
+  }
 }
 
 /** Takes layers from the uppermost down. */

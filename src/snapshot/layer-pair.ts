@@ -54,7 +54,7 @@ export async function mergeRegion(
 /** One region of a frozen layer gives up what its frozen child overrides. */
 export async function pruneRegion(pool: Pool, pair: Pair, region: number): Promise<void> {
   await changeFrozen(pool, pair, region, (upper, lower, range) => ({
-    ...prune(upper, lower, range, pair.isBase),
+    ...prune(upper, lower, range),
     upper: nothing,
   }));
 }
@@ -87,8 +87,9 @@ export async function absorbRegion(
   region: number,
   { keepsBoundary }: { readonly keepsBoundary: boolean },
 ): Promise<boolean> {
-  const merge = keepsBoundary ? prune : absorb;
-  const plan: Planner = (head, layer, range) => merge(head, layer, range, pair.isBase);
+  const plan: Planner = keepsBoundary
+    ? prune
+    : (head, layer, range) => absorb(head, layer, range, pair.isBase);
   const plans =
     plane === undefined
       ? await changeFrozen(pool, pair, region, plan)

@@ -182,20 +182,15 @@ export function absorb(
 }
 
 /** Of the lower layer goes what does not show; the upper one stays as it is (and is named, see absorb). */
-export function prune(
-  upper: SlotStates,
-  lower: SlotStates,
-  range: SlotRange,
-  isBase: boolean,
-): PairPlan {
+export function prune(upper: SlotStates, lower: SlotStates, range: SlotRange): PairPlan {
   const planner = new PairPlanner(upper, lower);
   for (const slot of slotsOf(range)) {
     if (lower.isEmpty(slot) || upper.isEmpty(slot)) continue;
     const seen = sixteen & ~upper.claimed(slot);
     const shown = shownClusters(planner, slot, seen, upper.clusters(slot).length === 0);
-    // Over a parent it goes on claiming what it claimed: what changed on the other side of a branch is told by that.
+    // It goes on claiming what it claimed: what changed since, and on the other side of a branch, is told by that.
     const shownMask = shown.reduce((mask, { lo }) => mask | slotMask(lo), 0);
-    const left = withZero(shown, isBase ? 0 : lower.claimed(slot) & ~shownMask);
+    const left = withZero(shown, lower.claimed(slot) & ~shownMask);
     if (sameEntries(left, lower.entries(slot))) continue;
     planner.setUpper(slot, upper.entries(slot));
     planner.setLower(slot, left);

@@ -144,12 +144,12 @@ describe('two layers', () => {
   test('pruned: what does not show goes, the boundary stays', () => {
     fc.assert(
       fc.property(content(1, 3), content(2, 3), base, (upper, lower, below) => {
-        const plan = prune(upper, lower, range, below === null);
+        const plan = prune(upper, lower, range);
         const after = expectKept(upper, lower, below, plan);
         for (let slot = 0; slot < 64; slot++) {
           expect(after.upper.entries(slot)).toEqual(upper.entries(slot));
         }
-        expect(prune(after.upper, after.lower, range, below === null).lower.slots).toEqual([]);
+        expect(prune(after.upper, after.lower, range).lower.slots).toEqual([]);
       }),
       { numRuns: 500 },
     );

@@ -362,6 +362,31 @@ describe('a tree of volumes, snapshots and clones', () => {
     await fixture.close();
   });
 
+  test('a discard of what a bookmark lost to its volume is told as a change, also after a restart', async () => {
+    const pool = `p${pools++}`;
+    await Run.begin(fixture, pool);
+    const name = `${pool}-v`;
+    await fixture.volumes.create({ name, sizeBytes, pool });
+    const data = new Uint8Array(clusterBytes).fill(1);
+    const change = async (what: 'write' | 'zero') => {
+      const { plane, close } = await fixture.volumes.open(name);
+      if (what === 'write') await plane.write(0, data);
+      else await plane.zero(subBlock, subBlock);
+      await plane.flush();
+      await close();
+    };
+    await change('write');
+    await fixture.snapshots.create({ names: [{ volume: name, snapshot: 's' }] });
+    await change('write');
+    await fixture.snapshots.delete([{ volume: name, snapshot: 's' }], { bookmark: true });
+    await fixture.snapshots.settled(fixture.pools.get(pool));
+    await fixture.restart();
+    await change('zero');
+    const { extents } = await fixture.snapshots.diff(name, 's');
+    expect(extents).toEqual([{ offset: 0, length: clusterBytes }]);
+    await fixture.volumes.delete(name, { withSnapshots: true });
+  });
+
   test.each(['row', 'cow'] as const)(
     '%s: shows what the model says',
     async (mode) => {
