@@ -1,7 +1,5 @@
 /**
  * varve's side of the chain benchmarks: a volume in a pool of its own, its chain worked on online, through REST.
- *
- * TODO: check bodies and paths of `snapshot` and `deleteOldest` when /v1/snapshots is there; until then they fail.
  */
 import { Service } from '../lib/service.ts';
 import { type ChainDisk, type ChainKind, secondsOf, writeClusters } from './chain-disks.ts';
@@ -42,8 +40,8 @@ class VarveChain implements ChainDisk {
   }
 
   snapshot(): Promise<number> {
-    const snapshots = [{ volume, name: `s${this.#next++}` }];
-    return secondsOf(() => this.#service.rest('POST', '/v1/snapshots', { snapshots }));
+    const names = [`${volume}@s${this.#next++}`];
+    return secondsOf(() => this.#service.rest('POST', '/v1/snapshots', { names }));
   }
 
   write(clusters: readonly number[]): Promise<void> {
