@@ -36,10 +36,6 @@ export function bookmarkOp(bookmark: BookmarkRecord): BatchOp {
   return putRecord(`bookmark/${bookmark.id}`, bookmark);
 }
 
-export function deleteBookmarkOp(id: number): BatchOp {
-  return deleteRecord(`bookmark/${id}`);
-}
-
 export function scheduleOf(pool: Pool, volume: number): ScheduleRecord | undefined {
   return pool.record<ScheduleRecord>(`schedule/${volume}`);
 }

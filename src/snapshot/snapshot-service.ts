@@ -23,7 +23,7 @@ import type { EmitEvent, ReportProgress } from '../pool/types.ts';
 import type { FoundVolume } from '../volume/catalog.ts';
 import { chainOf, volumeKey, volumeToOpen } from '../volume/chain.ts';
 import { LayerTree } from '../volume/layer-tree.ts';
-import { deleteVolumeOp, layerOp, NewIds, volumeOp } from '../volume/records.ts';
+import { deleteBookmarkOp, deleteVolumeOp, layerOp, NewIds, volumeOp } from '../volume/records.ts';
 import { abortReason } from '../volume/thick.ts';
 import type { DeleteVolumeOptions, VolumeRecord } from '../volume/types.ts';
 import {
@@ -48,7 +48,6 @@ import {
 import {
   bookmarkOp,
   bookmarkRecords,
-  deleteBookmarkOp,
   deleteScheduleOp,
   deleteSnapshotOp,
   scheduleOf,

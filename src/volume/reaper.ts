@@ -13,7 +13,7 @@ import { slotCluster, slotDisk } from '../pool/format/slot.ts';
 import type { SlotStates } from '../pool/format/slot-states.ts';
 import type { Pool } from '../pool/pool.ts';
 import { LayerTree } from './layer-tree.ts';
-import { deleteLayerOp } from './records.ts';
+import { deleteBookmarkOp, deleteLayerOp } from './records.ts';
 
 /** Of the batch: one release per slot and sub-block at worst, but batches that large are cut in two. */
 const bytesPerLeafMax = 64 * 18;
@@ -62,12 +62,19 @@ export class Reaper {
   /** The layer, and then each parent that only it was read through. */
   async #reapUp(tree: LayerTree, layer: number): Promise<void> {
     for (let at: number | null = layer; at !== null && !this.#stopped; ) {
+      await this.#forgetBookmarks(at);
       if (!(await this.#empty(at))) return;
       await this.#pool.commit([deleteLayerOp(at)]);
       const parent = tree.parent(at);
       const isLast = parent !== null && tree.children(parent).length === 1;
       at = isLast && LayerTree.of(this.#pool).reductionOf(parent)?.kind === 'reap' ? parent : null;
     }
+  }
+
+  /** Before the first leaf goes: what changed since such a boundary cannot be told without the layer. */
+  async #forgetBookmarks(layer: number): Promise<void> {
+    const bookmarks = LayerTree.of(this.#pool).bookmarksOn(layer);
+    if (bookmarks.length > 0) await this.#pool.commit(bookmarks.map(deleteBookmarkOp));
   }
 
   /** @returns false when it was stopped before the end */

@@ -107,3 +107,8 @@ export function layerName(layer: number): string {
 export function deleteLayerOp(layer: number): BatchOp {
   return deleteRecord(layerName(layer));
 }
+
+/** The bookmark (src/snapshot) marks a layer that is on its way out. */
+export function deleteBookmarkOp(bookmark: number): BatchOp {
+  return deleteRecord(`bookmark/${bookmark}`);
+}

@@ -72,6 +72,8 @@ interface Volume {
   snapshots: Named[];
   /** It stays open, as for a guest: what changes below it, changes under a live page table. */
   attached: OpenVolume | undefined;
+  /** Then a bookmark that it no longer descends from may go. */
+  reverted: boolean;
 }
 
 class Run {
@@ -108,6 +110,7 @@ class Run {
       bytes: new Uint8Array(sizeBytes),
       snapshots: [],
       attached: undefined,
+      reverted: false,
     });
   }
 
@@ -273,7 +276,13 @@ class Run {
     if (snapshot === undefined || this.volumes.length > 4) return;
     const name = `${this.#name}-v${this.#serial++}`;
     await this.#fixture.snapshots.clone({ volume: volume.name, snapshot: snapshot.name }, name);
-    this.volumes.push({ name, bytes: snapshot.bytes.slice(), snapshots: [], attached: undefined });
+    this.volumes.push({
+      name,
+      bytes: snapshot.bytes.slice(),
+      snapshots: [],
+      attached: undefined,
+      reverted: false,
+    });
   }
 
   async #revert(volume: Volume, pick: number, discard: boolean): Promise<void> {
@@ -286,10 +295,26 @@ class Run {
       volume.snapshots.push({ name: safety, bytes: volume.bytes.slice(), bookmark: false });
     }
     volume.bytes = snapshot.bytes.slice();
+    volume.reverted = true;
+  }
+
+  /** A bookmark of a branch that nobody reads any more goes with it. */
+  async #forgetLostBookmarks(volume: Volume): Promise<void> {
+    if (!volume.reverted) return;
+    await this.#fixture.snapshots.settled(this.#pool);
+    const there = new Set(
+      this.#fixture.snapshots
+        .list()
+        .flatMap((each) => (each.volume === volume.name ? each.name : [])),
+    );
+    volume.snapshots = volume.snapshots.filter(
+      ({ bookmark, name }) => !bookmark || there.has(name),
+    );
   }
 
   /** What it is said to free comes back, exactly. */
   async #delete(volume: Volume, pick: number, bookmark: boolean): Promise<void> {
+    await this.#forgetLostBookmarks(volume);
     const snapshot = volume.snapshots[pick % Math.max(1, volume.snapshots.length)];
     if (snapshot === undefined) return;
     await this.#fixture.snapshots.settled(this.#pool);
@@ -325,6 +350,7 @@ class Run {
 
   /** Whatever differs is among the changed extents. */
   async #diff(volume: Volume, pick: number, other: number): Promise<void> {
+    await this.#forgetLostBookmarks(volume);
     const from = volume.snapshots[pick % Math.max(1, volume.snapshots.length)];
     if (from === undefined) return;
     const to = other % 2 === 0 ? undefined : this.#snapshotOf(volume, other);
