@@ -90,7 +90,7 @@ export class CopyOnWrite {
   }
 
   async #move(waiting: readonly Waiting[]): Promise<void> {
-    const plans = await this.#planAll(waiting);
+    const { plans, later } = await this.#planAll(waiting);
     const held = this.#pool.holdClusters(plans.length);
     const places = held.flatMap(placesOf);
     const moves = plans.map((plan, at): Move => {
@@ -117,18 +117,23 @@ export class CopyOnWrite {
       const range = { first: wanted.slot, count: 1 };
       plane.unlockSlots(range, [0, from.lo + visible, from.hi, wanted.zero]);
     }
+    // Not before: whoever waits is either told of a failure or looked at again, never both.
+    this.#waiting.push(...later);
   }
 
   /** Of those who want the same cluster, clones of one snapshot, the first gets it now; the others look again where it is then. */
-  async #planAll(waiting: readonly Waiting[]): Promise<Plan[]> {
+  async #planAll(
+    waiting: readonly Waiting[],
+  ): Promise<{ plans: readonly Plan[]; later: readonly Waiting[] }> {
     const plans = new Map<string, Plan>();
+    const later: Waiting[] = [];
     for (const each of waiting) {
       const plan = await this.#plan(each);
       const cluster = `${plan.from.hi}/${plan.from.lo}`;
-      if (plans.has(cluster)) this.#waiting.push(each);
+      if (plans.has(cluster)) later.push(each);
       else plans.set(cluster, plan);
     }
-    return [...plans.values()];
+    return { plans: [...plans.values()], later };
   }
 
   async #plan({ key, plane, wanted }: Waiting): Promise<Plan> {

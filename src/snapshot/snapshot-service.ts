@@ -243,16 +243,27 @@ export class SnapshotService implements Snapshots {
 
   /** @throws StorageError volume/not-found, snapshot/not-found */
   async diff(volume: string, from: string, to?: string): Promise<SnapshotDiff> {
+    const { pool } = this.#catalog.find(volume, from);
+    for (;;) {
+      // Every write answered so far is in the map then.
+      if (to === undefined) await pool.flush();
+      const before = this.#wayBetween(volume, from, to);
+      const found = await claimedExtents(pool, before.layers, before.sizeBytes);
+      // What a layer claims moves to another when snapshots come and go meanwhile: looked at again then.
+      const after = this.#wayBetween(volume, from, to);
+      if (before.layers.join() === after.layers.join()) return found;
+    }
+  }
+
+  /** The layers from one point in time to another, as they are now. */
+  #wayBetween(volume: string, from: string, to: string | undefined) {
     const old = this.#catalog.find(volume, from);
-    const { pool } = old;
-    // Every write answered so far is in the map then.
-    if (to === undefined) await pool.flush();
     const { layer, sizeBytes } =
       to === undefined
         ? { layer: old.volume.headLayer, sizeBytes: old.volume.sizeBytes }
         : this.#catalog.find(volume, to).record;
-    const tree = LayerTree.of(pool);
-    return claimedExtents(pool, layersBetween(tree, old.record.layer, layer), sizeBytes);
+    const layers = layersBetween(LayerTree.of(old.pool), old.record.layer, layer);
+    return { layers, sizeBytes };
   }
 
   /** What changed in a snapshot since another of its volume, or a bookmark. */

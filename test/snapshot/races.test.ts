@@ -1,0 +1,122 @@
+// Goal: what is done while layers change answers as if it had been done before or behind the change, or is refused.
+// Method: the change is made to happen in the middle: between two regions of a diff, in one turn of copy on write.
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { KiB, MiB } from '../../src/base/units.ts';
+import { VolumePlane } from '../../src/dataplane/data-plane.ts';
+import type { Pool } from '../../src/pool/pool.ts';
+import { Fixture } from '../pool/fixture.ts';
+
+const clusterBytes = 16 * KiB;
+const regionBytes = 4096 * clusterBytes;
+
+let fixture: Fixture;
+let pool: Pool;
+beforeEach(async () => {
+  fixture = await Fixture.open({ flushWindowMs: 50 });
+});
+afterEach(async () => {
+  await fixture.close();
+});
+
+async function createPool(sizeBytes: number): Promise<void> {
+  await fixture.pools.create('p', [`file:${fixture.path('disk')}?size=${sizeBytes}`], {
+    clusterBytes,
+  });
+  pool = fixture.pools.get('p');
+}
+
+function snapshot(volume: string, name: string) {
+  return fixture.snapshots.create({ names: [{ volume, snapshot: name }] });
+}
+
+test('a diff misses nothing when the layers between are merged in its middle', async () => {
+  await createPool(64 * MiB);
+  const regions = 4;
+  await fixture.volumes.create({ name: 'v', sizeBytes: regions * regionBytes });
+  await snapshot('v', 'a');
+  const { plane, close } = await fixture.volumes.open('v');
+  for (let at = 0; at < regions; at++) {
+    await plane.write(at * regionBytes, new Uint8Array(clusterBytes).fill(1));
+  }
+  // What was written is in the head when the diff begins, and in the layer of another head when it ends.
+  const { index } = pool;
+  const readChainRegion = index.readChainRegion.bind(index);
+  let isChanged = false;
+  index.readChainRegion = async (chain, region) => {
+    const found = await readChainRegion(chain, region);
+    if (!isChanged && region === 0) {
+      isChanged = true;
+      await snapshot('v', 'b');
+      await fixture.snapshots.delete([{ volume: 'v', snapshot: 'b' }], {});
+      await fixture.snapshots.settled(pool);
+    }
+    return found;
+  };
+  const diff = await fixture.snapshots.diff('v', 'a');
+  expect(isChanged).toBe(true);
+  expect(diff.extents.map(({ offset }) => offset / regionBytes)).toEqual([0, 1, 2, 3]);
+  await close();
+});
+
+test('clones that copy the same cluster on write in a full pool each get one answer', async () => {
+  await createPool(16 * MiB);
+  await fixture.volumes.create({ name: 'v', sizeBytes: 4 * clusterBytes, snapshotMode: 'cow' });
+  const origin = await fixture.volumes.open('v');
+  await origin.plane.write(0, new Uint8Array(2 * clusterBytes).fill(1));
+  await origin.plane.flush();
+  await origin.close();
+  await snapshot('v', 's');
+  for (const name of ['c', 'd']) {
+    await fixture.snapshots.clone({ volume: 'v', snapshot: 's' }, name);
+    await fixture.snapshots.setMode(name, 'cow');
+  }
+  await fixture.volumes.create({ name: 'filler', sizeBytes: 16 * MiB });
+  const filler = await fixture.volumes.open('filler');
+  let isFull = false;
+  for (let at = 0; !isFull && at < 16 * MiB; at += clusterBytes) {
+    const write = filler.plane.write(at, new Uint8Array(clusterBytes).fill(2));
+    isFull = await write.then(
+      () => false,
+      () => true,
+    );
+  }
+  expect(isFull).toBe(true);
+  const [c, d] = [await fixture.volumes.open('c'), await fixture.volumes.open('d')];
+  const part = new Uint8Array(KiB).fill(3);
+  const failed = vi.spyOn(VolumePlane.prototype, 'failSlot');
+  // All of them wait in one turn.
+  let answers: Promise<PromiseSettledResult<void>[]> | undefined;
+  await fixture.volumes.exclusively(async () => {
+    const writes = [c.plane.write(0, part), d.plane.write(0, part)];
+    writes.push(c.plane.write(clusterBytes, part), d.plane.write(clusterBytes, part));
+    answers = Promise.allSettled(writes);
+    // Answered by the data plane behind the asking of those above.
+    for (const { plane } of [c, d]) await plane.read(0, KiB);
+    await new Promise((resolve) => setImmediate(resolve));
+  });
+  for (const answer of (await answers) ?? []) expect(answer.status).toBe('rejected');
+  // Another turn would have come by now.
+  await fixture.volumes.exclusively(async () => {});
+  expect(failed).toHaveBeenCalledTimes(4);
+  failed.mockRestore();
+  await filler.plane.trim(0, 8 * MiB);
+  await filler.plane.flush();
+  await expect
+    .poll(
+      () =>
+        c.plane.write(0, part).then(
+          () => true,
+          () => false,
+        ),
+      { timeout: 10_000 },
+    )
+    .toBe(true);
+  for (const volume of [c, d]) {
+    await volume.plane.write(0, part);
+    await volume.plane.write(clusterBytes, part);
+    const shown = await volume.plane.read(0, 2 * KiB);
+    expect([shown[KiB - 1], shown[KiB]]).toEqual([3, 1]);
+  }
+  for (const volume of [c, d, filler]) await volume.close();
+  expect((await fixture.pools.check('p')).findings).toEqual([]);
+});
