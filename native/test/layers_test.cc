@@ -164,7 +164,8 @@ class LayeredPlane : public ControlPlaneForTest {
     layer.zeros[slot] &= seen;
     if (!own.address().none() || theirs.size() != 1) return;
     const SlotState moved = theirs.front();
-    const SlotMask zeroes = zero | layer.zeros[slot];
+    // Over nothing zeroes need not be owned.
+    const SlotMask zeroes = chain_.size() == 2 ? SlotMask{0} : static_cast<SlotMask>(zero | layer.zeros[slot]);
     theirs.clear();
     layer.zeros[slot] = 0;
     layers_[chain_.front()].clusters[slot] = {moved};
@@ -388,6 +389,19 @@ TEST_P(LayersTest, AbsorbedClustersAreOverwrittenInPlaceAndTrimmedForGood) {
   EXPECT_EQ(plane_->OwnedClusters(), owned / 2);
   Bytes expected(kMiB);
   std::fill_n(expected.begin(), kMiB / 2, std::byte{0x22});
+  EXPECT_TRUE(ReadAll(volume, plane_->loop(1)) == expected);
+}
+
+TEST_P(LayersTest, TrimmedSubBlocksStayZeroWhenTheLastLayerBelowIsAbsorbed) {
+  Volume& volume = plane_->OpenVolume(kMiB, true);
+  TestRequest fill(BlockOp::kWrite, 0, kMiB, 0x11);
+  ASSERT_TRUE(fill.Run(volume, plane_->loop(0)).ok());
+  plane_->Freeze();
+  TestRequest trim(BlockOp::kTrim, kSub, kSub);
+  ASSERT_TRUE(trim.Run(volume, plane_->loop(0)).ok());
+  plane_->Absorb(0, kMiB / kTestClusterBytes);
+  Bytes expected(kMiB, std::byte{0x11});
+  std::fill_n(expected.begin() + kSub, kSub, std::byte{0});
   EXPECT_TRUE(ReadAll(volume, plane_->loop(1)) == expected);
 }
 
