@@ -35,6 +35,10 @@ void Await(Start start) {
 class LayeredPlane : public ControlPlaneForTest {
  public:
   using ControlPlaneForTest::ControlPlaneForTest;
+  ~LayeredPlane() override {
+    snapshots.clear();
+    Stop();
+  }
 
   std::vector<LayerId> Chain() {
     std::lock_guard lock(mutex_);

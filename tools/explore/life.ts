@@ -4,7 +4,7 @@
  * had been idle. Keeps what each moment promised.
  */
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
+import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { KiB, MiB } from '../../src/base/units.ts';
 import { Pools } from '../../src/pool/pools.ts';
 import { SnapshotService } from '../../src/snapshot/snapshot-service.ts';
@@ -52,6 +52,12 @@ interface LiveVolume {
   readonly open: OpenVolume;
 }
 
+/** Always a second later when asked again: a name made of the time is never used twice in a life. */
+function hastyClock(): Clock {
+  let nowMs = systemClock.nowMs();
+  return { ...systemClock, nowMs: () => (nowMs += 1000) };
+}
+
 export class Life {
   readonly #plane: RecordingPlane;
   readonly #random: Random;
@@ -64,7 +70,7 @@ export class Life {
   #serial = 0;
 
   private constructor(plane: RecordingPlane, random: Random, pools: Pools, volumes: VolumeService) {
-    const services = { pools, volumes, clock: systemClock, emit() {} };
+    const services = { pools, volumes, clock: hastyClock(), emit() {} };
     this.#snapshots = new SnapshotService(services);
     this.#plane = plane;
     this.#random = random;
