@@ -46,7 +46,7 @@ export class Guest {
     });
     const kernelLog = join(folder, 'kernel.log');
     const qemu = new Daemon('qemu-system-x86_64', [
-      ...['-machine', 'q35,accel=tcg', '-m', '256', '-smp', '1'],
+      ...['-machine', 'q35,accel=tcg', '-m', '512', '-smp', '1'],
       ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
       ...['-kernel', kernelImage, '-initrd', initramfs],
       ...['-append', 'console=ttyS0 quiet panic=-1 random.trust_cpu=on'],
