@@ -3,16 +3,15 @@
 // Method: fio in a real guest verifies what it writes on a ROW and on a COW volume, while groups of both are taken and
 //   deleted in random order, some with a bookmark; each snapshot is read whole when it is taken and before it goes.
 //   Replay the order with SEED=n.
-import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { run } from '../../tools/lib/command.ts';
 import { Service } from '../../tools/lib/service.ts';
 import { fio, isVerifying, startVerifying, verdict } from './guest/fio.ts';
 import { Guest } from './guest/guest.ts';
 import { chooseSeed, randomFrom } from './seeded.ts';
+import { contentOf } from './snapshot-content.ts';
 
 const seconds = Number(process.env.SECONDS ?? 30);
 const volumes = ['row', 'cow'] as const;
@@ -44,19 +43,6 @@ afterAll(async () => {
   await service?.dispose();
 });
 
-/** What a snapshot shows, as a hash of all of it. */
-async function contentOf(volume: string, snapshot: string): Promise<string> {
-  const name = `${volume}-${snapshot}`;
-  const copy = join(service.folder, `${name}.raw`);
-  writeFileSync(copy, '');
-  await service.rest('PUT', `/v1/exports/${name}`, { volume, snapshot });
-  await run('nbdcopy', [service.uri(name), copy]);
-  await service.rest('DELETE', `/v1/exports/${name}`);
-  const content = readFileSync(copy);
-  rmSync(copy);
-  return createHash('sha256').update(content).digest('hex');
-}
-
 test('fio verifies in a guest while snapshots are taken, deleted and merged every second', {
   timeout: 240_000 + 4 * seconds * 1000,
 }, async () => {
@@ -65,7 +51,7 @@ test('fio verifies in a guest while snapshots are taken, deleted and merged ever
   const kept = new Map<string, string[]>();
   const pausesSeconds: number[] = [];
   const contents = (snapshot: string) =>
-    Promise.all(volumes.map((volume) => contentOf(volume, snapshot)));
+    Promise.all(volumes.map((volume) => contentOf(service, volume, snapshot)));
 
   await startVerifying(guest, ['/dev/vda', '/dev/vdb'], seconds);
   for (let round = 0; await isVerifying(guest); round++) {
