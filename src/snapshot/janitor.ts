@@ -27,6 +27,9 @@ const lookAgainMs = 60_000;
 /** More children than this are not re-pointed: then the layer that has them stays, whichever is larger. */
 const childrenMovedMax = 256;
 
+/** Two layers take part; a reap is the reaper's. */
+type Shrinking = Exclude<Reduction, { kind: 'reap' }>;
+
 export interface JanitorParts {
   readonly pool: Pool;
   readonly volumes: VolumeService;
@@ -37,8 +40,8 @@ export interface JanitorParts {
 export class Janitor {
   readonly #parts: JanitorParts;
   readonly #stopLooking: () => void;
-  /** What is left under a head, by layer, and how many clusters the head had when that was found. */
-  readonly #residue = new Map<number, number>();
+  /** Layers of which something had to stay, and when that was found. */
+  readonly #residue = new Map<number, string>();
   #work: Promise<void> = Promise.resolve();
   #due = false;
   #stopped = false;
@@ -68,51 +71,58 @@ export class Janitor {
   async #reduceAll(): Promise<void> {
     this.#due = false;
     try {
-      while (!this.#stopped && (await this.#reduceOne()));
+      const done = new Set<string>();
+      while (!this.#stopped && (await this.#reduceOne(done)));
     } catch (error) {
       const gone = error instanceof StorageError && goneCodes.includes(error.code);
       if (!gone) this.#parts.onError(error);
     }
   }
 
-  /** @returns false when there is nothing to do */
-  async #reduceOne(): Promise<boolean> {
+  /**
+   * @param done what was done since the janitor woke: under a guest that writes there would always be more to do
+   * @returns false when there is nothing to do
+   */
+  async #reduceOne(done: Set<string>): Promise<boolean> {
     const tree = LayerTree.of(this.#parts.pool);
-    const next = tree.reductions().find((reduction) => this.#isWorth(reduction));
+    const next = tree
+      .reductions()
+      .filter((reduction) => this.#isWorth(reduction))
+      .find((reduction) => !done.has(stepOf(reduction)));
     if (next === undefined) return false;
+    done.add(stepOf(next));
     if (next.kind === 'merge') await this.#merge(tree, next);
-    else if (next.kind !== 'reap') await this.#absorb(tree, next);
+    else await this.#absorb(tree, next);
     return true;
   }
 
-  #isWorth(reduction: Reduction): boolean {
+  #isWorth(reduction: Reduction): reduction is Shrinking {
     if (reduction.kind === 'reap') return false;
-    if (reduction.kind === 'merge') return true;
-    return this.#residue.get(reduction.layer) !== this.#weightAbove(reduction);
+    return this.#residue.get(reduction.layer) !== this.#momentOf(reduction);
   }
 
-  /** Grows as what lies above the layer grows: then more of it may be overridden. */
-  #weightAbove(reduction: Exclude<Reduction, { kind: 'reap' | 'merge' }>): number {
+  /** Another one when the layer above has grown, or as much was written over the layer as is left of it. */
+  #momentOf({ kind, layer, child, volume }: Shrinking): string {
     const { pool } = this.#parts;
-    if (reduction.kind === 'absorb') return pool.clustersOf(reduction.volume.headLayer);
-    return pool.clustersOf(reduction.child);
+    const leftBytes = pool.clusterBytes * Math.max(1, pool.clustersOf(layer));
+    const stats = volume === undefined ? undefined : pool.planeOf(volumeKey(volume.id))?.stats();
+    const writtenBytes = stats === undefined ? 0 : stats.writeBytes + stats.discardBytes;
+    return `${kind} ${pool.clustersOf(child)} ${Math.floor(writtenBytes / leftBytes)}`;
   }
 
-  async #merge(
-    tree: LayerTree,
-    { layer: lower, child: upper }: Pick<Extract<Reduction, { kind: 'merge' }>, 'layer' | 'child'>,
-  ): Promise<void> {
+  async #merge(tree: LayerTree, reduction: Shrinking): Promise<void> {
     const { pool } = this.#parts;
+    const pair = pairOf(tree, reduction);
+    const { upper, lower } = pair;
     const isUpperLarger = pool.clustersOf(upper) >= pool.clustersOf(lower);
     const stays = isUpperLarger || tree.children(upper).length > childrenMovedMax ? upper : lower;
     const source = stays === upper ? lower : upper;
-    const pair: Pair = { upper, lower, isBase: tree.parent(lower) === null };
     const into = stays === upper ? 'child' : 'parent';
-    const isDone = await this.#everyRegion(source, pair, (region) =>
+    const isDone = await this.#everyRegion(source, reduction, (region) =>
       mergeRegion(pool, pair, region, into),
     );
     if (!isDone) return;
-    await this.#inTurn(pair, async () => {
+    await this.#inTurn(reduction, async () => {
       await pool.commit(this.#joinOps(pair, stays));
     });
   }
@@ -139,15 +149,10 @@ export class Janitor {
   }
 
   /** Absorbs, or prunes where a bookmark keeps the boundary. */
-  async #absorb(
-    tree: LayerTree,
-    reduction: Exclude<Reduction, { kind: 'reap' | 'merge' }>,
-  ): Promise<void> {
+  async #absorb(tree: LayerTree, reduction: Exclude<Shrinking, { kind: 'merge' }>): Promise<void> {
     const { pool } = this.#parts;
     const { layer: lower, volume } = reduction;
-    const upper = volume?.headLayer ?? (tree.children(lower)[0] as number);
-    const pair: Pair = { upper, lower, isBase: tree.parent(lower) === null };
-    const weight = this.#weightAbove(reduction);
+    const pair = pairOf(tree, reduction);
     const keepsBoundary = reduction.kind === 'prune';
     let isEmpty = true;
     const step =
@@ -159,10 +164,11 @@ export class Janitor {
             const isGone = await this.#absorbRegion(pair, volume, region, keepsBoundary);
             isEmpty = isEmpty && isGone;
           };
-    const isDone = await this.#everyRegion(lower, pair, step);
-    isEmpty = isEmpty && isDone && volume !== undefined;
-    if (isEmpty && !keepsBoundary) await this.#inTurn(pair, () => this.#dropEmpty(pair));
-    else this.#residue.set(lower, weight);
+    const isDone = await this.#everyRegion(lower, reduction, step);
+    if (!isDone) return;
+    if (isEmpty && volume !== undefined && !keepsBoundary) {
+      await this.#inTurn(reduction, () => this.#dropEmpty(pair));
+    } else this.#residue.set(lower, this.#momentOf(reduction));
   }
 
   /** Nobody opens or closes the volume meanwhile: it is changed either under the data plane's locks, or behind its back. */
@@ -189,7 +195,7 @@ export class Janitor {
   /** Runs `step` for every region in which the layer has something. @returns false when it was stopped, or the tree changed */
   async #everyRegion(
     layer: number,
-    pair: Pair,
+    reduction: Shrinking,
     step: (region: number) => Promise<void>,
   ): Promise<boolean> {
     const { index } = this.#parts.pool;
@@ -197,24 +203,33 @@ export class Janitor {
       const leaf = await index.nextLeaf(layer, region * leavesPerRegion);
       if (leaf === Number.POSITIVE_INFINITY) return true;
       region = Math.floor(leaf / leavesPerRegion);
-      if (!(await this.#inTurn(pair, () => step(region)))) return false;
+      if (!(await this.#inTurn(reduction, () => step(region)))) return false;
       await yieldToOthers();
     }
   }
 
-  /** Between other changes of structure, and only as long as the two still hang together. */
-  #inTurn({ upper, lower }: Pair, work: () => Promise<void>): Promise<boolean> {
+  /**
+   * Between other changes of structure, and only as long as it is still what the layer needs: a snapshot of the volume
+   * freezes the head above it, say, and a frozen layer is not changed under the volume's locks.
+   */
+  #inTurn(reduction: Shrinking, work: () => Promise<void>): Promise<boolean> {
     const { pool, volumes } = this.#parts;
     return volumes.exclusively(async () => {
       if (this.#stopped) return false;
-      const tree = LayerTree.of(pool);
-      const [child, ...others] = tree.children(lower);
-      const isOnly = child === upper && others.length === 0;
-      const isPair = isOnly && !tree.isNamed(lower) && tree.isAlive(upper);
-      if (isPair) await work();
-      return isPair;
+      const now = LayerTree.of(pool).reductionOf(reduction.layer);
+      const isSame = now !== undefined && now.kind !== 'reap' && stepOf(now) === stepOf(reduction);
+      if (isSame) await work();
+      return isSame;
     });
   }
+}
+
+function pairOf(tree: LayerTree, { child, layer }: Shrinking): Pair {
+  return { upper: child, lower: layer, isBase: tree.parent(layer) === null };
+}
+
+function stepOf({ kind, layer, child, volume }: Shrinking): string {
+  return `${kind} ${layer} ${child} ${volume?.id}`;
 }
 
 /** Nothing is left in the layer but leaves that say so. */

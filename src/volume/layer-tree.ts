@@ -35,8 +35,18 @@ export interface TreeRecords {
  */
 export type Reduction =
   | { readonly kind: 'reap'; readonly layer: number }
-  | { readonly kind: 'merge'; readonly layer: number; readonly child: number }
-  | { readonly kind: 'absorb'; readonly layer: number; readonly volume: VolumeRecord }
+  | {
+      readonly kind: 'merge';
+      readonly layer: number;
+      readonly child: number;
+      readonly volume?: undefined;
+    }
+  | {
+      readonly kind: 'absorb';
+      readonly layer: number;
+      readonly child: number;
+      readonly volume: VolumeRecord;
+    }
   | {
       readonly kind: 'prune';
       readonly layer: number;
@@ -133,7 +143,7 @@ export class LayerTree {
     if (this.#bookmarks.has(layer)) return { kind: 'prune', layer, child, volume };
     return volume === undefined
       ? { kind: 'merge', layer, child }
-      : { kind: 'absorb', layer, volume };
+      : { kind: 'absorb', layer, child, volume };
   }
 
   #enliven(layer: number): void {

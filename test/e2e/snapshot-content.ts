@@ -16,7 +16,7 @@ export async function contentOf(
   writeFileSync(copy, '');
   await service.rest('PUT', `/v1/exports/${name}`, { volume, snapshot });
   await run('nbdcopy', [service.uri(name), copy]);
-  await service.rest('DELETE', `/v1/exports/${name}`);
+  await service.rest('DELETE', `/v1/exports/${name}?disconnect=true`);
   const content = readFileSync(copy);
   rmSync(copy);
   return createHash('sha256').update(content).digest('hex');

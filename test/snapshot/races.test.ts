@@ -58,6 +58,50 @@ test('a diff misses nothing when the layers between are merged in its middle', a
   await close();
 });
 
+test('a head that is frozen while it takes in a layer keeps what was written to it', async () => {
+  await createPool(64 * MiB);
+  const regions = 4;
+  await fixture.volumes.create({ name: 'v', sizeBytes: regions * regionBytes });
+  const { plane, close } = await fixture.volumes.open('v');
+  const fillAll = async (value: number, length: number) => {
+    for (let at = 0; at < regions; at++) {
+      await plane.write(at * regionBytes, new Uint8Array(length).fill(value));
+    }
+  };
+  const shownIn = async (shown: Pick<VolumePlane, 'read'>) => {
+    const found: number[] = [];
+    for (let at = 0; at < regions; at++) {
+      const bytes = await shown.read(at * regionBytes, clusterBytes);
+      found.push(bytes[0] as number, bytes[clusterBytes - 1] as number);
+    }
+    return found;
+  };
+  await fillAll(1, clusterBytes);
+  await snapshot('v', 'a');
+  await fillAll(2, KiB);
+  const frozen = await shownIn(plane);
+  // The deletion begins the taking in; the snapshot comes behind its first region.
+  const { index } = pool;
+  const readRegion = index.readRegion.bind(index);
+  let taken: Promise<unknown> | undefined;
+  index.readRegion = (layer, region) => {
+    taken ??= snapshot('v', 'b');
+    return readRegion(layer, region);
+  };
+  await fixture.snapshots.delete([{ volume: 'v', snapshot: 'a' }], {});
+  await fixture.snapshots.settled(pool);
+  expect(taken).toBeDefined();
+  await taken;
+  await fillAll(3, KiB);
+  await fixture.snapshots.settled(pool);
+  const { pool: name, id } = fixture.snapshots.get('v', 'b');
+  const open = await fixture.snapshots.open(name, id);
+  expect(await shownIn(open.plane)).toEqual(frozen);
+  await open.close();
+  expect(await shownIn(plane)).toEqual(frozen.map((value) => (value === 2 ? 3 : value)));
+  await close();
+});
+
 test('clones that copy the same cluster on write in a full pool each get one answer', async () => {
   await createPool(16 * MiB);
   await fixture.volumes.create({ name: 'v', sizeBytes: 4 * clusterBytes, snapshotMode: 'cow' });
