@@ -112,6 +112,7 @@ export class Life {
     if (this.#random.chance(12)) return this.#clone();
     if (this.#random.chance(20)) return this.#revert();
     if (this.#random.chance(10)) return this.#deleteSnapshot();
+    if (this.#random.chance(8)) return this.#race();
     if (this.#random.chance(40)) return this.#changeMode();
     if (this.#random.chance(40)) return this.#flatten();
     return this.#batch();
@@ -268,6 +269,12 @@ export class Life {
     const names = [{ volume: gone.volume, snapshot: gone.name }];
     await this.#snapshots.delete(names, { keepClones: true, bookmark: this.#random.chance(4) });
     gone.deleted = this.#plane.moment();
+  }
+
+  /** Names come and go while layers that lost theirs are merged. */
+  async #race(): Promise<void> {
+    const deleted = this.#deleteSnapshot();
+    await Promise.all([deleted, this.#snapshot()]);
   }
 
   async #changeMode(): Promise<void> {
