@@ -271,10 +271,16 @@ export class Life {
     gone.deleted = this.#plane.moment();
   }
 
-  /** Names come and go while layers that lost theirs are merged. */
+  /** The tree changes while layers that lost their names are merged. */
   async #race(): Promise<void> {
     const deleted = this.#deleteSnapshot();
-    await Promise.all([deleted, this.#snapshot()]);
+    const others = [
+      () => this.#snapshot(),
+      () => Promise.all([this.#flatten(), this.#snapshot()]),
+      () => this.#clone(),
+      () => this.#revert(),
+    ];
+    await Promise.all([deleted, this.#random.pick(others)?.()]);
   }
 
   async #changeMode(): Promise<void> {
