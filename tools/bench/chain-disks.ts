@@ -7,6 +7,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from '../lib/command.ts';
+import type { Figures } from './chain-session.ts';
 import { qcow2, type RunningServer, startStorageDaemon } from './servers.ts';
 
 export const clusterBytes = 64 * 1024;
@@ -20,16 +21,21 @@ export interface ChainDisk {
   write(clusters: readonly number[]): Promise<void>;
   /** Removes the oldest snapshot of several: what is needed of it moves. @returns seconds */
   deleteOldest(): Promise<number>;
+  /** Figures that no other kind has, as the disk is at the end. */
+  own?(): Promise<Figures>;
   close(): Promise<void>;
 }
 
 export interface ChainKind {
   readonly name: string;
-  /** Whether many snapshots in a row make reads go through many images. */
-  readonly deepens: boolean;
-  /** An empty disk. @param folder an existing, empty one */
-  create(folder: string, sizeMiB: number): Promise<ChainDisk>;
+  /** How many snapshots in a row it is asked for; 1 where they do not make reads go through many images. */
+  readonly depthMax: number;
+  /** @param folder an existing, empty one */
+  create(folder: string, sizeMiB: number, content: DiskContent): Promise<ChainDisk>;
 }
+
+/** `mapped`: every cluster has a place and nothing in it, so that the maps are as large as they become. */
+export type DiskContent = 'empty' | 'mapped';
 
 /** The peers: every form of a qcow2 snapshot, with and without sub-clusters. */
 export const qcow2Kinds: readonly ChainKind[] = [false, true].flatMap((extendedL2) => {
@@ -38,15 +44,15 @@ export const qcow2Kinds: readonly ChainKind[] = [false, true].flatMap((extendedL
   return [
     {
       name: `qcow2${suffix}, external`,
-      deepens: true,
-      create: (folder: string, sizeMiB: number) => ExternalChain.create(folder, sizeMiB, options),
+      depthMax: 300,
+      create: (...place) => ExternalChain.create(options, ...place),
     },
     {
       name: `qcow2${suffix}, internal`,
-      deepens: false,
-      create: (folder: string, sizeMiB: number) => InternalChain.create(folder, sizeMiB, options),
+      depthMax: 1,
+      create: (...place) => InternalChain.create(options, ...place),
     },
-  ];
+  ] satisfies ChainKind[];
 });
 
 /** What both forms share: one image that is written, by a server or by qemu-io. */
@@ -109,9 +115,9 @@ class ExternalChain extends Qcow2Disk {
     this.#layers = [this.image('layer0')];
   }
 
-  static async create(folder: string, sizeMiB: number, options: string): Promise<ExternalChain> {
+  static async create(options: string, folder: string, ...shape: Shape): Promise<ExternalChain> {
     const disk = new ExternalChain(folder, options);
-    await createImage(disk.head, sizeMiB, options);
+    await createImage(disk.head, options, ...shape);
     return disk;
   }
 
@@ -148,9 +154,9 @@ class InternalChain extends Qcow2Disk {
   #first = 0;
   #next = 0;
 
-  static async create(folder: string, sizeMiB: number, options: string): Promise<InternalChain> {
+  static async create(options: string, folder: string, ...shape: Shape): Promise<InternalChain> {
     const disk = new InternalChain(folder);
-    await createImage(disk.head, sizeMiB, options);
+    await createImage(disk.head, options, ...shape);
     return disk;
   }
 
@@ -185,6 +191,12 @@ export async function secondsOf(work: () => Promise<unknown>): Promise<number> {
   return (performance.now() - begin) / 1000;
 }
 
-async function createImage(path: string, sizeMiB: number, options: string): Promise<void> {
-  await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-o', options, path, `${sizeMiB}M`]);
+type Shape = [sizeMiB: number, content: DiskContent];
+
+async function createImage(path: string, options: string, ...[sizeMiB, content]: Shape) {
+  const preallocation = content === 'mapped' ? 'metadata' : 'off';
+  const all = `${options},preallocation=${preallocation}`;
+  await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-o', all, path, `${sizeMiB}M`], {
+    timeoutMs: 600_000,
+  });
 }

@@ -22,7 +22,7 @@ function medianFigure(rounds: readonly Figures[], name: string): Measurement | n
  * depth costs; `own ÷ it` compares the IOPS of kind `own` with this line's.
  */
 export function chainTable(kinds: ReadonlyMap<string, Figures>, own: string): string {
-  const header = ['', 'IOPS', '÷ first', `${own} ÷ it`, 'p50 µs', 'p99 µs', 'CPU µs/IO', 'seconds'];
+  const header = ['', 'IOPS', '÷ first', `${own} ÷ it`, 'p50 µs', 'p99 µs', 'CPU µs/IO', 'figure'];
   const lines = [...kinds].flatMap(([kind, figures]) => {
     const first = [...figures.values()].find((figure) => typeof figure !== 'number');
     return [...figures].map(([name, figure]) => {

@@ -1,5 +1,5 @@
 /**
- * What chains cost: two scenarios on one kind of disk, each giving figures by name.
+ * What chains cost: three scenarios on one kind of disk, each giving figures by name.
  *
  * Reading at a depth: every layer above the filled base rewrites its own share of the clusters, so that what is read
  * lies spread over the whole chain.
@@ -7,7 +7,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from '../lib/command.ts';
-import { type ChainDisk, type ChainKind, clusterBytes } from './chain-disks.ts';
+import { type ChainDisk, type ChainKind, clusterBytes, type DiskContent } from './chain-disks.ts';
 import { median } from './compare.ts';
 import { type Extent, fill, type Measurement, measure, measureReplay } from './fio.ts';
 import { writeReplayLog } from './replay-log.ts';
@@ -19,6 +19,8 @@ export interface ChainPlan extends Extent {
   readonly folder: string;
   /** Ascending; reads are measured at each, and without any snapshot before. */
   readonly depths: readonly number[];
+  /** Sizes of maps, ascending. */
+  readonly mappedGiB: readonly number[];
 }
 
 /** By what was measured; seconds where the name says so. */
@@ -49,18 +51,39 @@ export function readAtDepth(kind: ChainKind, plan: ChainPlan): Promise<Figures> 
     const figures = new Map<string, Measurement | number>();
     figures.set('read at depth 0', await measured(disk, read, plan));
     let depth = 0;
-    for (const goal of plan.depths) {
+    const goals = plan.depths.filter((goal) => goal <= kind.depthMax);
+    for (const goal of goals) {
       const seconds: number[] = [];
       for (; depth < goal; depth++) {
         seconds.push(await disk.snapshot());
         await disk.write(shareOf(depth, plan));
       }
       figures.set(`read at depth ${goal}`, await measured(disk, read, plan));
-      figures.set(`snapshot, seconds, up to depth ${goal}`, median(seconds));
+      figures.set(`snapshot up to depth ${goal}, s`, median(seconds));
     }
-    figures.set('delete of the oldest snapshot, seconds', await disk.deleteOldest());
+    figures.set('delete of the oldest snapshot, s', await disk.deleteOldest());
     return figures;
   });
+}
+
+/** What snapshots of large disks take: made, made again, and the older one deleted when every cluster of the span was overwritten. */
+export async function growingMaps(kind: ChainKind, plan: ChainPlan): Promise<Figures> {
+  const figures = new Map<string, Measurement | number>();
+  const log = join(plan.folder, 'overwrites.log');
+  writeReplayLog(log, plan.spanMiB);
+  for (const sizeGiB of plan.mappedGiB) {
+    const size = `${sizeGiB} GiB mapped`;
+    await onDisk(kind, plan, [sizeGiB * 1024, 'mapped'], async (disk) => {
+      figures.set(`${size}: snapshot, s`, await disk.snapshot());
+      await measureReplay(await disk.serve(), log, plan.spanMiB);
+      figures.set(`${size}: second snapshot, s`, await disk.snapshot());
+      figures.set(`${size}: delete of the first, s`, await disk.deleteOldest());
+      for (const [name, figure] of (await disk.own?.()) ?? []) {
+        figures.set(`${size}: ${name}`, figure);
+      }
+    });
+  }
+  return figures;
 }
 
 /** The clusters that layer `index` rewrites: all layers together rewrite every cluster once. */
@@ -72,16 +95,27 @@ function shareOf(index: number, { spanMiB, depths }: ChainPlan): number[] {
   return share;
 }
 
-async function onFilledDisk(
+function onFilledDisk(
   kind: ChainKind,
   plan: ChainPlan,
   scenario: (disk: ChainDisk) => Promise<Figures>,
 ): Promise<Figures> {
+  return onDisk(kind, plan, [2 * plan.spanMiB, 'empty'], async (disk) => {
+    await fill(await disk.serve(), plan.spanMiB);
+    return scenario(disk);
+  });
+}
+
+async function onDisk<T>(
+  kind: ChainKind,
+  plan: ChainPlan,
+  shape: [sizeMiB: number, content: DiskContent],
+  scenario: (disk: ChainDisk) => Promise<T>,
+): Promise<T> {
   const folder = mkdtempSync(join(plan.folder, 'chain-'));
   try {
-    const disk = await kind.create(folder, 2 * plan.spanMiB);
+    const disk = await kind.create(folder, ...shape);
     try {
-      await fill(await disk.serve(), plan.spanMiB);
       return await scenario(disk);
     } finally {
       await disk.close();

@@ -1,10 +1,10 @@
 /**
  * What snapshots and chains cost, varve beside qcow2: first overwrites after a snapshot, reads at depth, times of
- * making and deleting snapshots.
+ * making and deleting snapshots, also of large disks.
  *
- *   npx tsx tools/bench/chains.ts                    3 rounds, depths to 300; long: qcow2 takes minutes to stack 300 images
- *   npx tsx tools/bench/chains.ts --quick            1 short round, depths to 30: a smoke test, not a result
- *   npx tsx tools/bench/chains.ts --only overwrite   or depth
+ *   npx tsx tools/bench/chains.ts                    3 rounds; an hour: qcow2 takes minutes to stack 300 images
+ *   npx tsx tools/bench/chains.ts --quick            1 short round: a smoke test, not a result
+ *   npx tsx tools/bench/chains.ts --only overwrite   or depth, or maps
  *   npx tsx tools/bench/chains.ts --kind qcow2       disks whose name contains this
  *   npx tsx tools/bench/chains.ts --json FILE        the medians as JSON, too
  *
@@ -19,18 +19,26 @@ import { chainTable, medianFigures } from './chain-report.ts';
 import {
   type ChainPlan,
   type Figures,
+  growingMaps,
   overwriteAfterSnapshot,
   readAtDepth,
 } from './chain-session.ts';
-import { varveKind } from './varve-chain.ts';
+import { varveKinds } from './varve-chain.ts';
 
 const scales = {
-  full: { rounds: 3, runtimeSeconds: 5, spanMiB: 2048, depths: [10, 100, 300] },
-  quick: { rounds: 1, runtimeSeconds: 1, spanMiB: 256, depths: [10, 30] },
+  full: {
+    rounds: 3,
+    runtimeSeconds: 5,
+    spanMiB: 2048,
+    depths: [10, 100, 300, 1000],
+    mappedGiB: [1, 100, 1024],
+  },
+  quick: { rounds: 1, runtimeSeconds: 1, spanMiB: 256, depths: [10, 30], mappedGiB: [1, 10] },
 };
 const scenarios = {
   overwrite: { run: overwriteAfterSnapshot, takes: () => true },
-  depth: { run: readAtDepth, takes: (kind: ChainKind) => kind.deepens },
+  depth: { run: readAtDepth, takes: ({ depthMax }: ChainKind) => depthMax > 1 },
+  maps: { run: growingMaps, takes: () => true },
 };
 
 const { values: options } = parseArgs({
@@ -49,7 +57,7 @@ process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
 
 const { rounds, ...scale } = options.quick ? scales.quick : scales.full;
 const plan: ChainPlan = { ...scale, folder };
-const kinds = [varveKind, ...qcow2Kinds].filter(({ name }) => name.includes(options.kind));
+const kinds = [...varveKinds, ...qcow2Kinds].filter(({ name }) => name.includes(options.kind));
 const document: Record<string, unknown> = {};
 
 for (const [name, scenario] of Object.entries(scenarios)) {
@@ -63,7 +71,7 @@ for (const [name, scenario] of Object.entries(scenarios)) {
     }
   }
   const medians = new Map([...results].map(([kind, all]) => [kind, medianFigures(all)]));
-  process.stdout.write(`${name}\n${chainTable(medians, varveKind.name)}\n`);
+  process.stdout.write(`${name}\n${chainTable(medians, 'varve')}\n`);
   document[name] = Object.fromEntries(
     [...medians].map(([kind, figures]) => [kind, Object.fromEntries(figures)]),
   );
