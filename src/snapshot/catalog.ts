@@ -8,6 +8,7 @@ import type { FoundVolume } from '../volume/catalog.ts';
 import { LayerTree } from '../volume/layer-tree.ts';
 import type { VolumeRecord } from '../volume/types.ts';
 import type { VolumeService } from '../volume/volume-service.ts';
+import { linkedClones } from './linked-clones.ts';
 import { bookmarkRecords, snapshotById, snapshotRecords } from './records.ts';
 import type { BookmarkRecord, SnapshotInfo, SnapshotRecord } from './types.ts';
 
@@ -61,6 +62,12 @@ export class SnapshotCatalog {
     throw new StorageError('snapshot/not-found', `pool ${pool} has no snapshot with id ${id}`);
   }
 
+  /** @throws StorageError snapshot/not-found */
+  describeById(pool: string, id: number): SnapshotInfo {
+    const { volume, record } = this.byId(pool, id);
+    return this.describe(volume.name, record.name);
+  }
+
   /** A snapshot or a bookmark. @throws StorageError volume/not-found, snapshot/not-found */
   find(volumeName: string, name: string): Found {
     const { pool, record: volume } = this.#volumes.find(volumeName);
@@ -86,20 +93,19 @@ export class SnapshotCatalog {
     );
   }
 
+  /** What was stored with it. @throws StorageError volume/not-found, snapshot/not-found; it has none */
+  attachment(volume: string, name: string): string {
+    const { attachment } = this.findSnapshot(volume, name).record;
+    if (attachment !== undefined) return attachment;
+    throw new StorageError('snapshot/not-found', `${volume}@${name} has no attachment`);
+  }
+
   /** @throws StorageError snapshot/exists */
   expectFree({ pool, record }: FoundVolume, name: string): void {
     const all = [...snapshotRecords(pool), ...bookmarkRecords(pool)];
     if (!all.some((known) => known.volume === record.id && known.name === name)) return;
     throw new StorageError('snapshot/exists', `snapshot ${record.name}@${name} exists`);
   }
-}
-
-/** Volumes that were cloned from a snapshot and still read through it. */
-export function clonesOf(pool: Pool, tree: LayerTree, snapshot: SnapshotRecord): VolumeRecord[] {
-  return pool
-    .records<VolumeRecord>('volume/')
-    .filter(({ clonedFrom, scratch }) => clonedFrom === snapshot.id && scratch !== true)
-    .filter(({ headLayer }) => tree.chain(headLayer).includes(snapshot.layer));
 }
 
 function describeAll(pool: Pool, volume: number | undefined): SnapshotInfo[] {
@@ -109,7 +115,7 @@ function describeAll(pool: Pool, volume: number | undefined): SnapshotInfo[] {
   const snapshots = mine(snapshotRecords(pool));
   const names = new Map(pool.records<VolumeRecord>('volume/').map(({ id, name }) => [id, name]));
   const byLayer = new Map(snapshots.map((record) => [`${record.volume}/${record.layer}`, record]));
-  const clones = clonesBySnapshot(pool, tree);
+  const clones = linkedClones(pool, tree);
   const common = (record: SnapshotRecord | BookmarkRecord) => ({
     id: record.id,
     volume: names.get(record.volume) ?? '',
@@ -130,7 +136,7 @@ function describeAll(pool: Pool, volume: number | undefined): SnapshotInfo[] {
         group: record.group ?? null,
         origin: record.origin ?? null,
         hasAttachment: record.attachment !== undefined,
-        clones: clones.get(record.id) ?? [],
+        clones: clones.get(record.id)?.map(({ name }) => name) ?? [],
       }),
     ),
     ...mine(bookmarkRecords(pool)).map(
@@ -147,17 +153,6 @@ function describeAll(pool: Pool, volume: number | undefined): SnapshotInfo[] {
       }),
     ),
   ];
-}
-
-function clonesBySnapshot(pool: Pool, tree: LayerTree): Map<number, string[]> {
-  const clones = new Map<number, string[]>();
-  for (const { name, clonedFrom, headLayer, scratch } of pool.records<VolumeRecord>('volume/')) {
-    if (clonedFrom === undefined || scratch === true) continue;
-    const snapshot = snapshotById(pool, clonedFrom);
-    if (snapshot === undefined || !tree.chain(headLayer).includes(snapshot.layer)) continue;
-    clones.set(clonedFrom, [...(clones.get(clonedFrom) ?? []), name]);
-  }
-  return clones;
 }
 
 /** The nearest snapshot of the same volume below it. */

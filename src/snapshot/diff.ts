@@ -7,11 +7,47 @@
  * Merging and pruning layers keeps the union of what they claim, so the answer survives the deletion of snapshots on the way; a
  * bookmark keeps the boundary itself.
  */
-import { leavesPerRegion, slotsPerRegion, subBlocksPerCluster } from '../base/units.ts';
-import type { SlotStates } from '../pool/format/slot-states.ts';
+import { slotsPerRegion, subBlocksPerCluster } from '../base/units.ts';
 import type { Pool } from '../pool/pool.ts';
-import type { LayerTree } from '../volume/layer-tree.ts';
-import type { ChangedExtent } from './types.ts';
+import { LayerTree } from '../volume/layer-tree.ts';
+import type { SnapshotCatalog } from './catalog.ts';
+import { regionsOf } from './regions.ts';
+import type { SnapshotDiff } from './types.ts';
+
+/** Two points in time of one volume: a snapshot or bookmark, and a later one; the volume itself by default. */
+export interface DiffRange {
+  readonly volume: string;
+  readonly from: string;
+  readonly to?: string | undefined;
+}
+
+/** @throws StorageError volume/not-found, snapshot/not-found */
+export async function changedExtents(
+  catalog: SnapshotCatalog,
+  range: DiffRange,
+): Promise<SnapshotDiff> {
+  const { pool } = catalog.find(range.volume, range.from);
+  for (;;) {
+    // Every write answered so far is in the map then.
+    if (range.to === undefined) await pool.flush();
+    const before = wayBetween(catalog, range);
+    const found = await claimedExtents(pool, before.layers, before.sizeBytes);
+    // What a layer claims moves to another when snapshots come and go meanwhile: looked at again then.
+    const after = wayBetween(catalog, range);
+    if (before.layers.join() === after.layers.join()) return found;
+  }
+}
+
+/** The layers from one point in time to another, as they are now. */
+function wayBetween(catalog: SnapshotCatalog, { volume, from, to }: DiffRange) {
+  const old = catalog.find(volume, from);
+  const { layer, sizeBytes } =
+    to === undefined
+      ? { layer: old.volume.headLayer, sizeBytes: old.volume.sizeBytes }
+      : catalog.find(volume, to).record;
+  const layers = layersBetween(LayerTree.of(old.pool), old.record.layer, layer);
+  return { layers, sizeBytes };
+}
 
 /** The layers on both ways from the nearest common one, itself not among them. */
 export function layersBetween(tree: LayerTree, from: number, to: number): number[] {
@@ -55,11 +91,11 @@ export class ChangedRuns {
 }
 
 /** @returns what those layers claim, up to a size */
-export async function claimedExtents(
+async function claimedExtents(
   pool: Pool,
   layers: readonly number[],
   sizeBytes: number,
-): Promise<{ extents: ChangedExtent[]; changedBytes: number }> {
+): Promise<SnapshotDiff> {
   const runs = new ChangedRuns(pool.clusterBytes, sizeBytes);
   for await (const { region, stack } of regionsOf(pool, layers)) {
     for (let slot = 0; slot < slotsPerRegion; slot++) {
@@ -68,18 +104,4 @@ export async function claimedExtents(
     }
   }
   return { extents: runs.extents, changedBytes: runs.changedBytes };
-}
-
-/** Every region in which any of the layers has something, all of them as of one moment. */
-export async function* regionsOf(
-  pool: Pool,
-  layers: readonly number[],
-): AsyncGenerator<{ region: number; stack: readonly SlotStates[] }> {
-  for (let region = 0; ; region++) {
-    const leaf = await pool.index.nextLeaf(layers, region * leavesPerRegion);
-    if (leaf === Number.POSITIVE_INFINITY) return;
-    region = Math.floor(leaf / leavesPerRegion);
-    const { stack } = await pool.index.readChainRegion(() => layers, region);
-    yield { region, stack };
-  }
 }

@@ -6,7 +6,7 @@
  * Elsewhere: which stay (retention.ts, pure).
  */
 import { type Clock, isoTime } from '../base/clock.ts';
-import { StorageError } from '../base/errors.ts';
+import { messageOf, StorageError } from '../base/errors.ts';
 import { Mutex } from '../base/mutex.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Pools } from '../pool/pools.ts';
@@ -134,8 +134,7 @@ export class Scheduler {
     } catch (error) {
       if (this.#failing.has(volume.name)) return;
       this.#failing.add(volume.name);
-      const reason = error instanceof Error ? error.message : String(error);
-      const message = `the scheduled snapshot of volume ${volume.name} failed: ${reason}`;
+      const message = `the scheduled snapshot of volume ${volume.name} failed: ${messageOf(error)}`;
       emit({ kind: 'snapshot/schedule-failed', level: 'error', subject: volume.name, message });
     }
   }

@@ -5,9 +5,12 @@
  * clusters; one that becomes one with its only child loses those of which nothing shows.
  */
 import type { Pool } from '../pool/pool.ts';
+import { chainOf } from '../volume/chain.ts';
 import { LayerTree } from '../volume/layer-tree.ts';
-import { regionsOf } from './diff.ts';
+import type { Found } from './catalog.ts';
 import { overridden } from './merge.ts';
+import { regionsOf } from './regions.ts';
+import type { SnapshotSpace } from './types.ts';
 
 /** What is left of a tree: layers that go, and runs of layers that become one, the uppermost first. */
 export interface Outcome {
@@ -68,6 +71,19 @@ export async function freedByDeleting(
     if (!then.joined.has(key)) clusters -= await overriddenIn(pool, run);
   }
   return clusters * pool.clusterBytes;
+}
+
+/** Of one snapshot, or of a bookmark, which holds nothing. Reads maps. @throws StorageError pool/damaged */
+export async function spaceOf({ pool, kind, record }: Found): Promise<SnapshotSpace> {
+  if (kind === 'bookmark') return { exclusiveBytes: 0, sharedBytes: 0 };
+  const snapshots = new Set([record.id]);
+  const exclusiveBytes = await freedByDeleting(pool, { volumes: new Set(), snapshots });
+  const chain = chainOf(pool, record.layer);
+  const clusters = chain.reduce((sum, layer) => sum + pool.clustersOf(layer), 0);
+  return {
+    exclusiveBytes,
+    sharedBytes: Math.max(0, clusters * pool.clusterBytes - exclusiveBytes),
+  };
 }
 
 /** Clusters of the lower layers of a run of which nothing shows. */

@@ -97,6 +97,13 @@ export class LayerTree {
     return chain;
   }
 
+  /** Whether the layer is the other one, or reads through it. */
+  readsThrough(layer: number, other: number): boolean {
+    let at: number | null = layer;
+    while (at !== null && at !== other) at = this.parent(at);
+    return at === other;
+  }
+
   children(layer: number): readonly number[] {
     return this.#children.get(layer) ?? none;
   }
