@@ -68,17 +68,22 @@ export class SnapshotCatalog {
     return this.describe(volume.name, record.name);
   }
 
-  /** A snapshot or a bookmark. @throws StorageError volume/not-found, snapshot/not-found */
-  find(volumeName: string, name: string): Found {
-    const { pool, record: volume } = this.#volumes.find(volumeName);
+  /** A snapshot or a bookmark; undefined when there is none. */
+  lookUp({ pool, record: volume }: FoundVolume, name: string): Found | undefined {
     const isIt = (record: SnapshotRecord | BookmarkRecord) =>
       record.volume === volume.id && record.name === name;
     const snapshot = snapshotRecords(pool).find(isIt);
     if (snapshot !== undefined) return { pool, volume, kind: 'snapshot', record: snapshot };
     const bookmark = bookmarkRecords(pool).find(isIt);
-    if (bookmark !== undefined) return { pool, volume, kind: 'bookmark', record: bookmark };
-    throw new StorageError('snapshot/not-found', `there is no snapshot ${volumeName}@${name}`, {
-      actions: [`varve snapshot list ${volumeName}`],
+    return bookmark && { pool, volume, kind: 'bookmark', record: bookmark };
+  }
+
+  /** A snapshot or a bookmark. @throws StorageError volume/not-found, snapshot/not-found */
+  find(volume: string, name: string): Found {
+    const found = this.lookUp(this.#volumes.find(volume), name);
+    if (found !== undefined) return found;
+    throw new StorageError('snapshot/not-found', `there is no snapshot ${volume}@${name}`, {
+      actions: [`varve snapshot list ${volume}`],
     });
   }
 
@@ -101,10 +106,9 @@ export class SnapshotCatalog {
   }
 
   /** @throws StorageError snapshot/exists */
-  expectFree({ pool, record }: FoundVolume, name: string): void {
-    const all = [...snapshotRecords(pool), ...bookmarkRecords(pool)];
-    if (!all.some((known) => known.volume === record.id && known.name === name)) return;
-    throw new StorageError('snapshot/exists', `snapshot ${record.name}@${name} exists`);
+  expectFree(volume: FoundVolume, name: string): void {
+    if (this.lookUp(volume, name) === undefined) return;
+    throw new StorageError('snapshot/exists', `snapshot ${volume.record.name}@${name} exists`);
   }
 }
 

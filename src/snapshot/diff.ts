@@ -21,20 +21,35 @@ export interface DiffRange {
   readonly to?: string | undefined;
 }
 
-/** @throws StorageError volume/not-found, snapshot/not-found */
-export async function changedExtents(
+/** @throws StorageError volume/not-found, snapshot/not-found, pool/failed */
+export function changedExtents(catalog: SnapshotCatalog, range: DiffRange): Promise<SnapshotDiff> {
+  return onTheWay(catalog, range, claimedExtents);
+}
+
+/**
+ * Whether nothing at all has been written or trimmed in between, be it with the same bytes.
+ *
+ * @throws StorageError volume/not-found, snapshot/not-found, pool/failed
+ */
+export function isUnchangedSince(catalog: SnapshotCatalog, range: DiffRange): Promise<boolean> {
+  return onTheWay(catalog, range, async (pool, layers) => !(await claimAnything(pool, layers)));
+}
+
+/** Asks the layers from one point in time to another, until they stayed the same ones meanwhile. */
+async function onTheWay<T>(
   catalog: SnapshotCatalog,
   range: DiffRange,
-): Promise<SnapshotDiff> {
+  ask: (pool: Pool, layers: readonly number[], sizeBytes: number) => Promise<T>,
+): Promise<T> {
   const { pool } = catalog.find(range.volume, range.from);
   for (;;) {
     // Every write answered so far is in the map then.
     if (range.to === undefined) await pool.flush();
     const before = wayBetween(catalog, range);
-    const found = await claimedExtents(pool, before.layers, before.sizeBytes);
+    const answer = await ask(pool, before.layers, before.sizeBytes);
     // What a layer claims moves to another when snapshots come and go meanwhile: looked at again then.
     const after = wayBetween(catalog, range);
-    if (before.layers.join() === after.layers.join()) return found;
+    if (before.layers.join() === after.layers.join()) return answer;
   }
 }
 
@@ -104,4 +119,13 @@ async function claimedExtents(
     }
   }
   return { extents: runs.extents, changedBytes: runs.changedBytes };
+}
+
+async function claimAnything(pool: Pool, layers: readonly number[]): Promise<boolean> {
+  for await (const { stack } of regionsOf(pool, layers)) {
+    for (let slot = 0; slot < slotsPerRegion; slot++) {
+      if (stack.some((states) => states.claimed(slot) !== 0)) return true;
+    }
+  }
+  return false;
 }
