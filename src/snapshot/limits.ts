@@ -3,7 +3,7 @@
  */
 import { StorageError } from '../base/errors.ts';
 import { formatSize } from '../base/size.ts';
-import type { BatchOp } from '../pool/format/batch.ts';
+import { type BatchOp, batchBytes } from '../pool/format/batch.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { FoundVolume } from '../volume/catalog.ts';
 import { snapshotRecords } from './records.ts';
@@ -67,8 +67,7 @@ export function expectLayersLeft(pool: Pool, more: number): void {
 
 /** What is stored with the snapshots has to fit the one record that makes them. @throws StorageError request/invalid */
 export function expectFitsBatch(pool: Pool, ops: readonly BatchOp[]): void {
-  const bytes = ops.reduce((sum, op) => sum + (op.op === 'put' ? op.value.length + 64 : 64), 0);
-  if (bytes <= pool.batchBytesMax) return;
+  if (batchBytes(ops) <= pool.batchBytesMax) return;
   throw new StorageError(
     'request/invalid',
     `what is stored with these snapshots is more than ${formatSize(pool.batchBytesMax)}`,

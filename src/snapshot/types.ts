@@ -129,6 +129,7 @@ export interface ScheduleRecord {
   readonly volume: number;
   readonly everyMs: number;
   readonly keep: Retention;
+  /** When the latest run was due. */
   readonly lastRunAt: string | null;
   readonly createdAt: string;
 }
