@@ -63,7 +63,7 @@ function expectDeletable(
     if (reason === null) continue;
     throw new StorageError(
       'snapshot/busy',
-      `volume ${name} cannot be deleted: its snapshot ${snapshot} ${reason}`,
+      `volume ${name} cannot be deleted: its snapshot ${snapshot} has to stay: ${reason}`,
     );
   }
   // Whoever keeps the clones has said that the volume's own names may go.
