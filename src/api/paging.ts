@@ -23,12 +23,13 @@ const limitDefault = 1000;
 /** @param keyOf unique in the list; items come in its order */
 export function page<T>(items: readonly T[], keyOf: (item: T) => string, request: PageRequest) {
   const { limit = limitDefault, page_token: after } = request;
-  const sorted = [...items].sort((a, b) => compare(keyOf(a), keyOf(b)));
-  const rest = after === undefined ? sorted : sorted.filter((item) => keyOf(item) > after);
-  const chosen = rest.slice(0, limit);
+  const keyed = items.map((item) => ({ key: keyOf(item), item }));
+  const rest = after === undefined ? keyed : keyed.filter(({ key }) => key > after);
+  const chosen = rest.sort((a, b) => compare(a.key, b.key)).slice(0, limit);
+  const page = { items: chosen.map(({ item }) => item) };
   const last = chosen.at(-1);
-  if (last === undefined || chosen.length === rest.length) return { items: chosen };
-  return { items: chosen, next_page_token: keyOf(last) };
+  if (last === undefined || chosen.length === rest.length) return page;
+  return { ...page, next_page_token: last.key };
 }
 
 function compare(a: string, b: string): number {

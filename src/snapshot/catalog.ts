@@ -6,6 +6,7 @@ import type { Pool } from '../pool/pool.ts';
 import type { Pools } from '../pool/pools.ts';
 import type { FoundVolume } from '../volume/catalog.ts';
 import { LayerTree } from '../volume/layer-tree.ts';
+import { volumeRecords } from '../volume/records.ts';
 import type { VolumeRecord } from '../volume/types.ts';
 import type { VolumeService } from '../volume/volume-service.ts';
 import { linkedClones } from './linked-clones.ts';
@@ -47,8 +48,8 @@ export class SnapshotCatalog {
 
   /** @throws StorageError volume/not-found, snapshot/not-found */
   describe(volume: string, name: string): SnapshotInfo {
-    const { pool, record } = this.find(volume, name);
-    return describeAll(pool, record.volume).find(({ id }) => id === record.id) as SnapshotInfo;
+    const found = this.find(volume, name);
+    return new Describer(found.pool).describe(found);
   }
 
   /** Of a pool, by id. @throws StorageError snapshot/not-found */
@@ -64,8 +65,8 @@ export class SnapshotCatalog {
 
   /** @throws StorageError snapshot/not-found */
   describeById(pool: string, id: number): SnapshotInfo {
-    const { volume, record } = this.byId(pool, id);
-    return this.describe(volume.name, record.name);
+    const found = this.byId(pool, id);
+    return new Describer(found.pool).describe(found);
   }
 
   /** A snapshot or a bookmark; undefined when there is none. */
@@ -112,65 +113,80 @@ export class SnapshotCatalog {
   }
 }
 
-function describeAll(pool: Pool, volume: number | undefined): SnapshotInfo[] {
-  const tree = LayerTree.of(pool);
-  const mine = <T extends { volume: number }>(records: readonly T[]) =>
-    volume === undefined ? records : records.filter((record) => record.volume === volume);
-  const snapshots = mine(snapshotRecords(pool));
-  const names = new Map(pool.records<VolumeRecord>('volume/').map(({ id, name }) => [id, name]));
-  const byLayer = new Map(snapshots.map((record) => [`${record.volume}/${record.layer}`, record]));
-  const clones = linkedClones(pool, tree);
-  const common = (record: SnapshotRecord | BookmarkRecord) => ({
-    id: record.id,
-    volume: names.get(record.volume) ?? '',
-    name: record.name,
-    pool: pool.name,
-    sizeBytes: record.sizeBytes,
-    createdAt: record.createdAt,
-    parent: parentOf(tree, byLayer, record),
-  });
+function describeAll(pool: Pool, only: number | undefined): SnapshotInfo[] {
+  const describer = new Describer(pool);
+  const volumes = new Map(volumeRecords(pool).map((volume) => [volume.id, volume]));
+  const found = <R extends SnapshotRecord | BookmarkRecord>(record: R) => {
+    const volume = volumes.get(record.volume);
+    const isWanted = only === undefined || only === record.volume;
+    return volume !== undefined && isWanted ? [{ pool, volume, record }] : [];
+  };
+  const snapshots = snapshotRecords(pool).flatMap(found);
+  const bookmarks = bookmarkRecords(pool).flatMap(found);
   return [
-    ...snapshots.map(
-      (record): SnapshotInfo => ({
-        ...common(record),
-        kind: 'snapshot',
-        consistency: record.consistency,
-        note: record.note ?? null,
-        labels: record.labels ?? {},
-        group: record.group ?? null,
-        origin: record.origin ?? null,
-        hasAttachment: record.attachment !== undefined,
-        clones: clones.get(record.id)?.map(({ name }) => name) ?? [],
-      }),
-    ),
-    ...mine(bookmarkRecords(pool)).map(
-      (record): SnapshotInfo => ({
-        ...common(record),
-        kind: 'bookmark',
-        consistency: 'crash',
-        note: null,
-        labels: {},
-        group: null,
-        origin: null,
-        hasAttachment: false,
-        clones: [],
-      }),
-    ),
+    ...snapshots.map((each) => describer.describe({ ...each, kind: 'snapshot' })),
+    ...bookmarks.map((each) => describer.describe({ ...each, kind: 'bookmark' })),
   ];
 }
 
-/** The nearest snapshot of the same volume below it. */
-function parentOf(
-  tree: LayerTree,
-  byLayer: ReadonlyMap<string, SnapshotRecord>,
-  { layer, volume }: SnapshotRecord | BookmarkRecord,
-): string | null {
-  for (let at = tree.parent(layer); at !== null; at = tree.parent(at)) {
-    const found = byLayer.get(`${volume}/${at}`);
-    if (found !== undefined) return found.name;
+/** Describes one or many of a pool as its records are now: what hangs together is found out once for all. */
+class Describer {
+  readonly #pool: Pool;
+  readonly #tree: LayerTree;
+  readonly #clones: ReadonlyMap<number, readonly VolumeRecord[]>;
+
+  constructor(pool: Pool) {
+    this.#pool = pool;
+    this.#tree = LayerTree.of(pool);
+    this.#clones = linkedClones(pool, this.#tree);
   }
-  return null;
+
+  describe({ kind, volume, record }: Found): SnapshotInfo {
+    const common = {
+      id: record.id,
+      volume: volume.name,
+      name: record.name,
+      pool: this.#pool.name,
+      kind,
+      sizeBytes: record.sizeBytes,
+      createdAt: record.createdAt,
+      parent: this.#parentOf(record),
+    };
+    if (kind === 'bookmark') return { ...common, ...nothingKept };
+    return {
+      ...common,
+      consistency: record.consistency,
+      note: record.note ?? null,
+      labels: record.labels ?? {},
+      group: record.group ?? null,
+      origin: record.origin ?? null,
+      hasAttachment: record.attachment !== undefined,
+      clones: this.#clones.get(record.id)?.map(({ name }) => name) ?? [],
+    };
+  }
+
+  /** The nearest snapshot of the same volume below it. */
+  #parentOf({ layer, volume }: SnapshotRecord | BookmarkRecord): string | null {
+    for (let at = this.#tree.parent(layer); at !== null; at = this.#tree.parent(at)) {
+      for (const id of this.#tree.snapshotsOn(at)) {
+        const snapshot = snapshotById(this.#pool, id);
+        if (snapshot?.volume === volume) return snapshot.name;
+      }
+    }
+    return null;
+  }
 }
+
+/** Of a bookmark. */
+const nothingKept = {
+  consistency: 'crash',
+  note: null,
+  labels: {},
+  group: null,
+  origin: null,
+  hasAttachment: false,
+  clones: [],
+} as const;
 
 function compare(a: string, b: string): number {
   if (a === b) return 0;
