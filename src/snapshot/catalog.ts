@@ -2,11 +2,12 @@
  * Which snapshots and bookmarks there are, by VOLUME@NAME.
  */
 import { StorageError } from '../base/errors.ts';
+import { compareText } from '../base/names.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Pools } from '../pool/pools.ts';
 import type { FoundVolume } from '../volume/catalog.ts';
 import { LayerTree } from '../volume/layer-tree.ts';
-import { volumeRecords } from '../volume/records.ts';
+import { volumeById, volumeRecords } from '../volume/records.ts';
 import type { VolumeRecord } from '../volume/types.ts';
 import type { VolumeService } from '../volume/volume-service.ts';
 import { linkedClones } from './linked-clones.ts';
@@ -43,7 +44,7 @@ export class SnapshotCatalog {
     const only = volume === undefined ? undefined : this.#volumes.find(volume);
     const pools = only === undefined ? this.#pools.all() : [only.pool];
     const infos = pools.flatMap((pool) => describeAll(pool, only?.record.id));
-    return infos.sort((a, b) => compare(a.volume, b.volume) || a.id - b.id);
+    return infos.sort((a, b) => compareText(a.volume, b.volume) || a.id - b.id);
   }
 
   /** @throws StorageError volume/not-found, snapshot/not-found */
@@ -56,7 +57,7 @@ export class SnapshotCatalog {
   byId(pool: string, id: number): FoundSnapshot {
     const found = this.#pools.get(pool);
     const record = snapshotById(found, id);
-    const volume = record && found.record<VolumeRecord>(`volume/${record.volume}`);
+    const volume = record && volumeById(found, record.volume);
     if (record !== undefined && volume !== undefined) {
       return { pool: found, volume, kind: 'snapshot', record };
     }
@@ -187,8 +188,3 @@ const nothingKept = {
   hasAttachment: false,
   clones: [],
 } as const;
-
-function compare(a: string, b: string): number {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
-}

@@ -8,11 +8,11 @@
 import { yieldToOthers } from '../base/clock.ts';
 import { slotsPerLeaf, slotsPerRegion } from '../base/units.ts';
 import type { VolumePlane } from '../dataplane/data-plane.ts';
-import type { ClusterPlace } from '../pool/allocator.ts';
+import { type ClusterPlace, coalesce, placesOf } from '../pool/allocator.ts';
 import type { BatchOp } from '../pool/format/batch.ts';
-import { slotCluster, slotDisk, slotMask } from '../pool/format/slot.ts';
+import { slotMask } from '../pool/format/slot.ts';
 import type { SlotEntry, SlotStates } from '../pool/format/slot-states.ts';
-import { addressOf, type ClusterAddress } from '../pool/pending-moves.ts';
+import { addressOf, type ClusterAddress, placeOf } from '../pool/pending-moves.ts';
 import type { ClusterCopy, Pool } from '../pool/pool.ts';
 import type { Visible } from '../pool/resolve.ts';
 import { chainOf } from '../volume/chain.ts';
@@ -20,6 +20,7 @@ import { type Inherited, inheritedIn, shownBytes, without } from './inherited.ts
 import { headPatches, lock } from './layer-pair.ts';
 import type { SlotChange } from './merge.ts';
 import { changeOps } from './plan-ops.ts';
+import { copiesOf } from './sub-block-copies.ts';
 
 /**
  * Copies what the head inherits in one leaf of a region.
@@ -39,9 +40,7 @@ export async function flattenLeaf(
   if (inherited.length === 0) return 0;
   const fresh = inherited.filter(({ slot }) => stack[0]?.clusters(slot).length === 0);
   const held = pool.holdClusters(fresh.length);
-  const places = held.flatMap(({ disk, firstCluster, count }) =>
-    Array.from({ length: count }, (_, n): ClusterPlace => ({ disk, cluster: firstCluster + n })),
-  );
+  const places = held.flatMap(placesOf);
   const copied = new Map(fresh.map(({ slot }, n) => [slot, places[n] as ClusterPlace]));
   const unused = new Set(places);
   try {
@@ -61,14 +60,7 @@ export async function flattenLeaf(
           { layer: head, firstSlot: range.first },
           { slots: patches, clusters: acquired.length },
         ),
-        ...acquired.map(
-          ({ disk, cluster }): BatchOp => ({
-            op: 'acquire',
-            disk,
-            firstCluster: cluster,
-            count: 1,
-          }),
-        ),
+        ...coalesce(acquired).map((run): BatchOp => ({ op: 'acquire', ...run })),
       ];
       if (ops.length > 0) await pool.commit(ops);
       for (const place of acquired) unused.delete(place);
@@ -80,9 +72,7 @@ export async function flattenLeaf(
     await yieldToOthers();
     return inherited.reduce((sum, slot) => sum + shownBytes(pool, slot), 0);
   } finally {
-    pool.returnClusters(
-      [...unused].map(({ disk, cluster }) => ({ disk, firstCluster: cluster, count: 1 })),
-    );
+    pool.returnClusters(coalesce([...unused]));
   }
 }
 
@@ -107,7 +97,7 @@ function changesOf(
     const mask = rest.reduce((bits, each) => bits | each.mask, 0);
     if (mask === 0) return [];
     const [place] = own.clusters(at);
-    const target = place === undefined ? copied.get(slot) : placeOfEntry(place);
+    const target = place === undefined ? copied.get(slot) : placeOf(place);
     if (target === undefined) return [];
     const zeroes = own.zero(at) === 0 ? [] : [{ hi: 0, lo: own.zero(at) }];
     const before = place === undefined ? 0 : slotMask(place.lo);
@@ -117,25 +107,12 @@ function changesOf(
   });
 }
 
-function placeOfEntry({ hi, lo }: SlotEntry): ClusterPlace {
-  return { disk: slotDisk(hi), cluster: slotCluster(hi, lo) };
-}
-
 function withMask({ hi, lo }: ClusterAddress, mask: number): SlotEntry {
   return { hi, lo: lo + mask };
 }
 
 function copiesTo(pool: Pool, to: ClusterPlace, shown: readonly Visible[]): ClusterCopy[] {
-  const subBlock = pool.clusterBytes / 16;
-  const copies: ClusterCopy[] = [];
-  for (const each of shown) {
-    const from = placeOfEntry(each);
-    for (let sub = 0; sub < 16; sub++) {
-      if ((each.mask & (1 << sub)) === 0) continue;
-      const start = sub;
-      while (sub + 1 < 16 && (each.mask & (1 << (sub + 1))) !== 0) sub += 1;
-      copies.push({ from, to, at: start * subBlock, bytes: (sub + 1 - start) * subBlock });
-    }
-  }
-  return copies;
+  return shown.flatMap((each) =>
+    copiesOf(pool.clusterBytes, { from: placeOf(each), to, mask: each.mask }),
+  );
 }

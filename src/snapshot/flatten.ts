@@ -9,9 +9,8 @@ import { leavesPerRegion } from '../base/units.ts';
 import type { ReportProgress } from '../pool/types.ts';
 import type { FoundVolume } from '../volume/catalog.ts';
 import { chainOf, volumeKey, volumeToOpen } from '../volume/chain.ts';
-import { layerOp } from '../volume/records.ts';
+import { layerOp, volumeById } from '../volume/records.ts';
 import { abortReason } from '../volume/thick.ts';
-import type { VolumeRecord } from '../volume/types.ts';
 import type { OpenVolume } from '../volume/volume-service.ts';
 import type { SnapshotContext } from './context.ts';
 import { flattenLeaf } from './flatten-leaf.ts';
@@ -62,7 +61,7 @@ async function flattenOnce(
   plane: OpenVolume['plane'],
   watch: { readonly onCopied: (bytes: number) => void; readonly signal: AbortSignal },
 ): Promise<boolean> {
-  const headNow = () => pool.record<VolumeRecord>(`volume/${record.id}`)?.headLayer;
+  const headNow = () => volumeById(pool, record.id)?.headLayer;
   const head = headNow();
   if (head === undefined) {
     throw new StorageError('volume/not-found', `volume ${record.name} is gone`);

@@ -8,6 +8,7 @@
  * the head has overwritten it: looked at again now and then.
  * Elsewhere: layers that nobody reads through (src/volume/reaper.ts), what happens in a region (layer-pair.ts).
  */
+import { Chore } from '../base/chore.ts';
 import { type Clock, yieldToOthers } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
 import { leavesPerRegion } from '../base/units.ts';
@@ -39,9 +40,7 @@ export class Janitor {
   readonly #stopLooking: () => void;
   /** What is left under a head, by layer, and how many clusters the head had when that was found. */
   readonly #residue = new Map<number, number>();
-  #work: Promise<void> = Promise.resolve();
-  #due = false;
-  #stopped = false;
+  readonly #chore = new Chore(() => this.#reduceAll());
 
   constructor(parts: JanitorParts) {
     this.#parts = parts;
@@ -51,24 +50,18 @@ export class Janitor {
 
   /** Looks what can shrink; resolves when nothing can any more. */
   wake(): Promise<void> {
-    if (!this.#due) {
-      this.#due = true;
-      this.#work = this.#work.then(() => this.#reduceAll());
-    }
-    return this.#work;
+    return this.#chore.wake();
   }
 
   /** Ends after the step under way. */
   async stop(): Promise<void> {
     this.#stopLooking();
-    this.#stopped = true;
-    await this.#work;
+    await this.#chore.stop();
   }
 
   async #reduceAll(): Promise<void> {
-    this.#due = false;
     try {
-      while (!this.#stopped && (await this.#reduceOne()));
+      while (!this.#chore.isStopped && (await this.#reduceOne()));
     } catch (error) {
       const gone = error instanceof StorageError && goneCodes.includes(error.code);
       if (!gone) this.#parts.onError(error);
@@ -206,7 +199,7 @@ export class Janitor {
   #inTurn({ upper, lower }: Pair, work: () => Promise<void>): Promise<boolean> {
     const { pool, volumes } = this.#parts;
     return volumes.exclusively(async () => {
-      if (this.#stopped) return false;
+      if (this.#chore.isStopped) return false;
       const tree = LayerTree.of(pool);
       const [child, ...others] = tree.children(lower);
       const isOnly = child === upper && others.length === 0;

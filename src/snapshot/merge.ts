@@ -10,8 +10,9 @@
  * changed since an older snapshot can still be told.
  */
 import type { ClusterPlace } from '../pool/allocator.ts';
-import { slotCluster, slotDisk, slotHasAddress, slotMask } from '../pool/format/slot.ts';
+import { slotHasAddress, slotMask } from '../pool/format/slot.ts';
 import type { SlotEntry, SlotStates } from '../pool/format/slot-states.ts';
+import { placeOf } from '../pool/pending-moves.ts';
 
 /** The whole new content of a slot; none = it becomes empty. */
 export interface SlotChange {
@@ -63,8 +64,8 @@ class PairPlanner {
     this.#lowerClusters += countClusters(entries) - this.lower.clusters(slot).length;
   }
 
-  release({ hi, lo }: SlotEntry): void {
-    this.released.push({ disk: slotDisk(hi), cluster: slotCluster(hi, lo) });
+  release(cluster: SlotEntry): void {
+    this.released.push(placeOf(cluster));
   }
 
   finish(): PairPlan {

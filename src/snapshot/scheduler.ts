@@ -12,6 +12,7 @@ import type { Pool } from '../pool/pool.ts';
 import type { Pools } from '../pool/pools.ts';
 import type { EmitEvent } from '../pool/types.ts';
 import type { FoundVolume } from '../volume/catalog.ts';
+import { volumeById } from '../volume/records.ts';
 import type { VolumeRecord } from '../volume/types.ts';
 import {
   deleteScheduleOp,
@@ -69,7 +70,7 @@ export class Scheduler {
   list(): ScheduleInfo[] {
     const all = this.#parts.pools.all().flatMap((pool) =>
       scheduleRecords(pool).flatMap((record) => {
-        const volume = pool.record<VolumeRecord>(`volume/${record.volume}`);
+        const volume = volumeById(pool, record.volume);
         return volume === undefined ? [] : [describe(volume.name, record)];
       }),
     );
@@ -119,7 +120,7 @@ export class Scheduler {
   }
 
   async #run(pool: Pool, schedule: ScheduleRecord): Promise<void> {
-    const volume = pool.record<VolumeRecord>(`volume/${schedule.volume}`);
+    const volume = volumeById(pool, schedule.volume);
     if (volume === undefined) return;
     const { clock, snapshots } = this.#parts;
     const nowMs = clock.nowMs();
