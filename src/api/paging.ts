@@ -5,6 +5,7 @@
  * repeats nor hides another item.
  */
 import { Type } from 'typebox';
+import { compareText } from '../base/names.ts';
 
 export const PageQuery = Type.Object({
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'items per page' })),
@@ -23,17 +24,13 @@ const limitDefault = 1000;
 /** @param keyOf unique in the list; items come in its order */
 export function page<T>(items: readonly T[], keyOf: (item: T) => string, request: PageRequest) {
   const { limit = limitDefault, page_token: after } = request;
-  const sorted = [...items].sort((a, b) => compare(keyOf(a), keyOf(b)));
-  const rest = after === undefined ? sorted : sorted.filter((item) => keyOf(item) > after);
-  const chosen = rest.slice(0, limit);
+  const keyed = items.map((item) => ({ key: keyOf(item), item }));
+  const rest = after === undefined ? keyed : keyed.filter(({ key }) => key > after);
+  const chosen = rest.sort((a, b) => compareText(a.key, b.key)).slice(0, limit);
+  const page = { items: chosen.map(({ item }) => item) };
   const last = chosen.at(-1);
-  if (last === undefined || chosen.length === rest.length) return { items: chosen };
-  return { items: chosen, next_page_token: keyOf(last) };
-}
-
-function compare(a: string, b: string): number {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
+  if (last === undefined || chosen.length === rest.length) return page;
+  return { ...page, next_page_token: last.key };
 }
 
 /** A number as a key: text that sorts as the number does. */

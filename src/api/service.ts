@@ -9,7 +9,7 @@
 import { chmod, mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { systemClock } from '../base/clock.ts';
-import { StorageError } from '../base/errors.ts';
+import { messageOf, StorageError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { DataPlane } from '../dataplane/data-plane.ts';
 import { ExportService } from '../export/export-service.ts';
@@ -161,7 +161,7 @@ async function makeSocketFolder(socket: string): Promise<void> {
   try {
     await mkdir(folder, { recursive: true, mode: 0o750 });
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = messageOf(cause);
     throw new StorageError('service/config', `no socket can be made in ${folder}: ${reason}`, {
       cause,
       actions: [

@@ -10,7 +10,7 @@
  */
 import { chmod, link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { StorageError } from '../base/errors.ts';
+import { messageOf, StorageError } from '../base/errors.ts';
 
 const stateVersion = '1';
 const folderMode = 0o700;
@@ -58,7 +58,7 @@ async function makeFolder(path: string): Promise<void> {
     await mkdir(path, { recursive: true, mode: folderMode });
     await chmod(path, folderMode);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = messageOf(cause);
     throw new StorageError('service/config', `state folder ${path} cannot be used: ${reason}`, {
       cause,
       actions: ['name another with --state, or run as a user who may write there'],

@@ -61,7 +61,7 @@ export const errorCodes = {
   'volume/has-clones': { status: 409, exit: 4, retry: false },
   /** No such snapshot. `varve snapshot list` names them. */
   'snapshot/not-found': { status: 404, exit: 3, retry: false },
-  /** A snapshot or bookmark of that name exists. Choose another name. */
+  /** A snapshot or bookmark of that name exists, and is not what would be made now. Choose another name. */
   'snapshot/exists': { status: 409, exit: 4, retry: false },
   /** The snapshot is exported or being read. Remove the export first. */
   'snapshot/busy': { status: 409, exit: 4, retry: true },
@@ -134,4 +134,9 @@ export class InvariantError extends Error {
 
 export function invariant(condition: boolean, message: string): asserts condition {
   if (!condition) throw new InvariantError(message);
+}
+
+/** What was thrown, in words. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
 }

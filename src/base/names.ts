@@ -1,5 +1,5 @@
 /**
- * Names of pools, volumes and exports (cli.md section 1).
+ * Names of pools, volumes and exports (cli.md section 1), and their order.
  */
 import { StorageError } from './errors.ts';
 
@@ -12,6 +12,12 @@ export function expectName(kind: 'pool' | 'volume' | 'snapshot' | 'export', name
     'request/invalid',
     `"${name}" is no name for ${kind === 'export' ? 'an' : 'a'} ${kind}: ${whyNot(name)}`,
   );
+}
+
+/** For sorting: by code units, the same on every host. */
+export function compareText(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
 }
 
 function whyNot(name: string): string {

@@ -6,7 +6,7 @@
  *     code:  volume/has-clones
  */
 import type { ProblemDocument } from '../api/schemas.ts';
-import { errorCodes, StorageError } from '../base/errors.ts';
+import { errorCodes, messageOf, StorageError } from '../base/errors.ts';
 
 export const exitFailed = 1;
 export const exitUsage = 2;
@@ -49,7 +49,7 @@ export function toCommandError(thrown: unknown): CommandError {
       actions: [...thrown.actions],
     });
   }
-  const reason = thrown instanceof Error ? thrown.message : String(thrown);
+  const reason = messageOf(thrown);
   return new CommandError('service/internal', reason, exitFailed, ['report it: this is a bug']);
 }
 

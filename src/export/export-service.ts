@@ -8,7 +8,7 @@
  * clients are let go, so a kill in between leaves one of the two states. A volume is open as long as it is served. Restored
  * at start under the same addresses. Changing calls run one after the other.
  */
-import { invariant, StorageError } from '../base/errors.ts';
+import { invariant, messageOf, StorageError } from '../base/errors.ts';
 import { Mutex } from '../base/mutex.ts';
 import { expectName } from '../base/names.ts';
 import type { VolumeStats } from '../dataplane/binding.ts';
@@ -330,7 +330,7 @@ export class ExportService {
   }
 
   #fail(entry: Entry, error: unknown): void {
-    entry.failure = error instanceof Error ? error.message : String(error);
+    entry.failure = messageOf(error);
     this.#to.emit({
       kind: 'export/failed',
       level: 'error',

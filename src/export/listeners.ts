@@ -5,7 +5,7 @@
  * and is removed when it closes.
  */
 import { chmod, rm } from 'node:fs/promises';
-import { invariant, StorageError } from '../base/errors.ts';
+import { invariant, messageOf, StorageError } from '../base/errors.ts';
 import type { DataPlane, ListenerPlane } from '../dataplane/data-plane.ts';
 import { type Address, formatAddress } from './address.ts';
 import { freeSocketPath } from './unix-socket.ts';
@@ -74,7 +74,7 @@ export class Listeners {
     try {
       return await this.#dataPlane.listen(spec);
     } catch (cause) {
-      const reason = cause instanceof Error ? cause.message : String(cause);
+      const reason = messageOf(cause);
       throw new StorageError(
         'export/listen',
         `cannot listen on ${formatAddress(address)}: ${reason}`,

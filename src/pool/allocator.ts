@@ -244,6 +244,11 @@ export class Allocator {
 }
 
 /** Clusters as ascending runs, disk by disk. */
+/** The clusters of a run. */
+export function placesOf({ disk, firstCluster, count }: ClusterRun): ClusterPlace[] {
+  return Array.from({ length: count }, (_, at) => ({ disk, cluster: firstCluster + at }));
+}
+
 export function coalesce(clusters: readonly ClusterPlace[]): ClusterRun[] {
   const sorted = [...clusters].sort((a, b) => a.disk - b.disk || a.cluster - b.cluster);
   const runs: { disk: number; firstCluster: number; count: number }[] = [];

@@ -43,6 +43,8 @@ export class PoolState {
   replayedReleases: ClusterPlace[] | null = null;
   /** By kind, the part of the name before its "/": there may be tens of thousands of one kind. */
   readonly #records = new Map<string, Map<string, unknown>>();
+  /** Their values, of kinds that have not changed since somebody asked. */
+  readonly #values = new Map<string, readonly unknown[]>();
   readonly #layerClusters: Map<number, number>;
   readonly #dirtyLayers = new Set<number>();
   #applied: Applied;
@@ -80,9 +82,14 @@ export class PoolState {
     return this.#records.get(kindOf(name))?.get(name);
   }
 
-  /** Names and values of the records of one kind, as `volume` for `volume/7`. */
-  recordsOf(kind: string): IterableIterator<[name: string, value: unknown]> {
-    return this.#kind(kind).entries();
+  /** The records of one kind, as `volume` for `volume/7`: the same array until one of them changes. */
+  recordsOf(kind: string): readonly unknown[] {
+    let values = this.#values.get(kind);
+    if (values === undefined) {
+      values = [...this.#kind(kind).values()];
+      this.#values.set(kind, values);
+    }
+    return values;
   }
 
   allRecords(): [name: string, value: unknown][] {
@@ -167,6 +174,7 @@ export class PoolState {
   #put(key: Uint8Array, value: Uint8Array): void {
     const name = recordName(key);
     this.#kind(name).set(name, parseRecord(key, value));
+    this.#values.delete(kindOf(name));
     this.overlay.current.setKey(key, value);
   }
 
@@ -174,6 +182,7 @@ export class PoolState {
   #delete(key: Uint8Array): void {
     const name = recordName(key);
     this.#kind(name).delete(name);
+    this.#values.delete(kindOf(name));
     this.overlay.current.setKey(key, null);
     const layer = /^layer\/(\d+)$/.exec(name)?.[1];
     if (layer === undefined) return;

@@ -160,9 +160,9 @@ export class Pool {
     return this.#state.record(name) as T | undefined;
   }
 
-  /** The records of one kind, as `volume/`. */
+  /** The records of one kind, as `volume/`: the same array as long as they are the same records. */
   records<T>(prefix: `${string}/`): readonly T[] {
-    return [...this.#state.recordsOf(prefix.slice(0, -1))].map(([, value]) => value as T);
+    return this.#state.recordsOf(prefix.slice(0, -1)) as readonly T[];
   }
 
   /** Clusters that a layer owns. */

@@ -2,12 +2,15 @@
  * Which snapshots and bookmarks there are, by VOLUME@NAME.
  */
 import { StorageError } from '../base/errors.ts';
+import { compareText } from '../base/names.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Pools } from '../pool/pools.ts';
 import type { FoundVolume } from '../volume/catalog.ts';
 import { LayerTree } from '../volume/layer-tree.ts';
+import { volumeById, volumeRecords } from '../volume/records.ts';
 import type { VolumeRecord } from '../volume/types.ts';
 import type { VolumeService } from '../volume/volume-service.ts';
+import { linkedClones } from './linked-clones.ts';
 import { bookmarkRecords, snapshotById, snapshotRecords } from './records.ts';
 import type { BookmarkRecord, SnapshotInfo, SnapshotRecord } from './types.ts';
 
@@ -41,37 +44,48 @@ export class SnapshotCatalog {
     const only = volume === undefined ? undefined : this.#volumes.find(volume);
     const pools = only === undefined ? this.#pools.all() : [only.pool];
     const infos = pools.flatMap((pool) => describeAll(pool, only?.record.id));
-    return infos.sort((a, b) => compare(a.volume, b.volume) || a.id - b.id);
+    return infos.sort((a, b) => compareText(a.volume, b.volume) || a.id - b.id);
   }
 
   /** @throws StorageError volume/not-found, snapshot/not-found */
   describe(volume: string, name: string): SnapshotInfo {
-    const { pool, record } = this.find(volume, name);
-    return describeAll(pool, record.volume).find(({ id }) => id === record.id) as SnapshotInfo;
+    const found = this.find(volume, name);
+    return new Describer(found.pool).describe(found);
   }
 
   /** Of a pool, by id. @throws StorageError snapshot/not-found */
   byId(pool: string, id: number): FoundSnapshot {
     const found = this.#pools.get(pool);
     const record = snapshotById(found, id);
-    const volume = record && found.record<VolumeRecord>(`volume/${record.volume}`);
+    const volume = record && volumeById(found, record.volume);
     if (record !== undefined && volume !== undefined) {
       return { pool: found, volume, kind: 'snapshot', record };
     }
     throw new StorageError('snapshot/not-found', `pool ${pool} has no snapshot with id ${id}`);
   }
 
-  /** A snapshot or a bookmark. @throws StorageError volume/not-found, snapshot/not-found */
-  find(volumeName: string, name: string): Found {
-    const { pool, record: volume } = this.#volumes.find(volumeName);
+  /** @throws StorageError snapshot/not-found */
+  describeById(pool: string, id: number): SnapshotInfo {
+    const found = this.byId(pool, id);
+    return new Describer(found.pool).describe(found);
+  }
+
+  /** A snapshot or a bookmark; undefined when there is none. */
+  lookUp({ pool, record: volume }: FoundVolume, name: string): Found | undefined {
     const isIt = (record: SnapshotRecord | BookmarkRecord) =>
       record.volume === volume.id && record.name === name;
     const snapshot = snapshotRecords(pool).find(isIt);
     if (snapshot !== undefined) return { pool, volume, kind: 'snapshot', record: snapshot };
     const bookmark = bookmarkRecords(pool).find(isIt);
-    if (bookmark !== undefined) return { pool, volume, kind: 'bookmark', record: bookmark };
-    throw new StorageError('snapshot/not-found', `there is no snapshot ${volumeName}@${name}`, {
-      actions: [`varve snapshot list ${volumeName}`],
+    return bookmark && { pool, volume, kind: 'bookmark', record: bookmark };
+  }
+
+  /** A snapshot or a bookmark. @throws StorageError volume/not-found, snapshot/not-found */
+  find(volume: string, name: string): Found {
+    const found = this.lookUp(this.#volumes.find(volume), name);
+    if (found !== undefined) return found;
+    throw new StorageError('snapshot/not-found', `there is no snapshot ${volume}@${name}`, {
+      actions: [`varve snapshot list ${volume}`],
     });
   }
 
@@ -86,94 +100,91 @@ export class SnapshotCatalog {
     );
   }
 
+  /** What was stored with it. @throws StorageError volume/not-found, snapshot/not-found; it has none */
+  attachment(volume: string, name: string): string {
+    const { attachment } = this.findSnapshot(volume, name).record;
+    if (attachment !== undefined) return attachment;
+    throw new StorageError('snapshot/not-found', `${volume}@${name} has no attachment`);
+  }
+
   /** @throws StorageError snapshot/exists */
-  expectFree({ pool, record }: FoundVolume, name: string): void {
-    const all = [...snapshotRecords(pool), ...bookmarkRecords(pool)];
-    if (!all.some((known) => known.volume === record.id && known.name === name)) return;
-    throw new StorageError('snapshot/exists', `snapshot ${record.name}@${name} exists`);
+  expectFree(volume: FoundVolume, name: string): void {
+    if (this.lookUp(volume, name) === undefined) return;
+    throw new StorageError('snapshot/exists', `snapshot ${volume.record.name}@${name} exists`);
   }
 }
 
-/** Volumes that were cloned from a snapshot and still read through it. */
-export function clonesOf(pool: Pool, tree: LayerTree, snapshot: SnapshotRecord): VolumeRecord[] {
-  return pool
-    .records<VolumeRecord>('volume/')
-    .filter(({ clonedFrom, scratch }) => clonedFrom === snapshot.id && scratch !== true)
-    .filter(({ headLayer }) => tree.chain(headLayer).includes(snapshot.layer));
-}
-
-function describeAll(pool: Pool, volume: number | undefined): SnapshotInfo[] {
-  const tree = LayerTree.of(pool);
-  const mine = <T extends { volume: number }>(records: readonly T[]) =>
-    volume === undefined ? records : records.filter((record) => record.volume === volume);
-  const snapshots = mine(snapshotRecords(pool));
-  const names = new Map(pool.records<VolumeRecord>('volume/').map(({ id, name }) => [id, name]));
-  const byLayer = new Map(snapshots.map((record) => [`${record.volume}/${record.layer}`, record]));
-  const clones = clonesBySnapshot(pool, tree);
-  const common = (record: SnapshotRecord | BookmarkRecord) => ({
-    id: record.id,
-    volume: names.get(record.volume) ?? '',
-    name: record.name,
-    pool: pool.name,
-    sizeBytes: record.sizeBytes,
-    createdAt: record.createdAt,
-    parent: parentOf(tree, byLayer, record),
-  });
+function describeAll(pool: Pool, only: number | undefined): SnapshotInfo[] {
+  const describer = new Describer(pool);
+  const volumes = new Map(volumeRecords(pool).map((volume) => [volume.id, volume]));
+  const found = <R extends SnapshotRecord | BookmarkRecord>(record: R) => {
+    const volume = volumes.get(record.volume);
+    const isWanted = only === undefined || only === record.volume;
+    return volume !== undefined && isWanted ? [{ pool, volume, record }] : [];
+  };
+  const snapshots = snapshotRecords(pool).flatMap(found);
+  const bookmarks = bookmarkRecords(pool).flatMap(found);
   return [
-    ...snapshots.map(
-      (record): SnapshotInfo => ({
-        ...common(record),
-        kind: 'snapshot',
-        consistency: record.consistency,
-        note: record.note ?? null,
-        labels: record.labels ?? {},
-        group: record.group ?? null,
-        origin: record.origin ?? null,
-        hasAttachment: record.attachment !== undefined,
-        clones: clones.get(record.id) ?? [],
-      }),
-    ),
-    ...mine(bookmarkRecords(pool)).map(
-      (record): SnapshotInfo => ({
-        ...common(record),
-        kind: 'bookmark',
-        consistency: 'crash',
-        note: null,
-        labels: {},
-        group: null,
-        origin: null,
-        hasAttachment: false,
-        clones: [],
-      }),
-    ),
+    ...snapshots.map((each) => describer.describe({ ...each, kind: 'snapshot' })),
+    ...bookmarks.map((each) => describer.describe({ ...each, kind: 'bookmark' })),
   ];
 }
 
-function clonesBySnapshot(pool: Pool, tree: LayerTree): Map<number, string[]> {
-  const clones = new Map<number, string[]>();
-  for (const { name, clonedFrom, headLayer, scratch } of pool.records<VolumeRecord>('volume/')) {
-    if (clonedFrom === undefined || scratch === true) continue;
-    const snapshot = snapshotById(pool, clonedFrom);
-    if (snapshot === undefined || !tree.chain(headLayer).includes(snapshot.layer)) continue;
-    clones.set(clonedFrom, [...(clones.get(clonedFrom) ?? []), name]);
+/** Describes one or many of a pool as its records are now: what hangs together is found out once for all. */
+class Describer {
+  readonly #pool: Pool;
+  readonly #tree: LayerTree;
+  readonly #clones: ReadonlyMap<number, readonly VolumeRecord[]>;
+
+  constructor(pool: Pool) {
+    this.#pool = pool;
+    this.#tree = LayerTree.of(pool);
+    this.#clones = linkedClones(pool, this.#tree);
   }
-  return clones;
+
+  describe({ kind, volume, record }: Found): SnapshotInfo {
+    const common = {
+      id: record.id,
+      volume: volume.name,
+      name: record.name,
+      pool: this.#pool.name,
+      kind,
+      sizeBytes: record.sizeBytes,
+      createdAt: record.createdAt,
+      parent: this.#parentOf(record),
+    };
+    if (kind === 'bookmark') return { ...common, ...nothingKept };
+    return {
+      ...common,
+      consistency: record.consistency,
+      note: record.note ?? null,
+      labels: record.labels ?? {},
+      group: record.group ?? null,
+      origin: record.origin ?? null,
+      hasAttachment: record.attachment !== undefined,
+      clones: this.#clones.get(record.id)?.map(({ name }) => name) ?? [],
+    };
+  }
+
+  /** The nearest snapshot of the same volume below it. */
+  #parentOf({ layer, volume }: SnapshotRecord | BookmarkRecord): string | null {
+    for (let at = this.#tree.parent(layer); at !== null; at = this.#tree.parent(at)) {
+      for (const id of this.#tree.snapshotsOn(at)) {
+        const snapshot = snapshotById(this.#pool, id);
+        if (snapshot?.volume === volume) return snapshot.name;
+      }
+    }
+    return null;
+  }
 }
 
-/** The nearest snapshot of the same volume below it. */
-function parentOf(
-  tree: LayerTree,
-  byLayer: ReadonlyMap<string, SnapshotRecord>,
-  { layer, volume }: SnapshotRecord | BookmarkRecord,
-): string | null {
-  for (let at = tree.parent(layer); at !== null; at = tree.parent(at)) {
-    const found = byLayer.get(`${volume}/${at}`);
-    if (found !== undefined) return found.name;
-  }
-  return null;
-}
-
-function compare(a: string, b: string): number {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
-}
+/** Of a bookmark. */
+const nothingKept = {
+  consistency: 'crash',
+  note: null,
+  labels: {},
+  group: null,
+  origin: null,
+  hasAttachment: false,
+  clones: [],
+} as const;

@@ -11,18 +11,19 @@
 import { InvariantError, StorageError } from '../base/errors.ts';
 import { slotsPerLeaf, slotsPerRegion } from '../base/units.ts';
 import type { CowWanted, VolumePlane } from '../dataplane/data-plane.ts';
-import type { ClusterPlace } from '../pool/allocator.ts';
-import type { BatchOp, ClusterRun } from '../pool/format/batch.ts';
+import { type ClusterPlace, placesOf } from '../pool/allocator.ts';
+import type { BatchOp } from '../pool/format/batch.ts';
 import type { LeafEntry } from '../pool/format/leaf.ts';
 import { slotMask } from '../pool/format/slot.ts';
-import type { SlotEntry, SlotStates } from '../pool/format/slot-states.ts';
+import { compareEntries, type SlotEntry, type SlotStates } from '../pool/format/slot-states.ts';
 import { addressOf, type ClusterAddress, placeOf } from '../pool/pending-moves.ts';
 import type { Pool } from '../pool/pool.ts';
 import { visibleIn } from '../pool/resolve.ts';
 import { chainOf, volumeKey } from '../volume/chain.ts';
-import type { VolumeRecord } from '../volume/types.ts';
+import { volumeRecords } from '../volume/records.ts';
 import type { VolumeService } from '../volume/volume-service.ts';
 import { packed } from './plan-ops.ts';
+import { copiesOf } from './sub-block-copies.ts';
 
 const EIO = 5;
 const ENOSPC = 28;
@@ -98,7 +99,11 @@ export class CopyOnWrite {
       return { ...plan, to: addressOf(disk, cluster) };
     });
     try {
-      await this.#pool.copyClusters(moves.flatMap((move) => this.#copiesOf(move)));
+      await this.#pool.copyClusters(
+        moves.flatMap(({ from, to, mask }) =>
+          copiesOf(this.#pool.clusterBytes, { from: placeOf(from), to: placeOf(to), mask }),
+        ),
+      );
     } catch (error) {
       this.#pool.returnClusters(held);
       throw error;
@@ -140,7 +145,7 @@ export class CopyOnWrite {
     const pool = this.#pool;
     const { slot, zero } = wanted;
     const region = Math.floor(slot / slotsPerRegion);
-    const volume = pool.records<VolumeRecord>('volume/').find(({ id }) => volumeKey(id) === key);
+    const volume = volumeRecords(pool).find(({ id }) => volumeKey(id) === key);
     const { chain, stack } = await pool.index.readChainRegion(
       () => chainOf(pool, volume?.headLayer),
       region,
@@ -163,20 +168,6 @@ export class CopyOnWrite {
       mask,
       visible: cluster.mask & ~zero,
     };
-  }
-
-  /** The valid sub-blocks, in runs. */
-  #copiesOf({ from, to, mask }: Move) {
-    const subBlock = this.#pool.clusterBytes / 16;
-    const copies = [];
-    for (let sub = 0; sub < 16; sub++) {
-      if ((mask & (1 << sub)) === 0) continue;
-      const start = sub;
-      while (sub + 1 < 16 && (mask & (1 << (sub + 1))) !== 0) sub += 1;
-      const bytes = (sub + 1 - start) * subBlock;
-      copies.push({ from: placeOf(from), to: placeOf(to), at: start * subBlock, bytes });
-    }
-    return copies;
   }
 }
 
@@ -203,13 +194,7 @@ function opsOf({ wanted, head, owner, content, from, to, mask, visible }: Move):
 }
 
 function inSlot(slot: number, entries: readonly SlotEntry[]): LeafEntry[] {
-  return [...entries]
-    .sort((a, b) => a.hi - b.hi || a.lo - b.lo)
-    .map(({ hi, lo }) => ({ slot, hi, lo }));
-}
-
-function placesOf({ disk, firstCluster, count }: ClusterRun): ClusterPlace[] {
-  return Array.from({ length: count }, (_, at) => ({ disk, cluster: firstCluster + at }));
+  return [...entries].sort(compareEntries).map(({ hi, lo }) => ({ slot, hi, lo }));
 }
 
 function isFull(error: unknown): boolean {

@@ -7,11 +7,62 @@
  * Merging and pruning layers keeps the union of what they claim, so the answer survives the deletion of snapshots on the way; a
  * bookmark keeps the boundary itself.
  */
-import { leavesPerRegion, slotsPerRegion, subBlocksPerCluster } from '../base/units.ts';
-import type { SlotStates } from '../pool/format/slot-states.ts';
+import { slotsPerRegion, subBlocksPerCluster } from '../base/units.ts';
 import type { Pool } from '../pool/pool.ts';
-import type { LayerTree } from '../volume/layer-tree.ts';
-import type { ChangedExtent } from './types.ts';
+import { LayerTree } from '../volume/layer-tree.ts';
+import type { SnapshotCatalog } from './catalog.ts';
+import { regionsOf } from './regions.ts';
+import type { SnapshotDiff } from './types.ts';
+
+/** Two points in time of one volume: a snapshot or bookmark, and a later one; the volume itself by default. */
+export interface DiffRange {
+  readonly volume: string;
+  readonly from: string;
+  readonly to?: string | undefined;
+}
+
+/** @throws StorageError volume/not-found, snapshot/not-found, pool/failed */
+export function changedExtents(catalog: SnapshotCatalog, range: DiffRange): Promise<SnapshotDiff> {
+  return onTheWay(catalog, range, claimedExtents);
+}
+
+/**
+ * Whether nothing at all has been written or trimmed in between, be it with the same bytes.
+ *
+ * @throws StorageError volume/not-found, snapshot/not-found, pool/failed
+ */
+export function isUnchangedSince(catalog: SnapshotCatalog, range: DiffRange): Promise<boolean> {
+  return onTheWay(catalog, range, async (pool, layers) => !(await claimAnything(pool, layers)));
+}
+
+/** Asks the layers from one point in time to another, until they stayed the same ones meanwhile. */
+async function onTheWay<T>(
+  catalog: SnapshotCatalog,
+  range: DiffRange,
+  ask: (pool: Pool, layers: readonly number[], sizeBytes: number) => Promise<T>,
+): Promise<T> {
+  const { pool } = catalog.find(range.volume, range.from);
+  for (;;) {
+    // Every write answered so far is in the map then.
+    if (range.to === undefined) await pool.flush();
+    const before = wayBetween(catalog, range);
+    const answer = await ask(pool, before.layers, before.sizeBytes);
+    // What a layer claims moves to another when snapshots come and go meanwhile: looked at again then.
+    const after = wayBetween(catalog, range);
+    if (before.layers.join() === after.layers.join()) return answer;
+  }
+}
+
+/** The layers from one point in time to another, as they are now. */
+function wayBetween(catalog: SnapshotCatalog, { volume, from, to }: DiffRange) {
+  const old = catalog.find(volume, from);
+  const { layer, sizeBytes } =
+    to === undefined
+      ? { layer: old.volume.headLayer, sizeBytes: old.volume.sizeBytes }
+      : catalog.find(volume, to).record;
+  const layers = layersBetween(LayerTree.of(old.pool), old.record.layer, layer);
+  return { layers, sizeBytes };
+}
 
 /** The layers on both ways from the nearest common one, itself not among them. */
 export function layersBetween(tree: LayerTree, from: number, to: number): number[] {
@@ -55,11 +106,11 @@ export class ChangedRuns {
 }
 
 /** @returns what those layers claim, up to a size */
-export async function claimedExtents(
+async function claimedExtents(
   pool: Pool,
   layers: readonly number[],
   sizeBytes: number,
-): Promise<{ extents: ChangedExtent[]; changedBytes: number }> {
+): Promise<SnapshotDiff> {
   const runs = new ChangedRuns(pool.clusterBytes, sizeBytes);
   for await (const { region, stack } of regionsOf(pool, layers)) {
     for (let slot = 0; slot < slotsPerRegion; slot++) {
@@ -70,16 +121,11 @@ export async function claimedExtents(
   return { extents: runs.extents, changedBytes: runs.changedBytes };
 }
 
-/** Every region in which any of the layers has something, all of them as of one moment. */
-export async function* regionsOf(
-  pool: Pool,
-  layers: readonly number[],
-): AsyncGenerator<{ region: number; stack: readonly SlotStates[] }> {
-  for (let region = 0; ; region++) {
-    const leaf = await pool.index.nextLeaf(layers, region * leavesPerRegion);
-    if (leaf === Number.POSITIVE_INFINITY) return;
-    region = Math.floor(leaf / leavesPerRegion);
-    const { stack } = await pool.index.readChainRegion(() => layers, region);
-    yield { region, stack };
+async function claimAnything(pool: Pool, layers: readonly number[]): Promise<boolean> {
+  for await (const { stack } of regionsOf(pool, layers)) {
+    for (let slot = 0; slot < slotsPerRegion; slot++) {
+      if (stack.some((states) => states.claimed(slot) !== 0)) return true;
+    }
   }
+  return false;
 }

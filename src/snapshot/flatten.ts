@@ -1,182 +1,85 @@
 /**
- * Flatten: copies what a volume inherits, until it needs no parent; online, a few MiB at a time between other changes of structure.
- *
- *   copied into free clusters, unlocked (what is frozen does not change) → slots locked, what the guest wrote meanwhile wins → one batch → unlocked
+ * Flattening: copies what a volume inherits, until it needs no parent; online, one leaf (a few MiB) at a time between other changes of structure.
  *
  * Cut off at any moment it has copied that much; begun again it goes on from there.
+ * Elsewhere: how a leaf is copied while its guest writes (flatten-leaf.ts), how much there is to copy (inherited.ts).
  */
-import { yieldToOthers } from '../base/clock.ts';
-import { slotsPerLeaf, slotsPerRegion } from '../base/units.ts';
-import type { VolumePlane } from '../dataplane/data-plane.ts';
-import type { ClusterPlace } from '../pool/allocator.ts';
-import type { BatchOp } from '../pool/format/batch.ts';
-import { slotCluster, slotDisk, slotMask } from '../pool/format/slot.ts';
-import type { SlotEntry, SlotStates } from '../pool/format/slot-states.ts';
-import { addressOf, type ClusterAddress } from '../pool/pending-moves.ts';
-import type { ClusterCopy, Pool } from '../pool/pool.ts';
-import { type Visible, visibleIn } from '../pool/resolve.ts';
-import { chainOf } from '../volume/chain.ts';
-import { regionsOf } from './diff.ts';
-import { headPatches, lock } from './layer-pair.ts';
-import type { SlotChange } from './merge.ts';
-import { changeOps } from './plan-ops.ts';
+import { StorageError } from '../base/errors.ts';
+import { leavesPerRegion } from '../base/units.ts';
+import type { ReportProgress } from '../pool/types.ts';
+import type { FoundVolume } from '../volume/catalog.ts';
+import { chainOf, volumeKey, volumeToOpen } from '../volume/chain.ts';
+import { layerOp, volumeById } from '../volume/records.ts';
+import { abortReason } from '../volume/thick.ts';
+import type { OpenVolume } from '../volume/volume-service.ts';
+import type { SnapshotContext } from './context.ts';
+import { flattenLeaf } from './flatten-leaf.ts';
+import { inheritedBytes } from './inherited.ts';
+import { regionsOf } from './regions.ts';
 
-/** What a slot inherits, and the clusters in which that lies. */
-interface Inherited {
-  readonly slot: number;
-  readonly shown: readonly Visible[];
-}
-
-/** Bytes of sub-blocks that a head inherits. */
-export async function inheritedBytes(pool: Pool, head: number): Promise<number> {
-  const subBlock = pool.clusterBytes / 16;
-  let bytes = 0;
-  for await (const { stack } of regionsOf(pool, chainOf(pool, head))) {
-    for (const { shown } of inheritedIn(stack, 0, slotsPerRegion)) {
-      for (const { mask } of shown) bytes += bitCount(mask) * subBlock;
-    }
-  }
-  return bytes;
-}
-
-/** The slots [first, first + count) of a chain's region that inherit something. */
-function inheritedIn(stack: readonly SlotStates[], first: number, count: number): Inherited[] {
-  const [head, ...below] = stack;
-  const found: Inherited[] = [];
-  for (let slot = first; slot < first + count; slot++) {
-    const own = head?.claimed(slot) ?? 0;
-    const shown = visibleIn(below, slot)
-      .map((each) => ({ ...each, mask: each.mask & ~own }))
-      .filter(({ mask }) => mask !== 0);
-    if (shown.length > 0) found.push({ slot, shown });
-  }
-  return found;
+export interface FlattenWatch {
+  readonly report: ReportProgress;
+  readonly signal: AbortSignal;
 }
 
 /**
- * Copies what the head inherits in one leaf of a region.
+ * Afterwards the volume reads through no other layer.
  *
- * @returns bytes copied; undefined when writers are in the way
- * @throws StorageError pool/full, pool/failed, disk/io
+ * @throws StorageError volume/not-found, pool/full, pool/failed, disk/io; the signal's reason, or op/state
  */
-export async function flattenLeaf(
-  pool: Pool,
-  plane: VolumePlane,
-  head: number,
-  at: { readonly region: number; readonly leaf: number },
-): Promise<number | undefined> {
-  const first = at.leaf * slotsPerLeaf;
-  const { stack } = await pool.index.readChainRegion(() => chainOf(pool, head), at.region);
-  const inherited = inheritedIn(stack, first, slotsPerLeaf);
-  if (inherited.length === 0) return 0;
-  const fresh = inherited.filter(({ slot }) => stack[0]?.clusters(slot).length === 0);
-  const held = pool.holdClusters(fresh.length);
-  const places = held.flatMap(({ disk, firstCluster, count }) =>
-    Array.from({ length: count }, (_, n): ClusterPlace => ({ disk, cluster: firstCluster + n })),
-  );
-  const copied = new Map(fresh.map(({ slot }, n) => [slot, places[n] as ClusterPlace]));
-  const unused = new Set(places);
+export async function flattenVolume(
+  context: SnapshotContext,
+  volume: string,
+  { report, signal }: FlattenWatch,
+): Promise<{ changed: boolean }> {
+  const { volumes } = context;
+  const found = volumes.find(volume);
+  const { pool, record } = found;
+  if (chainOf(pool, record.headLayer).length === 1) return { changed: false };
+  const total = await inheritedBytes(pool, record.headLayer);
+  const plane = await pool.openVolume(volumeToOpen(pool, record));
   try {
-    await pool.copyClusters(
-      fresh.flatMap(({ slot, shown }) => copiesTo(pool, copied.get(slot) as ClusterPlace, shown)),
-    );
-    const range = { first: at.region * slotsPerRegion + first, count: slotsPerLeaf };
-    const own = await lock(plane, range);
-    if (own === undefined) return undefined;
-    const changes = changesOf(own, inherited, copied, first);
-    const patches: SlotChange[] = changes.map(({ slot, entries }) => ({ slot, entries }));
-    try {
-      await pool.copyClusters(changes.flatMap(({ target, rest }) => copiesTo(pool, target, rest)));
-      const acquired = changes.filter(({ isFresh }) => isFresh).map(({ target }) => target);
-      const ops: BatchOp[] = [
-        ...changeOps(
-          { layer: head, firstSlot: range.first },
-          { slots: patches, clusters: acquired.length },
-        ),
-        ...acquired.map(
-          ({ disk, cluster }): BatchOp => ({
-            op: 'acquire',
-            disk,
-            firstCluster: cluster,
-            count: 1,
-          }),
-        ),
-      ];
-      if (ops.length > 0) await pool.commit(ops);
-      for (const place of acquired) unused.delete(place);
-    } catch (error) {
-      plane.unlockSlots(range);
-      throw error;
-    }
-    plane.unlockSlots(range, headPatches({ slots: patches, clusters: 0 }));
-    await yieldToOthers();
-    const copiedBits = inherited.flatMap(({ shown }) => shown.map(({ mask }) => bitCount(mask)));
-    return copiedBits.reduce((a, b) => a + b, 0) * (pool.clusterBytes / 16);
+    let done = 0;
+    const onCopied = (bytes: number) => {
+      done += bytes;
+      report(Math.min(done, total), total);
+    };
+    // Guests write meanwhile, and snapshots are taken: until nothing is inherited any more.
+    while (!(await flattenOnce(context, found, plane, { onCopied, signal })));
   } finally {
-    pool.returnClusters(
-      [...unused].map(({ disk, cluster }) => ({ disk, firstCluster: cluster, count: 1 })),
-    );
+    await pool.closeVolume(volumeKey(record.id));
   }
+  volumes.structureChanged(pool);
+  context.tell('volume/flattened', volume, `volume ${volume} needs no parent any more`);
+  return { changed: true };
 }
 
-interface FlatSlot extends SlotChange {
-  readonly target: ClusterPlace;
-  readonly isFresh: boolean;
-  /** Still to be copied, under the lock: the guest has taken a cluster of its own meanwhile. */
-  readonly rest: readonly Visible[];
-}
-
-/** The head's new slots, from the states that it has now. */
-function changesOf(
-  own: SlotStates,
-  inherited: readonly Inherited[],
-  copied: ReadonlyMap<number, ClusterPlace>,
-  first: number,
-): FlatSlot[] {
-  return inherited.flatMap(({ slot, shown }): FlatSlot[] => {
-    const at = slot - first;
-    const claimed = own.claimed(at);
-    const rest = shown
-      .map((each) => ({ ...each, mask: each.mask & ~claimed }))
-      .filter(({ mask }) => mask !== 0);
-    const mask = rest.reduce((bits, each) => bits | each.mask, 0);
-    if (mask === 0) return [];
-    const [place] = own.clusters(at);
-    const target = place === undefined ? copied.get(slot) : placeOfEntry(place);
-    if (target === undefined) return [];
-    const zeroes = own.zero(at) === 0 ? [] : [{ hi: 0, lo: own.zero(at) }];
-    const before = place === undefined ? 0 : slotMask(place.lo);
-    const entry = withMask(addressOf(target.disk, target.cluster), before | mask);
-    const isFresh = place === undefined;
-    return [{ slot: at, entries: [...zeroes, entry], target, isFresh, rest: isFresh ? [] : rest }];
-  });
-}
-
-function placeOfEntry({ hi, lo }: SlotEntry): ClusterPlace {
-  return { disk: slotDisk(hi), cluster: slotCluster(hi, lo) };
-}
-
-function withMask({ hi, lo }: ClusterAddress, mask: number): SlotEntry {
-  return { hi, lo: lo + mask };
-}
-
-function copiesTo(pool: Pool, to: ClusterPlace, shown: readonly Visible[]): ClusterCopy[] {
-  const subBlock = pool.clusterBytes / 16;
-  const copies: ClusterCopy[] = [];
-  for (const each of shown) {
-    const from = placeOfEntry(each);
-    for (let sub = 0; sub < 16; sub++) {
-      if ((each.mask & (1 << sub)) === 0) continue;
-      const start = sub;
-      while (sub + 1 < 16 && (each.mask & (1 << (sub + 1))) !== 0) sub += 1;
-      copies.push({ from, to, at: start * subBlock, bytes: (sub + 1 - start) * subBlock });
+/** One walk over what the volume inherits. @returns whether nothing is inherited any more */
+async function flattenOnce(
+  { volumes }: SnapshotContext,
+  { pool, record }: FoundVolume,
+  plane: OpenVolume['plane'],
+  watch: { readonly onCopied: (bytes: number) => void; readonly signal: AbortSignal },
+): Promise<boolean> {
+  const headNow = () => volumeById(pool, record.id)?.headLayer;
+  const head = headNow();
+  if (head === undefined) {
+    throw new StorageError('volume/not-found', `volume ${record.name} is gone`);
+  }
+  const parents = chainOf(pool, head).slice(1);
+  for await (const { region } of regionsOf(pool, parents)) {
+    for (let leaf = 0; leaf < leavesPerRegion; leaf++) {
+      if (watch.signal.aborted) throw abortReason(watch.signal);
+      const copied = await volumes.exclusively(async () =>
+        headNow() === head ? flattenLeaf(pool, plane, head, { region, leaf }) : undefined,
+      );
+      watch.onCopied(copied ?? 0);
     }
   }
-  return copies;
-}
-
-function bitCount(mask: number): number {
-  let count = 0;
-  for (let bits = mask; bits !== 0; bits &= bits - 1) count += 1;
-  return count;
+  return volumes.exclusively(async () => {
+    await pool.flush();
+    if (headNow() !== head || (await inheritedBytes(pool, head)) > 0) return false;
+    await pool.commit([layerOp({ id: head, parent: null })]);
+    return true;
+  });
 }

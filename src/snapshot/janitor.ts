@@ -8,6 +8,7 @@
  * the head has overwritten it: looked at again now and then.
  * Elsewhere: layers that nobody reads through (src/volume/reaper.ts), what happens in a region (layer-pair.ts).
  */
+import { Chore } from '../base/chore.ts';
 import { type Clock, yieldToOthers } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
 import { leavesPerRegion } from '../base/units.ts';
@@ -42,9 +43,7 @@ export class Janitor {
   readonly #stopLooking: () => void;
   /** Layers of which something had to stay, and when that was found. */
   readonly #residue = new Map<number, string>();
-  #work: Promise<void> = Promise.resolve();
-  #due = false;
-  #stopped = false;
+  readonly #chore = new Chore(() => this.#reduceAll());
 
   constructor(parts: JanitorParts) {
     this.#parts = parts;
@@ -54,25 +53,19 @@ export class Janitor {
 
   /** Looks what can shrink; resolves when nothing can any more. */
   wake(): Promise<void> {
-    if (!this.#due) {
-      this.#due = true;
-      this.#work = this.#work.then(() => this.#reduceAll());
-    }
-    return this.#work;
+    return this.#chore.wake();
   }
 
   /** Ends after the step under way. */
   async stop(): Promise<void> {
     this.#stopLooking();
-    this.#stopped = true;
-    await this.#work;
+    await this.#chore.stop();
   }
 
   async #reduceAll(): Promise<void> {
-    this.#due = false;
     try {
       const done = new Set<string>();
-      while (!this.#stopped && (await this.#reduceOne(done)));
+      while (!this.#chore.isStopped && (await this.#reduceOne(done)));
     } catch (error) {
       const gone = error instanceof StorageError && goneCodes.includes(error.code);
       if (!gone) this.#parts.onError(error);
@@ -215,7 +208,7 @@ export class Janitor {
   #inTurn(reduction: Shrinking, work: () => Promise<void>): Promise<boolean> {
     const { pool, volumes } = this.#parts;
     return volumes.exclusively(async () => {
-      if (this.#stopped) return false;
+      if (this.#chore.isStopped) return false;
       const now = LayerTree.of(pool).reductionOf(reduction.layer);
       const isSame = now !== undefined && now.kind !== 'reap' && stepOf(now) === stepOf(reduction);
       if (isSame) await work();

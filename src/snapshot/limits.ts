@@ -2,12 +2,16 @@
  * Limits that keep a service usable, refused before they are reached; docs/operations.md says them.
  */
 import { StorageError } from '../base/errors.ts';
+import { formatSize } from '../base/size.ts';
+import { type BatchOp, batchBytes } from '../pool/format/batch.ts';
 import type { Pool } from '../pool/pool.ts';
+import type { FoundVolume } from '../volume/catalog.ts';
+import { snapshotRecords } from './records.ts';
 import type { CreateSnapshotOptions } from './types.ts';
 
-export const snapshotsPerVolumeMax = 4096;
-export const layersPerPoolMax = 65_536;
-export const volumesPerGroupMax = 64;
+const snapshotsPerVolumeMax = 4096;
+const layersPerPoolMax = 65_536;
+const volumesPerGroupMax = 64;
 const attachmentBytesMax = 64 * 1024;
 const noteBytesMax = 4096;
 const labelsMax = 64;
@@ -31,6 +35,26 @@ export function expectDescription({ note, labels, attachment }: CreateSnapshotOp
   }
 }
 
+/** @throws StorageError request/invalid */
+export function expectGroupSize(volumes: number): void {
+  if (volumes === 0) throw new StorageError('request/invalid', 'no snapshot was named');
+  if (volumes <= volumesPerGroupMax) return;
+  throw new StorageError(
+    'request/invalid',
+    `${volumesPerGroupMax} volumes at most are snapshotted together`,
+  );
+}
+
+/** The volume may have one more. @throws StorageError snapshot/limit */
+export function expectSnapshotsLeft({ pool, record }: FoundVolume): void {
+  const count = snapshotRecords(pool).filter(({ volume }) => volume === record.id).length;
+  if (count < snapshotsPerVolumeMax) return;
+  throw new StorageError(
+    'snapshot/limit',
+    `volume ${record.name} has ${count} snapshots, more are not kept`,
+  );
+}
+
 /** @throws StorageError snapshot/limit */
 export function expectLayersLeft(pool: Pool, more: number): void {
   const layers = pool.records('layer/').length;
@@ -38,5 +62,15 @@ export function expectLayersLeft(pool: Pool, more: number): void {
   throw new StorageError(
     'snapshot/limit',
     `pool ${pool.name} has ${layers} layers, ${layersPerPoolMax} are the most`,
+  );
+}
+
+/** What is stored with the snapshots has to fit the one record that makes them. @throws StorageError request/invalid */
+export function expectFitsBatch(pool: Pool, ops: readonly BatchOp[]): void {
+  if (batchBytes(ops) <= pool.batchBytesMax) return;
+  throw new StorageError(
+    'request/invalid',
+    `what is stored with these snapshots is more than ${formatSize(pool.batchBytesMax)}`,
+    { actions: ['leave the attachment out, or take fewer together'] },
   );
 }

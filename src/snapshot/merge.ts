@@ -10,8 +10,9 @@
  * changed since an older snapshot can still be told.
  */
 import type { ClusterPlace } from '../pool/allocator.ts';
-import { slotCluster, slotDisk, slotHasAddress, slotMask } from '../pool/format/slot.ts';
+import { slotHasAddress, slotMask } from '../pool/format/slot.ts';
 import type { SlotEntry, SlotStates } from '../pool/format/slot-states.ts';
+import { placeOf } from '../pool/pending-moves.ts';
 
 /** The whole new content of a slot; none = it becomes empty. */
 export interface SlotChange {
@@ -63,8 +64,8 @@ class PairPlanner {
     this.#lowerClusters += countClusters(entries) - this.lower.clusters(slot).length;
   }
 
-  release({ hi, lo }: SlotEntry): void {
-    this.released.push({ disk: slotDisk(hi), cluster: slotCluster(hi, lo) });
+  release(cluster: SlotEntry): void {
+    this.released.push(placeOf(cluster));
   }
 
   finish(): PairPlan {
@@ -198,23 +199,33 @@ export function prune(upper: SlotStates, lower: SlotStates, range: SlotRange): P
   return planner.finish();
 }
 
-/** Clusters of `lower` of which nothing shows through the layers above, taken together. */
-export function overridden(above: readonly SlotStates[], lower: SlotStates): number {
-  let count = 0;
-  for (let slot = 0; slot < lower.count; slot++) {
-    if (lower.isEmpty(slot)) continue;
-    let claimed = 0;
-    let hasPlace = false;
-    for (const upper of above) {
-      claimed |= upper.claimed(slot);
-      hasPlace ||= upper.clusters(slot).length > 0;
-    }
-    for (const { lo } of lower.clusters(slot)) {
-      const mask = slotMask(lo);
-      if (mask === 0 ? hasPlace : (mask & ~claimed) === 0) count += 1;
-    }
+/** What layers that are added from the top down hide of those below. */
+export class Cover {
+  readonly #claimed: Uint16Array;
+  /** Slots in which one of them has a cluster. */
+  readonly #hasPlace: Uint8Array;
+
+  constructor(slots: number) {
+    this.#claimed = new Uint16Array(slots);
+    this.#hasPlace = new Uint8Array(slots);
   }
-  return count;
+
+  /** @returns how many of its clusters the layers above hide wholly */
+  add(states: SlotStates): number {
+    let hidden = 0;
+    for (let slot = 0; slot < states.count; slot++) {
+      if (states.isEmpty(slot)) continue;
+      const claimed = this.#claimed[slot] as number;
+      const clusters = states.clusters(slot);
+      for (const { lo } of clusters) {
+        const mask = slotMask(lo);
+        if (mask === 0 ? this.#hasPlace[slot] === 1 : (mask & ~claimed) === 0) hidden += 1;
+      }
+      if (clusters.length > 0) this.#hasPlace[slot] = 1;
+      this.#claimed[slot] = claimed | states.claimed(slot);
+    }
+    return hidden;
+  }
 }
 
 function* slotsOf({ first, count }: SlotRange): Generator<number> {

@@ -5,6 +5,7 @@ import { slotsPerLeaf } from '../base/units.ts';
 import { coalesce } from '../pool/allocator.ts';
 import { type BatchOp, batchBytes } from '../pool/format/batch.ts';
 import type { LeafEntry } from '../pool/format/leaf.ts';
+import { compareEntries } from '../pool/format/slot-states.ts';
 import type { LayerChange, PairPlan } from './merge.ts';
 
 /** A layer and its states, which begin at `firstSlot`. */
@@ -48,11 +49,7 @@ export function packed(groups: readonly (readonly BatchOp[])[], bytesMax: number
 function patchEntries(firstSlot: number, { slots }: LayerChange): LeafEntry[] {
   return slots.flatMap(({ slot, entries }) => {
     const within = (firstSlot + slot) % slotsPerLeaf;
-    const content = entries.length === 0 ? [{ hi: 0, lo: 0 }] : inOrder(entries);
+    const content = entries.length === 0 ? [{ hi: 0, lo: 0 }] : [...entries].sort(compareEntries);
     return content.map(({ hi, lo }) => ({ slot: within, hi, lo }));
   });
-}
-
-function inOrder(entries: LayerChange['slots'][number]['entries']) {
-  return [...entries].sort((a, b) => a.hi - b.hi || a.lo - b.lo);
 }

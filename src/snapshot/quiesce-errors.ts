@@ -1,7 +1,7 @@
 /**
  * What can go wrong with a guest's freeze, told with its remedy. Every one is snapshot/quiesce. Pure.
  */
-import { StorageError } from '../base/errors.ts';
+import { messageOf, StorageError } from '../base/errors.ts';
 import { AgentRefusal } from './agent-channel.ts';
 import { TimeOver } from './time-limit.ts';
 
@@ -58,8 +58,4 @@ function quiesceError(message: string, cause: unknown, actions: readonly string[
     ...(cause === null ? {} : { cause }),
     actions,
   });
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -64,6 +64,12 @@ export function nextRunMs({ everyMs, lastRunAt, createdAt }: ScheduleRecord): nu
   return lastRunAt === null ? Date.parse(createdAt) : Date.parse(lastRunAt) + everyMs;
 }
 
+/** The latest moment at which it was due: stays on its beat, however late somebody looked. */
+export function dueAtMs(schedule: ScheduleRecord, nowMs: number): number {
+  const firstMs = nextRunMs(schedule);
+  return nowMs - ((nowMs - firstMs) % schedule.everyMs);
+}
+
 /** `auto-20260131-235959`, in UTC. */
 export function scheduledName(nowMs: number): string {
   const [day, time] = new Date(nowMs).toISOString().split('T') as [string, string];

@@ -1,17 +1,18 @@
 /**
  * Scheduler: takes and expires the snapshots of schedules, inside the service.
  *
- * A run that was missed, because nobody was there, is made up once, at once. A run that fails is said, and tried again at the
- * next look. Only snapshots that a schedule made expire.
+ * A run that was missed, because nobody was there, is made up once, at once. A run that fails is said once, and tried again at every
+ * look. Only snapshots that a schedule made expire; what cannot be deleted is tried again behind the next run.
  * Elsewhere: which stay (retention.ts, pure).
  */
 import { type Clock, isoTime } from '../base/clock.ts';
-import { StorageError } from '../base/errors.ts';
+import { messageOf, StorageError } from '../base/errors.ts';
 import { Mutex } from '../base/mutex.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Pools } from '../pool/pools.ts';
 import type { EmitEvent } from '../pool/types.ts';
 import type { FoundVolume } from '../volume/catalog.ts';
+import { volumeById } from '../volume/records.ts';
 import type { VolumeRecord } from '../volume/types.ts';
 import {
   deleteScheduleOp,
@@ -23,6 +24,7 @@ import {
 import {
   completeRetention,
   defaultEveryMs,
+  dueAtMs,
   everyMsMin,
   expiring,
   nextRunMs,
@@ -50,7 +52,7 @@ export class Scheduler {
   readonly #parts: SchedulerParts;
   readonly #turns = new Mutex();
   readonly #stopLooking: () => void;
-  /** Volumes whose last run failed: said once, until one succeeds. */
+  /** What did not succeed when it was last tried, and was said. */
   readonly #failing = new Set<string>();
   #closed = false;
 
@@ -68,7 +70,7 @@ export class Scheduler {
   list(): ScheduleInfo[] {
     const all = this.#parts.pools.all().flatMap((pool) =>
       scheduleRecords(pool).flatMap((record) => {
-        const volume = pool.record<VolumeRecord>(`volume/${record.volume}`);
+        const volume = volumeById(pool, record.volume);
         return volume === undefined ? [] : [describe(volume.name, record)];
       }),
     );
@@ -118,26 +120,51 @@ export class Scheduler {
   }
 
   async #run(pool: Pool, schedule: ScheduleRecord): Promise<void> {
-    const volume = pool.record<VolumeRecord>(`volume/${schedule.volume}`);
+    const volume = volumeById(pool, schedule.volume);
     if (volume === undefined) return;
-    const { clock, emit, snapshots } = this.#parts;
+    const { clock, snapshots } = this.#parts;
+    const nowMs = clock.nowMs();
     try {
-      const names = [{ volume: volume.name, snapshot: scheduledName(clock.nowMs()) }];
+      const names = [{ volume: volume.name, snapshot: scheduledName(nowMs) }];
       await snapshots.create({ names, origin: 'schedule' });
-      await pool.commit([scheduleOp({ ...schedule, lastRunAt: isoTime(clock) })]);
-      const gone = expiring(scheduled(pool, volume.id), schedule.keep);
-      if (gone.length > 0) {
-        const expired = gone.map(({ name }) => ({ volume: volume.name, snapshot: name }));
-        await snapshots.delete(expired, { keepClones: true });
-      }
-      this.#failing.delete(volume.name);
+      const lastRunAt = new Date(dueAtMs(schedule, nowMs)).toISOString();
+      await pool.commit([scheduleOp({ ...schedule, lastRunAt })]);
+      this.#failing.delete(`take ${volume.name}`);
     } catch (error) {
-      if (this.#failing.has(volume.name)) return;
-      this.#failing.add(volume.name);
-      const reason = error instanceof Error ? error.message : String(error);
-      const message = `the scheduled snapshot of volume ${volume.name} failed: ${reason}`;
-      emit({ kind: 'snapshot/schedule-failed', level: 'error', subject: volume.name, message });
+      const what = `the scheduled snapshot of volume ${volume.name} failed`;
+      this.#failed(`take ${volume.name}`, volume, `${what}: ${messageOf(error)}`);
+      return;
     }
+    await this.#expire(pool, volume, schedule.keep);
+  }
+
+  /** One by one: one that is exported keeps no other. */
+  async #expire(pool: Pool, volume: VolumeRecord, keep: Retention): Promise<void> {
+    const kept: string[] = [];
+    for (const { name } of expiring(scheduled(pool, volume.id), keep)) {
+      const names = [{ volume: volume.name, snapshot: name }];
+      try {
+        await this.#parts.snapshots.delete(names, { keepClones: true });
+      } catch (error) {
+        kept.push(messageOf(error));
+      }
+    }
+    const [reason] = kept;
+    if (reason === undefined) this.#failing.delete(`expire ${volume.name}`);
+    else
+      this.#failed(
+        `expire ${volume.name}`,
+        volume,
+        `${kept.length} scheduled snapshots of volume ${volume.name} should have expired: ${reason}`,
+      );
+  }
+
+  /** Said once, until it succeeds. */
+  #failed(what: string, volume: VolumeRecord, message: string): void {
+    if (this.#failing.has(what)) return;
+    this.#failing.add(what);
+    const { emit } = this.#parts;
+    emit({ kind: 'snapshot/schedule-failed', level: 'error', subject: volume.name, message });
   }
 }
 

@@ -4,10 +4,14 @@
  * The tree is reduced on paper, with and without the names; the difference is theirs. A layer that nobody reads through goes with all of its
  * clusters; one that becomes one with its only child loses those of which nothing shows.
  */
+import { slotsPerRegion } from '../base/units.ts';
 import type { Pool } from '../pool/pool.ts';
+import { chainOf } from '../volume/chain.ts';
 import { LayerTree } from '../volume/layer-tree.ts';
-import { regionsOf } from './diff.ts';
-import { overridden } from './merge.ts';
+import type { Found } from './catalog.ts';
+import { Cover } from './merge.ts';
+import { regionsOf } from './regions.ts';
+import type { SnapshotSpace } from './types.ts';
 
 /** What is left of a tree: layers that go, and runs of layers that become one, the uppermost first. */
 export interface Outcome {
@@ -21,26 +25,26 @@ export type IsNamed = (layer: number) => boolean;
 
 /** Pure: reduces a tree to what the names need. */
 export function outcomeOf(tree: LayerTree, isNamed: IsNamed): Outcome {
-  const children = new Map<number, Set<number>>();
-  for (const layer of tree.layers) children.set(layer, new Set(tree.children(layer)));
   const gone = new Set<number>();
-  const drop = (layer: number): void => {
-    if (isNamed(layer) || (children.get(layer)?.size ?? 0) > 0) return;
-    gone.add(layer);
-    const parent = tree.parent(layer);
-    if (parent === null) return;
-    children.get(parent)?.delete(layer);
-    drop(parent);
-  };
-  for (const layer of [...children.keys()]) if (!gone.has(layer)) drop(layer);
+  const childrenLost = new Map<number, number>();
+  const childCount = (layer: number) =>
+    tree.children(layer).length - (childrenLost.get(layer) ?? 0);
+  for (const layer of tree.layers) {
+    // Up to the first that somebody still needs.
+    for (let at: number | null = layer; at !== null && !gone.has(at); at = tree.parent(at)) {
+      if (isNamed(at) || childCount(at) > 0) break;
+      gone.add(at);
+      const parent = tree.parent(at);
+      if (parent !== null) childrenLost.set(parent, (childrenLost.get(parent) ?? 0) + 1);
+    }
+  }
   const joined = new Map<string, readonly number[]>();
-  const joinsItsChild = (layer: number | null) =>
-    layer !== null && !isNamed(layer) && children.get(layer)?.size === 1;
-  for (const layer of children.keys()) {
+  const joinsItsChild = (layer: number) => !isNamed(layer) && childCount(layer) === 1;
+  for (const layer of tree.layers) {
     if (gone.has(layer) || joinsItsChild(layer)) continue;
     const run = [layer];
-    for (let at = tree.parent(layer); at !== null && joinsItsChild(at); at = tree.parent(at))
-      run.push(at);
+    let at = tree.parent(layer);
+    for (; at !== null && joinsItsChild(at); at = tree.parent(at)) run.push(at);
     if (run.length > 1) joined.set(run.join(' '), run);
   }
   return { gone, joined };
@@ -70,14 +74,25 @@ export async function freedByDeleting(
   return clusters * pool.clusterBytes;
 }
 
+/** Of one snapshot, or of a bookmark, which holds nothing. Reads maps. @throws StorageError pool/damaged */
+export async function spaceOf({ pool, kind, record }: Found): Promise<SnapshotSpace> {
+  if (kind === 'bookmark') return { exclusiveBytes: 0, sharedBytes: 0 };
+  const snapshots = new Set([record.id]);
+  const exclusiveBytes = await freedByDeleting(pool, { volumes: new Set(), snapshots });
+  const chain = chainOf(pool, record.layer);
+  const clusters = chain.reduce((sum, layer) => sum + pool.clustersOf(layer), 0);
+  return {
+    exclusiveBytes,
+    sharedBytes: Math.max(0, clusters * pool.clusterBytes - exclusiveBytes),
+  };
+}
+
 /** Clusters of the lower layers of a run of which nothing shows. */
 async function overriddenIn(pool: Pool, run: readonly number[]): Promise<number> {
   let count = 0;
   for await (const { stack } of regionsOf(pool, run)) {
-    for (let at = 1; at < stack.length; at++) {
-      const lower = stack[at];
-      if (lower !== undefined) count += overridden(stack.slice(0, at), lower);
-    }
+    const cover = new Cover(slotsPerRegion);
+    for (const states of stack) count += cover.add(states);
   }
   return count;
 }

@@ -26,14 +26,10 @@ export interface SnapshotRecord {
 }
 
 /** As stored under `R bookmark/<id>`: where a deleted snapshot was, so that changes since can still be told. */
-export interface BookmarkRecord {
-  readonly id: number;
-  readonly volume: number;
-  readonly name: string;
-  readonly layer: number;
-  readonly sizeBytes: number;
-  readonly createdAt: string;
-}
+export type BookmarkRecord = Pick<
+  SnapshotRecord,
+  'id' | 'volume' | 'name' | 'layer' | 'sizeBytes' | 'createdAt'
+>;
 
 export interface SnapshotInfo {
   readonly id: number;
@@ -129,6 +125,7 @@ export interface ScheduleRecord {
   readonly volume: number;
   readonly everyMs: number;
   readonly keep: Retention;
+  /** When the latest run was due. */
   readonly lastRunAt: string | null;
   readonly createdAt: string;
 }

@@ -4,7 +4,7 @@
  *
  * Begins when the pool is opened, ends before it is closed.
  */
-import { StorageError } from '../base/errors.ts';
+import { messageOf, StorageError } from '../base/errors.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { EmitEvent } from '../pool/types.ts';
 import { Filler, type FillWatch } from './filler.ts';
@@ -83,8 +83,4 @@ export class Background {
 function wasStopped(error: unknown): boolean {
   const codes: string[] = ['service/stopping', 'volume/not-found'];
   return error instanceof StorageError && codes.includes(error.code);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

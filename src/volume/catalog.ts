@@ -5,7 +5,7 @@ import { StorageError } from '../base/errors.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Pools } from '../pool/pools.ts';
 import { chainOf } from './chain.ts';
-import { volumeRecords } from './records.ts';
+import { volumeById, volumeRecords } from './records.ts';
 import type { VolumeInfo, VolumeRecord } from './types.ts';
 
 export interface FoundVolume {
@@ -96,7 +96,7 @@ function originOf(pool: Pool, { clonedFrom }: VolumeRecord, chain: readonly numb
     `snapshot/${clonedFrom}`,
   );
   if (snapshot === undefined || !chain.includes(snapshot.layer)) return null;
-  const volume = pool.record<VolumeRecord>(`volume/${snapshot.volume}`);
+  const volume = volumeById(pool, snapshot.volume);
   return volume === undefined ? null : `${volume.name}@${snapshot.name}`;
 }
 

@@ -4,7 +4,7 @@
 import { invariant } from '../base/errors.ts';
 import type { VolumeToOpen } from '../pool/open-volumes.ts';
 import type { Pool } from '../pool/pool.ts';
-import { type LayerRecord, layerName } from './records.ts';
+import { type LayerRecord, layerName, volumeById } from './records.ts';
 import type { VolumeRecord } from './types.ts';
 
 /** More would be a circle; snapshots are limited to fewer. */
@@ -32,7 +32,7 @@ export function volumeToOpen(
   pool: Pool,
   { id, sizeBytes, snapshotMode }: VolumeRecord,
 ): VolumeToOpen {
-  const head = () => pool.record<VolumeRecord>(`volume/${id}`)?.headLayer;
+  const head = () => volumeById(pool, id)?.headLayer;
   return {
     key: volumeKey(id),
     chain: () => chainOf(pool, head()),

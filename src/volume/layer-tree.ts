@@ -4,7 +4,7 @@
  *   base ← frozen ← frozen ← head of volume a
  *              └← frozen ← head of volume b            named: by a volume (its head), by snapshots; bookmarks only mark
  *
- * Pure: built from records, asked, thrown away. Says also how the tree can shrink: a frozen layer that nobody names is there for those
+ * Pure: built from records, and asked as long as they are the records. Says also how the tree can shrink: a frozen layer that nobody names is there for those
  * that read through it, and for nobody else.
  */
 import { invariant } from '../base/errors.ts';
@@ -55,6 +55,8 @@ export type Reduction =
     };
 
 const none: readonly never[] = [];
+/** Of the records that each pool had when it was asked for last. */
+const lastTrees = new WeakMap<Pool, { readonly records: TreeRecords; readonly tree: LayerTree }>();
 
 export class LayerTree {
   readonly #parents = new Map<number, number | null>();
@@ -62,8 +64,9 @@ export class LayerTree {
   readonly #heads = new Map<number, VolumeRecord>();
   readonly #snapshots = new Map<number, number[]>();
   readonly #bookmarks = new Map<number, number[]>();
-  /** Layers that some name reads through, or is on. */
-  readonly #alive = new Set<number>();
+  /** Layers that some name reads through, or is on; found out when somebody asks. */
+  #alive: ReadonlySet<number> | undefined;
+  #reductions: readonly Reduction[] | undefined;
 
   constructor({ layers, volumes, snapshots, bookmarks }: TreeRecords) {
     for (const { id, parent } of layers) {
@@ -73,16 +76,21 @@ export class LayerTree {
     for (const volume of volumes) this.#heads.set(volume.headLayer, volume);
     for (const { id, layer } of snapshots) push(this.#snapshots, layer, id);
     for (const { id, layer } of bookmarks) push(this.#bookmarks, layer, id);
-    for (const layer of [...this.#heads.keys(), ...this.#snapshots.keys()]) this.#enliven(layer);
   }
 
+  /** As the pool's records are now; the same tree until one of them changes. */
   static of(pool: Pool): LayerTree {
-    return new LayerTree({
+    const records: TreeRecords = {
       layers: pool.records<LayerRecord>('layer/'),
       volumes: pool.records<VolumeRecord>('volume/'),
       snapshots: pool.records<LayerName>('snapshot/'),
       bookmarks: pool.records<LayerName>('bookmark/'),
-    });
+    };
+    const last = lastTrees.get(pool);
+    if (last !== undefined && areSame(last.records, records)) return last.tree;
+    const tree = new LayerTree(records);
+    lastTrees.set(pool, { records, tree });
+    return tree;
   }
 
   get layers(): IterableIterator<number> {
@@ -105,6 +113,13 @@ export class LayerTree {
       chain.push(at);
     }
     return chain;
+  }
+
+  /** Whether the layer is the other one, or reads through it. */
+  readsThrough(layer: number, other: number): boolean {
+    let at: number | null = layer;
+    while (at !== null && at !== other) at = this.parent(at);
+    return at === other;
   }
 
   children(layer: number): readonly number[] {
@@ -130,6 +145,7 @@ export class LayerTree {
 
   /** Whether a volume or a snapshot shows it; what is not alive is the reaper's alone. */
   isAlive(layer: number): boolean {
+    this.#alive ??= this.#findAlive();
     return this.#alive.has(layer);
   }
 
@@ -146,15 +162,29 @@ export class LayerTree {
       : { kind: 'absorb', layer, child, volume };
   }
 
-  #enliven(layer: number): void {
-    for (let at: number | null = layer; at !== null && !this.#alive.has(at); at = this.parent(at)) {
-      this.#alive.add(at);
-    }
+  reductions(): readonly Reduction[] {
+    this.#reductions ??= [...this.layers].flatMap((layer) => this.reductionOf(layer) ?? []);
+    return this.#reductions;
   }
 
-  reductions(): Reduction[] {
-    return [...this.layers].flatMap((layer) => this.reductionOf(layer) ?? []);
+  #findAlive(): Set<number> {
+    const alive = new Set<number>();
+    for (const layer of [...this.#heads.keys(), ...this.#snapshots.keys()]) {
+      for (let at: number | null = layer; at !== null && !alive.has(at); at = this.parent(at)) {
+        alive.add(at);
+      }
+    }
+    return alive;
   }
+}
+
+function areSame(a: TreeRecords, b: TreeRecords): boolean {
+  return (
+    a.layers === b.layers &&
+    a.volumes === b.volumes &&
+    a.snapshots === b.snapshots &&
+    a.bookmarks === b.bookmarks
+  );
 }
 
 function push(map: Map<number, number[]>, key: number, value: number): void {

@@ -5,6 +5,7 @@
  *
  * Every batch is whole by itself, so a crash at any point leaves less to do; the next opening goes on.
  */
+import { Chore } from '../base/chore.ts';
 import { StorageError } from '../base/errors.ts';
 import { leavesPerRegion, slotsPerLeaf } from '../base/units.ts';
 import { coalesce } from '../pool/allocator.ts';
@@ -22,9 +23,7 @@ const bytesPerBatchFixed = 96;
 export class Reaper {
   readonly #pool: Pool;
   readonly #onError: (error: unknown) => void;
-  #work: Promise<void> = Promise.resolve();
-  #due = false;
-  #stopped = false;
+  readonly #chore = new Chore(() => this.#reapAll());
 
   constructor(pool: Pool, onError: (error: unknown) => void) {
     this.#pool = pool;
@@ -33,21 +32,15 @@ export class Reaper {
 
   /** Looks for layers to reap; resolves when there are none left. */
   wake(): Promise<void> {
-    if (!this.#due) {
-      this.#due = true;
-      this.#work = this.#work.then(() => this.#reapAll());
-    }
-    return this.#work;
+    return this.#chore.wake();
   }
 
   /** Ends after the batch under way. */
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    await this.#work;
+  stop(): Promise<void> {
+    return this.#chore.stop();
   }
 
   async #reapAll(): Promise<void> {
-    this.#due = false;
     try {
       const tree = LayerTree.of(this.#pool);
       for (const { kind, layer } of tree.reductions()) {
@@ -61,7 +54,7 @@ export class Reaper {
 
   /** The layer, and then each parent that only it was read through. */
   async #reapUp(tree: LayerTree, layer: number): Promise<void> {
-    for (let at: number | null = layer; at !== null && !this.#stopped; ) {
+    for (let at: number | null = layer; at !== null && !this.#chore.isStopped; ) {
       await this.#forgetBookmarks(at);
       if (!(await this.#empty(at))) return;
       await this.#pool.commit([deleteLayerOp(at)]);
@@ -80,7 +73,7 @@ export class Reaper {
   /** @returns false when it was stopped before the end */
   async #empty(layer: number): Promise<boolean> {
     const { index } = this.#pool;
-    for (let leaf = 0; !this.#stopped; ) {
+    for (let leaf = 0; !this.#chore.isStopped; ) {
       leaf = await index.nextLeaf(layer, leaf);
       if (leaf === Number.POSITIVE_INFINITY) return true;
       const region = Math.floor(leaf / leavesPerRegion);

@@ -68,6 +68,10 @@ export function volumeRecords(pool: Pool): readonly VolumeRecord[] {
   return pool.records<VolumeRecord>('volume/');
 }
 
+export function volumeById(pool: Pool, id: number): VolumeRecord | undefined {
+  return pool.record<VolumeRecord>(`volume/${id}`);
+}
+
 export function volumeOp(volume: VolumeRecord): BatchOp {
   return putRecord(`volume/${volume.id}`, volume);
 }

@@ -28,6 +28,7 @@ import {
   fillingOp,
   layerOp,
   NewIds,
+  volumeById,
   volumeOp,
 } from './records.ts';
 import { expectRoom } from './thick.ts';
@@ -355,7 +356,7 @@ export async function openVolume({ pool, record }: FoundVolume): Promise<OpenVol
     plane,
     pool,
     get record() {
-      return pool.record<VolumeRecord>(`volume/${id}`) ?? record;
+      return volumeById(pool, id) ?? record;
     },
     close: () => {
       closed ??= pool.closeVolume(volumeKey(id));

@@ -122,6 +122,27 @@ test('a map tells data from holes', async () => {
   expect(part.items).toMatchObject([{ offset_bytes: 4096, length_bytes: 4096, hole: false }]);
 });
 
+test('a snapshot is taken, confirmed, and refused once its volume has moved on', async () => {
+  const create = ['snapshot', 'create', 'gold@before', '--note', 'upgrade'];
+  const taken = await document(...create);
+  expect(taken).toMatchObject({ changed: true, items: [{ name: 'before' }] });
+  expect(await document(...create)).toEqual({ ...taken, changed: false, pause_seconds: 0 });
+  const again = await varve(...create);
+  expect([again.exit, again.stderr]).toEqual([0, 'gold@before is there already\n']);
+  expect((await varve(...create, '-n')).stdout).toMatch(/^nothing to do: snapshot create gold@b/);
+  expect((await varve('snapshot', 'create', 'gold@before')).stderr).toContain('another note');
+  const client = await NbdClient.connect(`${state}/nbd.sock`, 'gold');
+  await client.write(4096, Buffer.alloc(8192, 7));
+  client.close();
+  await allClientsGone();
+  const late = await varve(...create);
+  expect(late.exit).toBe(4);
+  expect(late.stderr).toMatch(/^error: snapshot gold@before exists, and volume gold has changed/);
+  expect(late.stderr).toContain('varve snapshot diff gold@before');
+  expect((await varve(...create, '-n')).exit).toBe(4);
+  await document('snapshot', 'delete', 'gold@before');
+});
+
 test('an exported volume is neither deleted nor renamed', async () => {
   const refused = await varve('volume', 'delete', 'gold', '-y');
   expect(refused.exit).toBe(4);

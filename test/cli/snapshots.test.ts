@@ -238,7 +238,7 @@ describe('reverts', () => {
   beforeEach(() => document('snapshot', 'create', 'gold@a'));
 
   test('name what keeps the present, and the way back', async () => {
-    const { stderr } = await told('volume', 'revert', 'gold@a', '-y');
+    const { stderr } = await told('volume', 'revert', 'gold@a');
     expect(stderr).toBe(
       'volume gold is what it was at gold@a; writes were held for 1.0 ms\n' +
         '  what it was until now is gold@before-revert: ' +
@@ -251,13 +251,20 @@ describe('reverts', () => {
     });
   });
 
+  test('ask for nothing where nothing is lost, not even with --force', async () => {
+    await told('volume', 'revert', 'gold@a', '--force');
+    expect(api.snapshots.asked).toEqual({ force: true });
+  });
+
   test('that discard it say what comes back', async () => {
     const { stderr } = await told('volume', 'revert', 'gold@a', '--discard', '--force', '-y');
     expect(stderr).toMatch(/ held for 1\.0 ms; 0B come back\n$/);
     expect(api.snapshots.asked).toEqual({ discard: true, force: true });
+    const before = api.snapshots.asked;
     const unasked = await varve('volume', 'revert', 'gold@a', '--discard');
     expect(unasked.exit).toBe(2);
     expect(unasked.stderr).toContain('what it is now is lost');
+    expect(api.snapshots.asked).toBe(before);
   });
 });
 

@@ -2,7 +2,7 @@
 // Method: parse every source file, compare its imports with the arrows. A finding names file and import.
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { areaOf, filesIn, importsOf } from './sources.ts';
+import { areaOf, filesIn, importsOf, targetOf } from './sources.ts';
 
 /** Each area of src and those it may import from, besides itself. */
 const arrows: Record<string, readonly string[]> = {
@@ -66,6 +66,27 @@ function commandMay(target: string | undefined, kind: string): boolean {
   if (target === 'src/api') return kind === 'type' || kind === 'dynamic';
   return target === 'src/pool' && kind === 'dynamic';
 }
+
+test('no file needs itself to be loaded', () => {
+  const needs = new Map(
+    sources.map((path) => [
+      path,
+      importsOf(path).flatMap(({ specifier, kind }) =>
+        kind === 'static' ? (targetOf(path, specifier) ?? []) : [],
+      ),
+    ]),
+  );
+  const circles: string[] = [];
+  const isDone = new Set<string>();
+  const visit = (path: string, way: readonly string[]): void => {
+    if (way.includes(path)) circles.push([...way.slice(way.indexOf(path)), path].join(' → '));
+    if (way.includes(path) || isDone.has(path)) return;
+    for (const needed of needs.get(path) ?? []) visit(needed, [...way, path]);
+    isDone.add(path);
+  };
+  for (const path of sources) visit(path, []);
+  expect(circles).toEqual([]);
+});
 
 test('packages are imported only where they are wrapped', () => {
   const wrong = sources.flatMap((path) =>

@@ -49,9 +49,13 @@ function isErased(node: ts.ImportDeclaration | ts.ExportDeclaration): boolean {
   return node.importClause?.phaseModifier === ts.SyntaxKind.TypeKeyword;
 }
 
-/** `src/pool` for `../pool/types.ts` imported by `src/volume/x.ts`; undefined for packages. */
-export function areaOf(importer: string, specifier: string): string | undefined {
+/** `src/pool/types.ts` for `../pool/types.ts` imported by `src/volume/x.ts`; undefined for packages. */
+export function targetOf(importer: string, specifier: string): string | undefined {
   if (!specifier.startsWith('.')) return undefined;
-  const target = posix.normalize(posix.join(posix.dirname(importer), specifier));
-  return target.split('/').slice(0, 2).join('/');
+  return posix.normalize(posix.join(posix.dirname(importer), specifier));
+}
+
+/** Of the same import, `src/pool`. */
+export function areaOf(importer: string, specifier: string): string | undefined {
+  return targetOf(importer, specifier)?.split('/').slice(0, 2).join('/');
 }

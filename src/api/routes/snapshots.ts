@@ -95,7 +95,7 @@ export function snapshotRoutes(app: ApiApp, { snapshots }: ApiServices): void {
     {
       schema: {
         tags,
-        summary: 'Takes snapshots, all at one point in time',
+        summary: 'Takes snapshots, all at one point in time, or confirms them',
         querystring: DryRunQuery,
         body: CreationBody,
         response: {

@@ -14,6 +14,7 @@ import type {
   SnapshotItem,
   VolumeItem,
 } from '../../api/schemas.ts';
+import { messageOf } from '../../base/errors.ts';
 import { path } from '../client.ts';
 import { confirmLoss } from '../confirm.ts';
 import type { Context } from '../context.ts';
@@ -303,7 +304,7 @@ function content(file: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(readFileSync(file));
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw usageError(`cannot attach ${file}: ${reason}`, [
       'name a file of UTF-8 text that can be read',
     ]);

@@ -68,7 +68,7 @@ export function addVolumeNoun(program: Command): void {
     .command('revert <snapshot>')
     .description('make a volume what it was at VOLUME@SNAPSHOT; today stays as a safety snapshot')
     .option('--force', 'also when clients are connected: their connections are closed first')
-    .option('--discard', 'keep no safety snapshot')
+    .option('--discard', 'keep no safety snapshot; asks first')
     .action(does(revert));
   volume
     .command('set-mode <name> <mode>')
@@ -163,8 +163,11 @@ async function revert(
   { force, discard }: { force?: boolean; discard?: boolean },
 ): Promise<void> {
   const { volume, snapshot } = snapshotTarget(target);
-  const loss = discard ? ', and what it is now is lost' : '; what it is now stays as a snapshot';
-  await confirmLoss(context, `makes volume ${volume} what it was at ${target}${loss}`);
+  // Otherwise a snapshot keeps it, and clients that are disconnected may come again: nothing is lost.
+  if (discard) {
+    const loss = 'and what it is now is lost';
+    await confirmLoss(context, `makes volume ${volume} what it was at ${target}, ${loss}`);
+  }
   const address = `${volumeAddress(volume)}/actions/revert`;
   const body = { snapshot, force, discard };
   const call = { method: 'POST', query: context.dryRun, body } as const;

@@ -17,6 +17,11 @@ export interface SlotEntry {
   readonly lo: number;
 }
 
+/** Ascending by address, the zero entry first. */
+export function compareEntries(a: SlotEntry, b: SlotEntry): number {
+  return a.hi - b.hi || a.lo - b.lo;
+}
+
 export class SlotStates {
   readonly extras = new Map<number, readonly SlotEntry[]>();
 
@@ -78,7 +83,7 @@ export class SlotStates {
 
   /** Any content; entries in any order. */
   set(slot: number, entries: readonly SlotEntry[]): void {
-    const sorted = [...entries].sort((a, b) => a.hi - b.hi || a.lo - b.lo);
+    const sorted = [...entries].sort(compareEntries);
     const clusters = sorted.filter(({ hi, lo }) => slotHasAddress(hi, lo));
     const zeros = sorted.filter(({ hi, lo }) => !slotHasAddress(hi, lo));
     invariant(zeros.length <= 1, 'a slot has one zero entry at most');

@@ -1,0 +1,70 @@
+/**
+ * Opening snapshots in the data plane, for exports: to be read, or with a head of their own that nobody keeps (scratch).
+ */
+import type { Pool } from '../pool/pool.ts';
+import { chainOf } from '../volume/chain.ts';
+import { deleteVolumeOp, volumeRecords } from '../volume/records.ts';
+import { type OpenVolume, openVolume } from '../volume/volume-service.ts';
+import type { FoundSnapshot } from './catalog.ts';
+import { addHead } from './clone.ts';
+import type { SnapshotContext } from './context.ts';
+import { expectLayersLeft } from './limits.ts';
+import { snapshotById } from './records.ts';
+
+export type OpenSnapshot = Pick<OpenVolume, 'plane' | 'close'>;
+
+/** Opens a snapshot to be read. */
+export async function openSnapshot({ pool, record }: FoundSnapshot): Promise<OpenSnapshot> {
+  const key = `s${record.id}`;
+  const plane = await pool.openVolume({
+    key,
+    chain: () => chainOf(pool, snapshotById(pool, record.id)?.layer),
+    writable: false,
+    copyOnWrite: false,
+    sizeBytes: record.sizeBytes,
+  });
+  let closed: Promise<void> | undefined;
+  return {
+    plane,
+    close: () => {
+      closed ??= pool.closeVolume(key);
+      return closed;
+    },
+  };
+}
+
+/**
+ * A head of its own on a snapshot: what is written to it is gone when it is closed, or the service has died.
+ *
+ * @throws StorageError snapshot/limit, pool/failed
+ */
+export async function openScratch(
+  context: SnapshotContext,
+  { pool, record }: FoundSnapshot,
+): Promise<OpenSnapshot> {
+  const { volumes } = context;
+  const scratch = await volumes.exclusively(async () => {
+    expectLayersLeft(pool, 1);
+    return addHead(context, pool, record, { name: '', snapshotMode: 'row', scratch: true });
+  });
+  const opened = await openVolume({ pool, record: scratch });
+  return {
+    plane: opened.plane,
+    close: async () => {
+      await opened.close();
+      await pool.commit([deleteVolumeOp(scratch.id)]);
+      volumes.structureChanged(pool);
+    },
+  };
+}
+
+/** Scratch heads of a service that died go. */
+export async function dropScratch(
+  { volumes }: Pick<SnapshotContext, 'volumes'>,
+  pool: Pool,
+): Promise<void> {
+  const left = volumeRecords(pool).filter(({ scratch }) => scratch === true);
+  if (left.length === 0) return;
+  await pool.commit(left.map(({ id }) => deleteVolumeOp(id)));
+  volumes.structureChanged(pool);
+}
