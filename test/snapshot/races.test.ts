@@ -58,6 +58,29 @@ test('a diff misses nothing when the layers between are merged in its middle', a
   await close();
 });
 
+test('a snapshot that is opened while its content moves away goes on showing it', async () => {
+  await createPool(16 * MiB);
+  await fixture.volumes.create({ name: 'v', sizeBytes: 4 * clusterBytes, snapshotMode: 'cow' });
+  const { plane, close } = await fixture.volumes.open('v');
+  const old = Buffer.alloc(clusterBytes, 1);
+  await plane.write(0, old);
+  await snapshot('v', 's');
+  const { id } = fixture.snapshots.get('v', 's');
+  // Between the copy and the batch that names it.
+  const commit = pool.commit.bind(pool);
+  let opened: Awaited<ReturnType<typeof fixture.snapshots.open>> | undefined;
+  pool.commit = async (ops) => {
+    opened = await fixture.snapshots.open('p', id);
+    expect(await opened.plane.read(0, clusterBytes)).toEqual(old);
+    pool.commit = commit;
+    return commit(ops);
+  };
+  await plane.write(0, Buffer.alloc(clusterBytes, 2));
+  expect(await opened?.plane.read(0, clusterBytes)).toEqual(old);
+  await opened?.close();
+  await close();
+});
+
 test('clones that copy the same cluster on write in a full pool each get one answer', async () => {
   await createPool(16 * MiB);
   await fixture.volumes.create({ name: 'v', sizeBytes: 4 * clusterBytes, snapshotMode: 'cow' });
