@@ -409,6 +409,30 @@ TEST_P(LayersTest, TrimmedSubBlocksStayZeroWhenTheLastLayerBelowIsAbsorbed) {
   EXPECT_TRUE(ReadAll(volume, plane_->loop(1)) == expected);
 }
 
+TEST_P(LayersTest, TrimOverWhatAnAbsorbedLayerHidStaysZeroWhenTheMapIsLoadedAgain) {
+  Volume& volume = plane_->OpenVolume(kMiB, true);
+  TestRequest base(BlockOp::kWrite, 0, kMiB, 0x11);
+  ASSERT_TRUE(base.Run(volume, plane_->loop(0)).ok());
+  plane_->Freeze();
+  TestRequest other(BlockOp::kWrite, 0, kSub, 0x22);
+  ASSERT_TRUE(other.Run(volume, plane_->loop(0)).ok());
+  TestRequest hides(BlockOp::kTrim, kSub, kSub);
+  ASSERT_TRUE(hides.Run(volume, plane_->loop(0)).ok());
+  plane_->Freeze();
+  plane_->Absorb(0, kMiB / kTestClusterBytes);
+  EXPECT_EQ(plane_->absorbed(), 1u);
+  TestRequest write(BlockOp::kWrite, kSub, kSub, 0x33);
+  ASSERT_TRUE(write.Run(volume, plane_->loop(0)).ok());
+  TestRequest trim(BlockOp::kTrim, kSub, kSub);
+  trim.request.fua = true;
+  ASSERT_TRUE(trim.Run(volume, plane_->loop(0)).ok());
+  plane_->CloseVolume();
+  Bytes expected(kMiB, std::byte{0x11});
+  std::fill_n(expected.begin(), kSub, std::byte{0x22});
+  std::fill_n(expected.begin() + kSub, kSub, std::byte{0});
+  EXPECT_TRUE(ReadAll(plane_->OpenVolume(kMiB, false), plane_->loop(1)) == expected);
+}
+
 TEST_P(LayersTest, TrimOverAFrozenLayerReadsAsZeroAndKeepsItsContent) {
   Volume& volume = plane_->OpenVolume(kMiB, true);
   TestRequest fill(BlockOp::kWrite, 0, kMiB, 0x11);

@@ -384,6 +384,27 @@ TEST_P(VolumeTest, TrimWaitsForAWriteUnderWayInItsCluster) {
   EXPECT_EQ(static_cast<unsigned>(all[kSub]), 2u);
 }
 
+TEST_P(VolumeTest, HoldWaitsForAWriteUnderWay) {
+  PoolOptionsForTest options = Options();
+  std::shared_ptr<FaultDisk> faulty = BehindFaults(&options);
+  ControlPlaneForTest plane(options);
+  Volume& volume = plane.OpenVolume(kMiB, true);
+  faulty->Set({{.op = FaultOp::kWrite, .kind = FaultKind::kHang, .times = 1}});
+  TestRequest write(BlockOp::kWrite, 0, kSub, 1);
+  write.Submit(volume, plane.loop(0));
+  // Planned behind the write on the same loop.
+  TestRequest read(BlockOp::kRead, 0, kSub);
+  ASSERT_TRUE(read.Run(volume, plane.loop(0)).ok());
+  std::promise<void> held;
+  std::future<void> is_held = held.get_future();
+  volume.Hold([&held] { held.set_value(); });
+  EXPECT_NE(is_held.wait_for(std::chrono::seconds(0)), std::future_status::ready) << "the write would change a frozen layer";
+  faulty->Set({});
+  ASSERT_TRUE(write.Wait().ok());
+  is_held.wait();
+  volume.Unhold();
+}
+
 TEST_P(VolumeTest, FlushSyncsOverwritesInPlace) {
   PoolOptionsForTest options = Options();
   std::shared_ptr<FaultDisk> faulty = BehindFaults(&options);

@@ -1,18 +1,22 @@
 // Goal: what is done while layers change answers as if it had been done before or behind the change, or is refused.
-// Method: the change is made to happen in the middle: between two regions of a diff, in one turn of copy on write.
+// Method: the change is made to happen in the middle: between two regions of a diff, in one turn of copy on write, or
+//   while a read hangs.
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { KiB, MiB } from '../../src/base/units.ts';
 import { VolumePlane } from '../../src/dataplane/data-plane.ts';
 import type { Pool } from '../../src/pool/pool.ts';
+import { FaultyPlane } from '../pool/faulty-plane.ts';
 import { Fixture } from '../pool/fixture.ts';
 
 const clusterBytes = 16 * KiB;
 const regionBytes = 4096 * clusterBytes;
 
+let faulty: FaultyPlane;
 let fixture: Fixture;
 let pool: Pool;
 beforeEach(async () => {
-  fixture = await Fixture.open({ flushWindowMs: 50 });
+  faulty = new FaultyPlane({ loops: 2 });
+  fixture = await Fixture.open({ flushWindowMs: 50, dataPlane: faulty });
 });
 afterEach(async () => {
   await fixture.close();
@@ -99,6 +103,51 @@ test('a head that is frozen while it takes in a layer keeps what was written to 
   expect(await shownIn(open.plane)).toEqual(frozen);
   await open.close();
   expect(await shownIn(plane)).toEqual(frozen.map((value) => (value === 2 ? 3 : value)));
+  await close();
+});
+
+test('a snapshot that is opened while its content moves away goes on showing it', async () => {
+  await createPool(16 * MiB);
+  await fixture.volumes.create({ name: 'v', sizeBytes: 4 * clusterBytes, snapshotMode: 'cow' });
+  const { plane, close } = await fixture.volumes.open('v');
+  const old = Buffer.alloc(clusterBytes, 1);
+  await plane.write(0, old);
+  await snapshot('v', 's');
+  const { id } = fixture.snapshots.get('v', 's');
+  // Between the copy and the batch that names it.
+  const commit = pool.commit.bind(pool);
+  let opened: Awaited<ReturnType<typeof fixture.snapshots.open>> | undefined;
+  pool.commit = async (ops) => {
+    opened = await fixture.snapshots.open('p', id);
+    expect(await opened.plane.read(0, clusterBytes)).toEqual(old);
+    pool.commit = commit;
+    return commit(ops);
+  };
+  await plane.write(0, Buffer.alloc(clusterBytes, 2));
+  expect(await opened?.plane.read(0, clusterBytes)).toEqual(old);
+  await opened?.close();
+  await close();
+});
+
+test('copy on write waits for whoever still reads the old place for a snapshot', async () => {
+  await createPool(16 * MiB);
+  await fixture.volumes.create({ name: 'v', sizeBytes: 4 * clusterBytes, snapshotMode: 'cow' });
+  const { plane, close } = await fixture.volumes.open('v');
+  const old = Buffer.alloc(clusterBytes, 1);
+  await plane.write(0, old);
+  await snapshot('v', 's');
+  const opened = await fixture.snapshots.open('p', fixture.snapshots.get('v', 's').id);
+  await opened.plane.read(0, KiB);
+  const disk = fixture.path('disk');
+  faulty.setFaults(disk, [{ op: 'read', kind: 'hang', times: 1 }]);
+  const slow = opened.plane.read(0, clusterBytes);
+  const write = plane.write(0, Buffer.alloc(clusterBytes, 2));
+  // It is not to end, so there is nothing else to wait for.
+  await Promise.race([write, new Promise((resolve) => setTimeout(resolve, 500))]);
+  faulty.setFaults(disk, []);
+  expect(await slow).toEqual(old);
+  await write;
+  await opened.close();
   await close();
 });
 

@@ -72,8 +72,8 @@ interface Volume {
   snapshots: Named[];
   /** It stays open, as for a guest: what changes below it, changes under a live page table. */
   attached: OpenVolume | undefined;
-  /** Then a bookmark that it no longer descends from may go. */
-  reverted: boolean;
+  /** Reverted or flattened: a bookmark that it no longer descends from may go. */
+  hasLeft: boolean;
 }
 
 class Run {
@@ -110,7 +110,7 @@ class Run {
       bytes: new Uint8Array(sizeBytes),
       snapshots: [],
       attached: undefined,
-      reverted: false,
+      hasLeft: false,
     });
   }
 
@@ -137,6 +137,7 @@ class Run {
         return this.#drop(volume);
       case 'flatten':
         await snapshots.flatten(volume.name, () => {}, new AbortController().signal);
+        volume.hasLeft = true;
         return;
       case 'rename': {
         const to = `${this.#name}-v${this.#serial++}`;
@@ -281,7 +282,7 @@ class Run {
       bytes: snapshot.bytes.slice(),
       snapshots: [],
       attached: undefined,
-      reverted: false,
+      hasLeft: false,
     });
   }
 
@@ -295,12 +296,12 @@ class Run {
       volume.snapshots.push({ name: safety, bytes: volume.bytes.slice(), bookmark: false });
     }
     volume.bytes = snapshot.bytes.slice();
-    volume.reverted = true;
+    volume.hasLeft = true;
   }
 
   /** A bookmark of a branch that nobody reads any more goes with it. */
   async #forgetLostBookmarks(volume: Volume): Promise<void> {
-    if (!volume.reverted) return;
+    if (!volume.hasLeft) return;
     await this.#fixture.snapshots.settled(this.#pool);
     const there = new Set(
       this.#fixture.snapshots
