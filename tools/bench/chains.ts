@@ -6,6 +6,7 @@
  *   npx tsx tools/bench/chains.ts --quick            1 short round: a smoke test, not a result
  *   npx tsx tools/bench/chains.ts --only overwrite   or depth, or maps
  *   npx tsx tools/bench/chains.ts --kind qcow2       disks whose name contains this
+ *   npx tsx tools/bench/chains.ts --rounds 1         fewer, or more
  *   npx tsx tools/bench/chains.ts --json FILE        the medians as JSON, too
  *
  * Kinds are interleaved within a round. Exit status 1 when anything failed; the others are measured nevertheless.
@@ -46,6 +47,7 @@ const { values: options } = parseArgs({
     quick: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
     kind: { type: 'string', default: '' },
+    rounds: { type: 'string' },
     json: { type: 'string' },
   },
 });
@@ -55,7 +57,8 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 const folder = mkdtempSync(join(tmpdir(), 'varve-bench-'));
 process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
 
-const { rounds, ...scale } = options.quick ? scales.quick : scales.full;
+const { rounds: usual, ...scale } = options.quick ? scales.quick : scales.full;
+const rounds = Number(options.rounds ?? usual);
 const plan: ChainPlan = { ...scale, folder };
 const kinds = [...varveKinds, ...qcow2Kinds].filter(({ name }) => name.includes(options.kind));
 const document: Record<string, unknown> = {};
