@@ -123,7 +123,7 @@ async function takeAll(context: SnapshotContext, options: CreateSnapshotOptions)
     ]),
     ...records.map(snapshotOp),
   ];
-  expectFitsBatch(pool, ops);
+  expectFitsBatch(pool, ops, 'leave the attachment out, or take fewer together');
   const pauseSeconds = await exchangeHeads(pool, heads, ops);
   return { pool, records, changed: true, pauseSeconds };
 }

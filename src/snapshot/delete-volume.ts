@@ -6,10 +6,11 @@
 import { StorageError } from '../base/errors.ts';
 import type { FoundVolume } from '../volume/catalog.ts';
 import { LayerTree } from '../volume/layer-tree.ts';
-import { deleteBookmarkOp } from '../volume/records.ts';
+import { deleteBookmarkOp, deleteFillingOps, deleteVolumeOp } from '../volume/records.ts';
 import type { DeleteVolumeOptions } from '../volume/types.ts';
 import type { Dependents } from '../volume/volume-service.ts';
 import type { SnapshotGuard } from './delete.ts';
+import { expectFitsBatch } from './limits.ts';
 import { expectNoClones, linkedClones } from './linked-clones.ts';
 import {
   bookmarkRecords,
@@ -21,7 +22,7 @@ import {
 import { freedByDeleting } from './space.ts';
 import type { SnapshotRecord } from './types.ts';
 
-/** @throws StorageError volume/has-clones, volume/has-snapshots, snapshot/busy it may not be deleted like that */
+/** @throws StorageError volume/has-clones, volume/has-snapshots, snapshot/busy, request/invalid it may not be deleted like that */
 export async function dependentsOf(
   { pool, record }: FoundVolume,
   guard: SnapshotGuard,
@@ -36,14 +37,14 @@ export async function dependentsOf(
   });
   const own = pool.clustersOf(record.headLayer) * pool.clusterBytes;
   const isScheduled = scheduleOf(pool, record.id) !== undefined;
-  return {
-    ops: [
-      ...snapshots.map(({ id }) => deleteSnapshotOp(id)),
-      ...bookmarks.map(({ id }) => deleteBookmarkOp(id)),
-      ...(isScheduled ? [deleteScheduleOp(record.id)] : []),
-    ],
-    freedBytes: freed - own,
-  };
+  const ops = [
+    ...snapshots.map(({ id }) => deleteSnapshotOp(id)),
+    ...bookmarks.map(({ id }) => deleteBookmarkOp(id)),
+    ...(isScheduled ? [deleteScheduleOp(record.id)] : []),
+  ];
+  const itself = [deleteVolumeOp(record.id), ...deleteFillingOps(pool, record.id)];
+  expectFitsBatch(pool, [...itself, ...ops], 'delete some of its snapshots and bookmarks first');
+  return { ops, freedBytes: freed - own };
 }
 
 function expectDeletable(

@@ -10,7 +10,9 @@ import { LayerTree } from '../volume/layer-tree.ts';
 import { deleteBookmarkOp, NewIds } from '../volume/records.ts';
 import type { Found, FoundSnapshot } from './catalog.ts';
 import type { SnapshotContext } from './context.ts';
+import { expectFitsBatch } from './limits.ts';
 import { expectNoClones, linkedClones } from './linked-clones.ts';
+import { formatSnapshotName } from './names.ts';
 import { bookmarkOp, deleteSnapshotOp } from './records.ts';
 import { freedByDeleting } from './space.ts';
 import type { DeleteSnapshotOptions, SnapshotName } from './types.ts';
@@ -21,7 +23,8 @@ export type SnapshotGuard = (pool: string, snapshotId: number) => string | null;
 /**
  * Deletes names; space comes back in the background. To be run between other changes of structure.
  *
- * @throws StorageError volume/not-found, snapshot/not-found, snapshot/busy it is exported, volume/has-clones; none is deleted then
+ * @throws StorageError volume/not-found, snapshot/not-found, snapshot/busy it is exported, volume/has-clones, request/invalid too many at once;
+ *   none is deleted then
  */
 export async function deleteSnapshots(
   context: SnapshotContext,
@@ -29,18 +32,25 @@ export async function deleteSnapshots(
   names: readonly SnapshotName[],
   options: DeleteSnapshotOptions,
 ): Promise<{ freedBytes: number }> {
-  const found = names.map(({ volume, snapshot }) => context.catalog.find(volume, snapshot));
-  const perPool = [...new Set(found.map(({ pool }) => pool))].map((pool) => ({
-    pool,
-    here: found.filter((each) => each.pool === pool),
-  }));
-  for (const { pool, here } of perPool)
+  // One that is named twice is one.
+  const found = [...new Map(names.map((name) => [formatSnapshotName(name), name])).values()].map(
+    ({ volume, snapshot }) => context.catalog.find(volume, snapshot),
+  );
+  const perPool = [...new Set(found.map(({ pool }) => pool))].map((pool) => {
+    const here = found.filter((each) => each.pool === pool);
+    return { pool, here, ops: deletionOps(pool, here, options.bookmark ?? false) };
+  });
+  for (const { pool, here, ops } of perPool) {
     expectDeletable(pool, here.filter(isSnapshot), guard, options);
+    expectFitsBatch(pool, ops, 'delete fewer together');
+  }
   let freedBytes = 0;
-  for (const { pool, here } of perPool) {
+  for (const { pool, here, ops } of perPool) {
     const snapshots = new Set(here.filter(isSnapshot).map(({ record }) => record.id));
     freedBytes += await freedByDeleting(pool, { volumes: new Set(), snapshots });
-    if (!options.dryRun) await deleteFound(context, pool, here, options.bookmark ?? false);
+    if (options.dryRun) continue;
+    await pool.commit(ops);
+    tellDeleted(context, pool, here);
   }
   return { freedBytes };
 }
@@ -64,12 +74,7 @@ function expectDeletable(
   }
 }
 
-async function deleteFound(
-  context: SnapshotContext,
-  pool: Pool,
-  found: readonly Found[],
-  bookmark: boolean,
-): Promise<void> {
+function deletionOps(pool: Pool, found: readonly Found[], bookmark: boolean): BatchOp[] {
   const ids = new NewIds(pool);
   const ops = found.flatMap((each): BatchOp[] => {
     if (each.kind === 'bookmark') return [deleteBookmarkOp(each.record.id)];
@@ -79,7 +84,10 @@ async function deleteFound(
     const mark = { id: ids.snapshot(), volume, name, layer, sizeBytes, createdAt };
     return [gone, bookmarkOp(mark)];
   });
-  await pool.commit([...ops, ...(bookmark ? [ids.op()] : [])]);
+  return bookmark ? [...ops, ids.op()] : ops;
+}
+
+function tellDeleted(context: SnapshotContext, pool: Pool, found: readonly Found[]): void {
   context.volumes.structureChanged(pool);
   for (const { volume, record } of found) {
     const name = `${volume.name}@${record.name}`;

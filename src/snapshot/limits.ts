@@ -65,12 +65,12 @@ export function expectLayersLeft(pool: Pool, more: number): void {
   );
 }
 
-/** What is stored with the snapshots has to fit the one record that makes them. @throws StorageError request/invalid */
-export function expectFitsBatch(pool: Pool, ops: readonly BatchOp[]): void {
+/** What is done to snapshots together is one record of the journal. @throws StorageError request/invalid it is too large, `action` helps */
+export function expectFitsBatch(pool: Pool, ops: readonly BatchOp[], action: string): void {
   if (batchBytes(ops) <= pool.batchBytesMax) return;
   throw new StorageError(
     'request/invalid',
-    `what is stored with these snapshots is more than ${formatSize(pool.batchBytesMax)}`,
-    { actions: ['leave the attachment out, or take fewer together'] },
+    `so much at once is more than ${formatSize(pool.batchBytesMax)}, what pool ${pool.name} takes together`,
+    { actions: [action] },
   );
 }

@@ -1,8 +1,9 @@
 // Goal: what is in use is not deleted, alone or with its volume, and the refusal says what to do; of several all go or none.
 // Method: a real pool; snapshots that clones read through, or that somebody guards as an export does.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { MiB } from '../../src/base/units.ts';
-import type { DeleteSnapshotOptions } from '../../src/snapshot/types.ts';
+import { KiB, MiB } from '../../src/base/units.ts';
+import { bookmarkOp, snapshotRecords } from '../../src/snapshot/records.ts';
+import type { DeleteSnapshotOptions, SnapshotRecord } from '../../src/snapshot/types.ts';
 import type { DeleteVolumeOptions } from '../../src/volume/types.ts';
 import { Fixture } from '../pool/fixture.ts';
 
@@ -37,6 +38,20 @@ function remove(names: readonly string[], options: DeleteSnapshotOptions = {}) {
     split.map(([volume, snapshot]) => ({ volume, snapshot })),
     options,
   );
+}
+
+/** b0, b1 … as if snapshots had been deleted, on the layer of the oldest. */
+async function addBookmarks(volume: string, count: number): Promise<void> {
+  const { pool, record } = fixture.volumes.find(volume);
+  const [{ layer }] = snapshotRecords(pool) as [SnapshotRecord];
+  const mark = { volume: record.id, layer, sizeBytes: 1, createdAt: record.createdAt };
+  for (let at = 0; at < count; at += 200) {
+    const some = Array.from({ length: 200 }, (_, n) => ({
+      id: 10_000 + at + n,
+      name: `b${at + n}`,
+    }));
+    await pool.commit(some.map((each) => bookmarkOp({ ...mark, ...each })));
+  }
 }
 
 const names = (volume?: string) => fixture.snapshots.list(volume).map(({ name }) => name);
@@ -89,6 +104,13 @@ describe('snapshots', () => {
     );
   });
 
+  test('that are named twice are one', async () => {
+    await remove(['v@a', 'v@b', 'v@a'], { bookmark: true });
+    expect(names()).toEqual(['c', 'a', 'b']);
+    const deleted = fixture.events.filter(({ kind }) => kind === 'snapshot/deleted');
+    expect(deleted.map(({ subject }) => subject)).toEqual(['v@a', 'v@b']);
+  });
+
   test('become bookmarks; bookmarks go without a trace', async () => {
     await remove(['v@a', 'v@b'], { bookmark: true });
     expect(fixture.snapshots.list('v').map(({ name, kind }) => [name, kind])).toEqual([
@@ -99,6 +121,33 @@ describe('snapshots', () => {
     await remove(['v@a'], { bookmark: true });
     expect(names()).toEqual(['c', 'b']);
   });
+});
+
+test('so many that they are no one record are refused before anything is done, and go in parts', async () => {
+  // The smallest journal: a record takes 60 KiB.
+  await fixture.pools.create('small', [`file:${fixture.path('small')}?size=${16 * MiB}`], {
+    clusterBytes: 16 * KiB,
+  });
+  await fixture.volumes.create({ name: 'w', sizeBytes: MiB, pool: 'small' });
+  const all = Array.from({ length: 450 }, (_, n) => `w@${'s'.repeat(50)}${n}`);
+  for (const name of all) await take('w', name.slice(2));
+  const refused = { code: 'request/invalid', actions: ['delete fewer together'] };
+  for (const dryRun of [true, false]) {
+    const both = remove(['v@a', ...all], { bookmark: true, dryRun });
+    await expect(both).rejects.toMatchObject(refused);
+  }
+  expect(names()).toHaveLength(453);
+  await addBookmarks('w', 4000);
+  const whole = fixture.volumes.delete('w', { withSnapshots: true });
+  await expect(whole).rejects.toMatchObject({
+    code: 'request/invalid',
+    actions: ['delete some of its snapshots and bookmarks first'],
+  });
+  await remove(Array.from({ length: 2000 }, (_, n) => `w@b${n}`));
+  await remove(all.slice(200), { bookmark: true });
+  await remove(all.slice(100));
+  await fixture.volumes.delete('w', { withSnapshots: true });
+  expect(names()).toEqual(['a', 'b', 'c']);
 });
 
 describe('a volume', () => {
