@@ -8,6 +8,7 @@ import { StorageError } from '../base/errors.ts';
 import type { FoundVolume } from '../volume/catalog.ts';
 import { layerOp, NewIds, volumeOp } from '../volume/records.ts';
 import type { SnapshotContext } from './context.ts';
+import { isUnchangedSince } from './diff.ts';
 import { exchangeHeads } from './freeze.ts';
 import { expectLayersLeft, expectSnapshotsLeft } from './limits.ts';
 import { bookmarkRecords, snapshotOp, snapshotRecords } from './records.ts';
@@ -22,6 +23,7 @@ export interface Connections {
 
 /**
  * The volume becomes what it was; its size stays. What it is now is kept as a snapshot, unless it is to be discarded.
+ * A volume that is what it was already stays as it is.
  *
  * Clients that are connected would see their disk change under them: refused, or with `force` their connections are closed first.
  *
@@ -63,11 +65,14 @@ async function revert(
   const { pool, record: target } = context.catalog.findSnapshot(volume, snapshot);
   const { record } = context.volumes.find(volume);
   context.volumes.expectFilled({ pool, record });
+  if (await isUnchangedSince(context.catalog, { volume, from: snapshot })) {
+    return { volume, safety: null, pauseSeconds: 0, changed: false };
+  }
   const ids = new NewIds(pool);
   const createdAt = isoTime(context.clock);
   const safety = discard ? null : safetyOf({ pool, record }, ids.snapshot(), createdAt);
   expectLayersLeft(pool, 1);
-  const result = { volume, safety: safety?.name ?? null, pauseSeconds: 0 };
+  const result = { volume, safety: safety?.name ?? null, pauseSeconds: 0, changed: true };
   if (dryRun) return result;
   const head = ids.layer();
   const ops = [

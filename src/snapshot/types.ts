@@ -107,6 +107,8 @@ export interface RevertResult {
   /** Name of the snapshot that keeps what the volume was; null when it was discarded. */
   readonly safety: string | null;
   readonly pauseSeconds: number;
+  /** Not when nothing has been written since the snapshot: then it is kept as it is, and nothing else. */
+  readonly changed: boolean;
 }
 
 /** Byte ranges that differ, ascending, not touching each other. */

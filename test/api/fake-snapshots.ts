@@ -76,7 +76,8 @@ export class FakeSnapshotService extends FakeSnapshots implements Snapshots {
   async revert(volume: string, name: string, options: RevertOptions = {}) {
     this.asked = options;
     this.get(volume, name);
-    return { volume, safety: options.discard ? null : 'before-revert', pauseSeconds: 0.001 };
+    const safety = options.discard ? null : 'before-revert';
+    return { volume, safety, pauseSeconds: 0.001, changed: true };
   }
 
   async clone(source: SnapshotName, name: string, options: { dryRun?: boolean } = {}) {

@@ -135,6 +135,9 @@ test('a volume has 4,096 at the most; a revert needs room for one, too', async (
   const full = { code: 'snapshot/limit' };
   const names = [{ volume: 'a', snapshot: 'more' }];
   await expect(fixture.snapshots.create({ names })).rejects.toMatchObject(full);
+  const { plane, close } = await fixture.volumes.open('a');
+  await plane.write(0, Uint8Array.of(1));
+  await close();
   await expect(fixture.snapshots.revert('a', 's7')).rejects.toMatchObject(full);
   await fixture.snapshots.delete([{ volume: 'a', snapshot: 's0' }]);
   expect(await fixture.snapshots.create({ names })).toMatchObject({ changed: true });

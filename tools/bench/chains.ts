@@ -30,7 +30,7 @@ const scales = {
   full: {
     rounds: 3,
     runtimeSeconds: 5,
-    spanMiB: 2048,
+    spanMiB: 1024,
     depths: [10, 100, 300, 1000],
     mappedGiB: [1, 100, 1024],
   },

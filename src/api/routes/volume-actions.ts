@@ -79,11 +79,11 @@ export function volumeActionRoutes(app: ApiApp, services: ApiServices): void {
       const before = volumes.get(name);
       checkIfMatch(request.headers['if-match'], configuration(before));
       const options = defined({ force, discard, dryRun });
-      const { safety, pauseSeconds } = await snapshots.revert(name, snapshot, options);
-      const freedBytes = discard ? before.exclusiveBytes : 0;
+      const { safety, pauseSeconds, changed } = await snapshots.revert(name, snapshot, options);
+      const freedBytes = discard && changed ? before.exclusiveBytes : 0;
       if (dryRun) {
         const target = formatSnapshotName({ volume: name, snapshot });
-        return planDocument({ action: 'volume revert', target, freedBytes });
+        return planDocument({ action: 'volume revert', target, changed, freedBytes });
       }
       return envelope('Reversion', {
         volume: name,
@@ -91,7 +91,7 @@ export function volumeActionRoutes(app: ApiApp, services: ApiServices): void {
         safety,
         pause_seconds: pauseSeconds,
         freed_bytes: freedBytes,
-        changed: true,
+        changed,
       });
     },
   );

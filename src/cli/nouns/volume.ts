@@ -172,12 +172,18 @@ async function revert(
   const body = { snapshot, force, discard };
   const call = { method: 'POST', query: context.dryRun, body } as const;
   const { document } = await context.client.call<ReversionDocument>(address, call);
-  writeChange(context, document, reversionView, ({ safety, pause_seconds, freed_bytes }) => {
-    const done = `volume ${volume} is what it was at ${target}; ${heldText(pause_seconds)}`;
-    if (safety === null) return `${done}; ${context.size(freed_bytes)} come back`;
-    const kept = `${volume}@${safety}`;
-    return `${done}\n  what it was until now is ${kept}: varve volume revert ${kept}, or delete it`;
-  });
+  writeChange(
+    context,
+    document,
+    reversionView,
+    ({ safety, pause_seconds, freed_bytes, changed }) => {
+      if (!changed) return `volume ${volume} is what it was at ${target} already`;
+      const done = `volume ${volume} is what it was at ${target}; ${heldText(pause_seconds)}`;
+      if (safety === null) return `${done}; ${context.size(freed_bytes)} come back`;
+      const kept = `${volume}@${safety}`;
+      return `${done}\n  what it was until now is ${kept}: varve volume revert ${kept}, or delete it`;
+    },
+  );
 }
 
 async function setMode(context: Context, [name, mode]: [string, string]): Promise<void> {
