@@ -103,6 +103,18 @@ void Grant(const Napi::CallbackInfo& info) {
   Runtime::Get().pools.at(HandleAt(info, 0))->pool().grants().Add(runs);
 }
 
+Napi::Value TakeBackGrant(const Napi::CallbackInfo& info) {
+  const std::vector<ClusterRun> runs =
+      Runtime::Get().pools.at(HandleAt(info, 0))->pool().grants().TakeBack(U64At(info, 1));
+  Napi::Float64Array words = Napi::Float64Array::New(info.Env(), 3 * runs.size());
+  for (size_t i = 0; i < runs.size(); i++) {
+    words[3 * i] = runs[i].disk;
+    words[3 * i + 1] = static_cast<double>(runs[i].first);
+    words[3 * i + 2] = static_cast<double>(runs[i].count);
+  }
+  return words;
+}
+
 void GrantExhausted(const Napi::CallbackInfo& info) {
   Runtime::Get().pools.at(HandleAt(info, 0))->pool().grants().SetExhausted();
 }
@@ -153,6 +165,7 @@ void ExportPoolVerbs(Napi::Env env, Napi::Object exports) {
   exports.Set("journalAppend", Napi::Function::New(env, JournalAppend));
   exports.Set("journalTrim", Napi::Function::New(env, JournalTrim));
   exports.Set("grant", Napi::Function::New(env, Grant));
+  exports.Set("takeBackGrant", Napi::Function::New(env, TakeBackGrant));
   exports.Set("grantExhausted", Napi::Function::New(env, GrantExhausted));
   exports.Set("failPool", Napi::Function::New(env, FailPool));
   exports.Set("poolFlush", Napi::Function::New(env, PoolFlush));

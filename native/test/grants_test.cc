@@ -2,6 +2,7 @@
 // Method: random steps against a set of clusters. Replay one case: SEED=7.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <random>
 #include <set>
@@ -40,7 +41,16 @@ TEST(GrantsTest, ClustersAreHandedOutOnceHoweverTheyComeAndGo) {
       grants.SetExhausted();
       EXPECT_EQ(waiting, 0);
       exhausted = true;
-    } else if (pick < 20 && !taken.empty()) {
+    } else if (pick < 12) {
+      const uint64_t count = random() % 100;
+      uint64_t gone = 0;
+      const uint64_t expected = std::min<uint64_t>(count, free.size());
+      for (const ClusterRun& run : grants.TakeBack(count)) {
+        gone += run.count;
+        for (uint64_t i = 0; i < run.count; i++) ASSERT_EQ(free.erase(run.first + i), 1u) << "not there";
+      }
+      ASSERT_EQ(gone, expected);
+    } else if (pick < 24 && !taken.empty()) {
       const ClusterRun run = taken.back();
       taken.pop_back();
       for (uint64_t i = 0; i < run.count; i++) ASSERT_TRUE(free.insert(run.first + i).second);

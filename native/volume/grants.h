@@ -40,6 +40,8 @@ class Grants {
   void Add(const std::vector<ClusterRun>& runs);
   // There is nothing to add: those who wait, and those who come, get kNoSpace until the next Add().
   void SetExhausted();
+  // Takes up to `count` clusters away again that nobody has taken.
+  std::vector<ClusterRun> TakeBack(uint64_t count);
   // Puts back what a volume took and did not use.
   void Return(ClusterRun run);
 

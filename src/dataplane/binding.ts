@@ -190,6 +190,8 @@ export interface Addon {
   journalTrim(pool: Handle, tail: number): void;
   /** disk number, first cluster, count, … ; lifts an earlier `grantExhausted`. */
   grant(pool: Handle, runs: Float64Array): void;
+  /** Takes up to so many clusters away again that nobody uses; as in `grant`. */
+  takeBackGrant(pool: Handle, clusters: number): Float64Array;
   /** There is nothing left to grant: allocations fail with ENOSPC until the next `grant`. */
   grantExhausted(pool: Handle): void;
   /**

@@ -292,6 +292,11 @@ export class PoolPlane {
     this.plane.addon.grant(this.handle, Float64Array.from(runs));
   }
 
+  /** Takes up to so many clusters away again that nobody uses; as in `grant`. */
+  takeBackGrant(clusters: number): readonly number[] {
+    return [...this.plane.addon.takeBackGrant(this.handle, clusters)];
+  }
+
   grantExhausted(): void {
     this.plane.addon.grantExhausted(this.handle);
   }

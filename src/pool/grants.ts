@@ -49,8 +49,10 @@ export class Grants {
     else if (this.#exhausted) this.#plane.grantExhausted();
   }
 
-  /** Free clusters for the control plane itself. @throws StorageError pool/full */
+  /** Free clusters for the control plane itself, also those that the data plane has no use for yet. @throws StorageError pool/full */
   hold(count: number): ClusterRun[] {
+    const missing = count - this.#allocator.grantableCount;
+    if (missing > 0) this.#allocator.ungrant(runsOf(this.#plane.takeBackGrant(missing)));
     if (this.#allocator.grantableCount < count) {
       throw new StorageError('pool/full', `the pool has no ${count} free clusters left`);
     }
@@ -114,4 +116,15 @@ export class Grants {
 
 function toTriple(run: ClusterRun): [number, number, number] {
   return [run.disk, run.firstCluster, run.count];
+}
+
+function runsOf(triples: readonly number[]): ClusterRun[] {
+  return Array.from({ length: triples.length / 3 }, (_, at) => {
+    const [disk, firstCluster, count] = triples.slice(3 * at, 3 * at + 3) as [
+      number,
+      number,
+      number,
+    ];
+    return { disk, firstCluster, count };
+  });
 }

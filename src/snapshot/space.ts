@@ -10,7 +10,7 @@ import { chainOf } from '../volume/chain.ts';
 import { LayerTree } from '../volume/layer-tree.ts';
 import type { Found } from './catalog.ts';
 import { Cover } from './merge.ts';
-import { regionsOf } from './regions.ts';
+import { sharedRegionsOf } from './regions.ts';
 import type { SnapshotSpace } from './types.ts';
 
 /** What is left of a tree: layers that go, and runs of layers that become one, the uppermost first. */
@@ -90,7 +90,7 @@ export async function spaceOf({ pool, kind, record }: Found): Promise<SnapshotSp
 /** Clusters of the lower layers of a run of which nothing shows. */
 async function overriddenIn(pool: Pool, run: readonly number[]): Promise<number> {
   let count = 0;
-  for await (const { stack } of regionsOf(pool, run)) {
+  for await (const { stack } of sharedRegionsOf(pool, run)) {
     const cover = new Cover(slotsPerRegion);
     for (const states of stack) count += cover.add(states);
   }
