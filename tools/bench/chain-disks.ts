@@ -86,8 +86,12 @@ abstract class Qcow2Disk implements ChainDisk {
   }
 
   async close(): Promise<void> {
-    await this.#server?.stop();
+    const server = this.#server;
     this.#server = undefined;
+    if (server === undefined) return;
+    // It is killed, and its map is in its memory until somebody flushes.
+    await run('qemu-io', ['-f', 'raw', '-c', 'flush', server.uri], { timeoutMs: 300_000 });
+    await server.stop();
   }
 
   protected image(name: string): string {
