@@ -33,6 +33,17 @@ function snapshot(volume: string, name: string) {
   return fixture.snapshots.create({ names: [{ volume, snapshot: name }] });
 }
 
+/** Volume `v`, open, and its snapshot, by id; `old` is what both show first. */
+async function frozenCowVolume() {
+  await createPool(16 * MiB);
+  await fixture.volumes.create({ name: 'v', sizeBytes: 4 * clusterBytes, snapshotMode: 'cow' });
+  const { plane, close } = await fixture.volumes.open('v');
+  const old = Buffer.alloc(clusterBytes, 1);
+  await plane.write(0, old);
+  await snapshot('v', 's');
+  return { plane, close, old, id: fixture.snapshots.get('v', 's').id };
+}
+
 test('a diff misses nothing when the layers between are merged in its middle', async () => {
   await createPool(64 * MiB);
   const regions = 4;
@@ -107,13 +118,7 @@ test('a head that is frozen while it takes in a layer keeps what was written to 
 });
 
 test('a snapshot that is opened while its content moves away goes on showing it', async () => {
-  await createPool(16 * MiB);
-  await fixture.volumes.create({ name: 'v', sizeBytes: 4 * clusterBytes, snapshotMode: 'cow' });
-  const { plane, close } = await fixture.volumes.open('v');
-  const old = Buffer.alloc(clusterBytes, 1);
-  await plane.write(0, old);
-  await snapshot('v', 's');
-  const { id } = fixture.snapshots.get('v', 's');
+  const { plane, close, old, id } = await frozenCowVolume();
   // Between the copy and the batch that names it.
   const commit = pool.commit.bind(pool);
   let opened: Awaited<ReturnType<typeof fixture.snapshots.open>> | undefined;
@@ -130,13 +135,8 @@ test('a snapshot that is opened while its content moves away goes on showing it'
 });
 
 test('copy on write waits for whoever still reads the old place for a snapshot', async () => {
-  await createPool(16 * MiB);
-  await fixture.volumes.create({ name: 'v', sizeBytes: 4 * clusterBytes, snapshotMode: 'cow' });
-  const { plane, close } = await fixture.volumes.open('v');
-  const old = Buffer.alloc(clusterBytes, 1);
-  await plane.write(0, old);
-  await snapshot('v', 's');
-  const opened = await fixture.snapshots.open('p', fixture.snapshots.get('v', 's').id);
+  const { plane, close, old, id } = await frozenCowVolume();
+  const opened = await fixture.snapshots.open('p', id);
   await opened.plane.read(0, KiB);
   const disk = fixture.path('disk');
   faulty.setFaults(disk, [{ op: 'read', kind: 'hang', times: 1 }]);
