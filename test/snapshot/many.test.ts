@@ -1,6 +1,6 @@
 // Goal: a pool with ten thousand snapshots is as usable as one with ten: lists page, one more is taken, the pool opens again.
-// Method: their records are committed as the service would have left them. The time limits are some fifty times what it takes (docs/operations.md):
-//   what looks at all for each of them takes longer.
+// Method: their records are committed as the service would have left them. How long things take is in docs/operations.md; here, that what
+//   is made of all records is made once as long as they are the same.
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { buildServer } from '../../src/api/server.ts';
@@ -8,6 +8,7 @@ import { GiB, MiB } from '../../src/base/units.ts';
 import type { BatchOp } from '../../src/pool/format/batch.ts';
 import type { Pool } from '../../src/pool/pool.ts';
 import { snapshotOp } from '../../src/snapshot/records.ts';
+import { LayerTree } from '../../src/volume/layer-tree.ts';
 import { layerOp, NewIds, volumeOp, volumeRecords } from '../../src/volume/records.ts';
 import type { VolumeRecord } from '../../src/volume/types.ts';
 import { openApi, type TestApi } from '../api/fakes.ts';
@@ -58,13 +59,6 @@ async function addSnapshots(name: string, first: number, count: number): Promise
   }
 }
 
-/** What it took, in milliseconds. */
-async function timed(work: () => Promise<unknown>): Promise<number> {
-  const began = performance.now();
-  await work();
-  return performance.now() - began;
-}
-
 /** Every page of a list, by REST. */
 async function pagesOf(query: string): Promise<{ volume: string; name: string }[][]> {
   const pages = [];
@@ -84,49 +78,47 @@ const namesIn = (pages: { volume: string; name: string }[][]) =>
   pages.flat().map(({ volume, name }) => `${volume}@${name}`);
 
 test('all are listed in pages, each once, by volume and age', async () => {
-  const took = await timed(async () => {
-    const pages = await pagesOf('limit=1000');
-    expect(pages).toHaveLength(10);
-    expect(namesIn(pages)).toEqual(expected);
-  });
-  expect(took).toBeLessThan(30_000);
+  const pages = await pagesOf('limit=1000');
+  expect(pages).toHaveLength(10);
+  expect(namesIn(pages)).toEqual(expected);
 });
 
 test('those of one volume are listed alone', async () => {
-  const took = await timed(async () => {
-    const pages = await pagesOf('volume=c&limit=700');
-    expect(pages.map(({ length }) => length)).toEqual([700, 700, 700, 400]);
-    expect(namesIn(pages)).toEqual(expected.filter((name) => name.startsWith('c@')));
-  });
-  expect(took).toBeLessThan(10_000);
+  const pages = await pagesOf('volume=c&limit=700');
+  expect(pages.map(({ length }) => length)).toEqual([700, 700, 700, 400]);
+  expect(namesIn(pages)).toEqual(expected.filter((name) => name.startsWith('c@')));
 });
 
-test('one more is taken, confirmed, compared, renamed and deleted in moments', async () => {
+test('the tree of layers is made once as long as the records are the same', async () => {
+  const [tree, records] = [LayerTree.of(pool()), pool().records('snapshot/')];
+  fixture.snapshots.list();
+  await fixture.snapshots.space('a', 's7');
+  expect(LayerTree.of(pool())).toBe(tree);
+  expect(pool().records('snapshot/')).toBe(records);
+  await fixture.snapshots.rename('a', 's7', 'seven');
+  expect(LayerTree.of(pool())).not.toBe(tree);
+  await fixture.snapshots.rename('a', 'seven', 's7');
+});
+
+test('one more is taken, confirmed, compared, renamed and deleted', async () => {
   const { snapshots } = fixture;
   const names = [{ volume: 'b', snapshot: 'more' }];
-  const verbs = {
-    create: () => snapshots.create({ names }),
-    confirm: () => snapshots.create({ names }),
-    show: () => snapshots.space('b', 'more'),
-    diff: () => snapshots.diff('b', 's2499', 'more'),
-    rename: () => snapshots.rename('b', 'more', 'less'),
-    delete: () => snapshots.delete([{ volume: 'b', snapshot: 'less' }]),
-    settle: () => snapshots.settled(pool()),
-  };
-  for (const [verb, work] of Object.entries(verbs)) {
-    expect(await timed(work), verb).toBeLessThan(2000);
-  }
+  expect(await snapshots.create({ names })).toMatchObject({ changed: true });
+  expect(await snapshots.create({ names })).toMatchObject({ changed: false });
+  expect(await snapshots.space('b', 'more')).toMatchObject({ exclusiveBytes: 0 });
+  expect((await snapshots.diff('b', 's2499', 'more')).changedBytes).toBe(0);
+  await snapshots.rename('b', 'more', 'less');
+  await snapshots.delete([{ volume: 'b', snapshot: 'less' }]);
+  await snapshots.settled(pool());
+  expect(snapshots.list('b')).toHaveLength(perVolume);
   expect(snapshots.get('b', 's2499').parent).toBe('s2498');
 });
 
 test('hundreds are deleted together', async () => {
   const names = Array.from({ length: 300 }, (_, n) => ({ volume: 'd', snapshot: `s${n}` }));
   const path = names.map(({ volume, snapshot }) => `${volume}@${snapshot}`).join(',');
-  const took = await timed(async () => {
-    const response = await app.inject({ method: 'DELETE', url: `/v1/snapshots/${path}` });
-    expect(response.statusCode).toBe(200);
-  });
-  expect(took).toBeLessThan(10_000);
+  const response = await app.inject({ method: 'DELETE', url: `/v1/snapshots/${path}` });
+  expect(response.statusCode).toBe(200);
   expect(fixture.snapshots.list('d')).toHaveLength(perVolume - 300);
 });
 
@@ -146,6 +138,6 @@ test('a volume has 4,096 at the most; a revert needs room for one, too', async (
 test('the pool opens again, and has them', async () => {
   const before = fixture.snapshots.list();
   expect(before.length).toBeGreaterThan(10_000);
-  expect(await timed(() => fixture.restart())).toBeLessThan(20_000);
+  await fixture.restart();
   expect(fixture.snapshots.list()).toEqual(before);
 });
