@@ -80,8 +80,7 @@ export class Janitor {
     const tree = LayerTree.of(this.#parts.pool);
     const next = tree
       .reductions()
-      .filter((reduction) => this.#isWorth(reduction))
-      .find((reduction) => !done.has(stepOf(reduction)));
+      .find((each): each is Shrinking => this.#isWorth(each) && !done.has(stepOf(each)));
     if (next === undefined) return false;
     done.add(stepOf(next));
     if (next.kind === 'merge') await this.#merge(tree, next);
@@ -147,7 +146,10 @@ export class Janitor {
     const { layer: lower, volume } = reduction;
     const pair = pairOf(tree, reduction);
     const keepsBoundary = reduction.kind === 'prune';
+    // Before the first step: what is written beside it may be reason enough to look again.
+    const moment = this.#momentOf(reduction);
     let isEmpty = true;
+    let isBusy = false;
     const step =
       volume === undefined
         ? async (region: number) => {
@@ -155,13 +157,14 @@ export class Janitor {
           }
         : async (region: number) => {
             const isGone = await this.#absorbRegion(pair, volume, region, keepsBoundary);
-            isEmpty = isEmpty && isGone;
+            isEmpty &&= isGone === true;
+            isBusy ||= isGone === undefined;
           };
     const isDone = await this.#everyRegion(lower, reduction, step);
     if (!isDone) return;
     if (isEmpty && volume !== undefined && !keepsBoundary) {
       await this.#inTurn(reduction, () => this.#dropEmpty(pair));
-    } else this.#residue.set(lower, this.#momentOf(reduction));
+    } else if (!isBusy) this.#residue.set(lower, moment);
   }
 
   /** Nobody opens or closes the volume meanwhile: it is changed either under the data plane's locks, or behind its back. */
@@ -170,7 +173,7 @@ export class Janitor {
     volume: VolumeRecord,
     region: number,
     keepsBoundary: boolean,
-  ): Promise<boolean> {
+  ): Promise<boolean | undefined> {
     const { pool } = this.#parts;
     return pool.holdOpenings(() => {
       const plane = pool.planeOf(volumeKey(volume.id));

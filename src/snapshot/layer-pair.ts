@@ -78,7 +78,7 @@ async function changeFrozen(
 /**
  * One region of a layer goes into the live head above it, as far as it can; with a boundary to keep, it gives up what is overridden.
  *
- * @returns whether nothing of it is left in the layer; false also when writers are in the way
+ * @returns whether nothing of it is left in the layer; undefined when writers are in the way
  */
 export async function absorbRegion(
   pool: Pool,
@@ -86,7 +86,7 @@ export async function absorbRegion(
   pair: Pair,
   region: number,
   { keepsBoundary }: { readonly keepsBoundary: boolean },
-): Promise<boolean> {
+): Promise<boolean | undefined> {
   const plan: Planner = keepsBoundary
     ? prune
     : (head, layer, range) => absorb(head, layer, range, pair.isBase);
@@ -96,7 +96,7 @@ export async function absorbRegion(
       : await changeLive(pool, plane, pair, region, plan, {
           forgetBelow: pair.isBase && !keepsBoundary,
         });
-  return plans?.every(isLowerEmptied) ?? false;
+  return plans?.every(isLowerEmptied);
 }
 
 function isLowerEmptied({ lower }: PairPlan): boolean {

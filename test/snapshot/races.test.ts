@@ -3,7 +3,7 @@
 //   while a read hangs.
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { KiB, MiB } from '../../src/base/units.ts';
-import { VolumePlane } from '../../src/dataplane/data-plane.ts';
+import { DataPlaneError, VolumePlane } from '../../src/dataplane/data-plane.ts';
 import type { Pool } from '../../src/pool/pool.ts';
 import { FaultyPlane } from '../pool/faulty-plane.ts';
 import { Fixture } from '../pool/fixture.ts';
@@ -148,6 +148,25 @@ test('copy on write waits for whoever still reads the old place for a snapshot',
   expect(await slow).toEqual(old);
   await write;
   await opened.close();
+  await close();
+});
+
+test('a layer that writers kept from going is looked at again, though nothing else has happened', async () => {
+  await createPool(16 * MiB);
+  await fixture.volumes.create({ name: 'v', sizeBytes: 4 * clusterBytes });
+  const { plane, close } = await fixture.volumes.open('v');
+  await plane.write(0, new Uint8Array(clusterBytes).fill(1));
+  await snapshot('v', 's');
+  const lockSlots = vi.spyOn(VolumePlane.prototype, 'lockSlots');
+  const EBUSY = 16;
+  lockSlots.mockRejectedValueOnce(new DataPlaneError(EBUSY, 'writers are in the way'));
+  await fixture.snapshots.delete([{ volume: 'v', snapshot: 's' }]);
+  await fixture.snapshots.settled(pool);
+  await fixture.snapshots.settled(pool);
+  expect(lockSlots).toHaveBeenCalledTimes(2);
+  expect(pool.records('layer/')).toHaveLength(1);
+  lockSlots.mockRestore();
+  expect((await plane.read(0, KiB))[0]).toBe(1);
   await close();
 });
 
