@@ -8,6 +8,7 @@
 import { type Clock, isoTime } from '../base/clock.ts';
 import { messageOf, StorageError } from '../base/errors.ts';
 import { Mutex } from '../base/mutex.ts';
+import { compareText } from '../base/names.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Pools } from '../pool/pools.ts';
 import type { EmitEvent } from '../pool/types.ts';
@@ -74,7 +75,7 @@ export class Scheduler {
         return volume === undefined ? [] : [describe(volume.name, record)];
       }),
     );
-    return all.sort((a, b) => (a.volume < b.volume ? -1 : 1));
+    return all.sort((a, b) => compareText(a.volume, b.volume));
   }
 
   /** Sets or confirms the schedule of a volume; a dry run says what would expire. @throws StorageError request/invalid */

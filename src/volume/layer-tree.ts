@@ -4,8 +4,8 @@
  *   base ← frozen ← frozen ← head of volume a
  *              └← frozen ← head of volume b            named: by a volume (its head), by snapshots; bookmarks only mark
  *
- * Pure: built from records, and asked as long as they are the records. Says also how the tree can shrink: a frozen layer that nobody names is there for those
- * that read through it, and for nobody else.
+ * Built from a pool's records, and good as long as these are its records. Says also how the tree can shrink: a frozen layer that nobody
+ * names is there for those that read through it, and for nobody else.
  */
 import { invariant } from '../base/errors.ts';
 import type { Pool } from '../pool/pool.ts';
