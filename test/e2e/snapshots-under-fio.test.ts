@@ -8,13 +8,13 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Service } from '../../tools/lib/service.ts';
+import { expectWhole, modes, serveBothModes } from './both-modes.ts';
 import { fio, isVerifying, startVerifying, verdict } from './guest/fio.ts';
 import { Guest } from './guest/guest.ts';
 import { chooseSeed, randomFrom } from './seeded.ts';
 import { contentOf } from './snapshot-content.ts';
 
 const seconds = Number(process.env.SECONDS ?? 30);
-const volumes = ['row', 'cow'] as const;
 const snapshotsMax = 4;
 
 let service: Service;
@@ -23,14 +23,9 @@ let disks: readonly string[];
 
 beforeAll(async () => {
   service = await Service.start();
-  disks = (await service.createPool('2GiB', 2)).map((file) => `file:${file}`);
-  for (const mode of volumes) {
-    const shape = ['--size', '32MiB', '--pool', 'main', '--snapshot-mode', mode];
-    await service.varve('volume', 'create', mode, ...shape);
-    await service.varve('export', 'add', mode);
-  }
+  disks = await serveBothModes(service, '32MiB');
   const attachments = await Promise.all(
-    volumes.map((volume) => service.varve('export', 'qemu', volume)),
+    modes.map((volume) => service.varve('export', 'qemu', volume)),
   );
   guest = await Guest.boot({
     folder: mkdtempSync(join(service.folder, 'guest-')),
@@ -51,12 +46,12 @@ test('fio verifies in a guest while snapshots are taken, deleted and merged ever
   const kept = new Map<string, string[]>();
   const pausesSeconds: number[] = [];
   const contents = (snapshot: string) =>
-    Promise.all(volumes.map((volume) => contentOf(service, volume, snapshot)));
+    Promise.all(modes.map((volume) => contentOf(service, volume, snapshot)));
 
   await startVerifying(guest, ['/dev/vda', '/dev/vdb'], seconds);
   for (let round = 0; await isVerifying(guest); round++) {
     const snapshot = `s${round}`;
-    const names = volumes.map((volume) => `${volume}@${snapshot}`);
+    const names = modes.map((volume) => `${volume}@${snapshot}`);
     const taken = await service.rest('POST', '/v1/snapshots', { names });
     pausesSeconds.push(taken.pause_seconds as number);
     kept.set(snapshot, await contents(snapshot));
@@ -64,7 +59,7 @@ test('fio verifies in a guest while snapshots are taken, deleted and merged ever
       const [gone, content] = [...kept][random(0, kept.size)] as [string, string[]];
       expect(await contents(gone), `SEED=${seed} ${gone} before it goes`).toEqual(content);
       const query = random(0, 3) === 0 ? '?bookmark=true' : '';
-      for (const volume of volumes) {
+      for (const volume of modes) {
         await service.rest('DELETE', `/v1/snapshots/${volume}@${gone}${query}`);
       }
       kept.delete(gone);
@@ -79,7 +74,5 @@ test('fio verifies in a guest while snapshots are taken, deleted and merged ever
     expect(await contents(snapshot), `SEED=${seed} ${snapshot} at the end`).toEqual(content);
   }
   await guest.powerOff();
-  await service.stop();
-  const check = await service.outcome(['pool', 'check', '--offline', ...disks]);
-  expect(check.status, check.stdout + check.stderr).toBe(0);
+  await expectWhole(service, disks);
 });
