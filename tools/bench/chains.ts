@@ -2,12 +2,12 @@
  * What snapshots and chains cost, varve beside qcow2: first overwrites after a snapshot, reads at depth, times of
  * making and deleting snapshots, also of large disks.
  *
- *   npx tsx tools/bench/chains.ts                    3 rounds; an hour: qcow2 takes minutes to stack 300 images
- *   npx tsx tools/bench/chains.ts --quick            1 short round: a smoke test, not a result
- *   npx tsx tools/bench/chains.ts --only overwrite   or depth, or maps
- *   npx tsx tools/bench/chains.ts --kind qcow2       disks whose name contains this
- *   npx tsx tools/bench/chains.ts --rounds 1         fewer, or more
- *   npx tsx tools/bench/chains.ts --json FILE        the medians as JSON, too
+ *   npm run bench:chains                      3 rounds; an hour: qcow2 takes minutes to stack 300 images
+ *   npm run bench:chains -- --quick           1 short round: a smoke test, not a result
+ *   npm run bench:chains -- --only overwrite  or depth, or maps
+ *   npm run bench:chains -- --kind qcow2      disks whose name contains this
+ *   npm run bench:chains -- --rounds 1        fewer, or more
+ *   npm run bench:chains -- --json FILE       the medians as JSON, too
  *
  * Kinds are interleaved within a round. Exit status 1 when anything failed; the others are measured nevertheless.
  */
