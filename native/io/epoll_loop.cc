@@ -1,6 +1,7 @@
 #include "io/epoll_loop.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
@@ -47,15 +48,19 @@ void EpollLoop::HandleEvents() {
 void EpollLoop::Accept(int fd, CountedCompletion* done) {
   // A connection that vanishes between the event and accept4 must not block the loop.
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-  Start({Kind::kAccept, fd, nullptr, 0, nullptr, done});
+  Start({Kind::kAccept, fd, nullptr, 0, nullptr, 0, done});
 }
 
 void EpollLoop::Receive(int fd, void* buffer, size_t bytes, CountedCompletion* done) {
-  Start({Kind::kReceive, fd, buffer, bytes, nullptr, done});
+  Start({Kind::kReceive, fd, buffer, bytes, nullptr, 0, done});
 }
 
 void EpollLoop::Send(int fd, const msghdr* message, CountedCompletion* done) {
-  Start({Kind::kSend, fd, nullptr, 0, message, done});
+  Start({Kind::kSend, fd, nullptr, 0, message, 0, done});
+}
+
+void EpollLoop::Poll(int fd, short events, CountedCompletion* done) {
+  Start({Kind::kPoll, fd, nullptr, 0, nullptr, events, done});
 }
 
 void EpollLoop::CancelSocket(int fd) {
@@ -87,17 +92,32 @@ int64_t EpollLoop::Call(const SocketOperation& operation) {
       return accept4(operation.fd, nullptr, nullptr, SOCK_CLOEXEC);
     case Kind::kReceive:
       return recv(operation.fd, operation.buffer, operation.bytes, MSG_DONTWAIT);
+    case Kind::kPoll:
+      return PollNow(operation.fd, operation.events);
     case Kind::kSend:
       break;
   }
   return sendmsg(operation.fd, operation.message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+int64_t EpollLoop::PollNow(int fd, short events) {
+  pollfd entry{fd, events, 0};
+  int ready = poll(&entry, 1, 0);
+  if (ready < 0) return ready;
+  if (ready > 0 && !(entry.revents & POLLNVAL)) return entry.revents;
+  errno = ready == 0 ? EAGAIN : EBADF;
+  return -1;
+}
+
+// What an operation waits for; epoll's events are poll's.
+uint32_t EpollLoop::Awaited(const SocketOperation& operation) {
+  if (operation.kind == Kind::kPoll) return static_cast<uint32_t>(operation.events);
+  return operation.kind == Kind::kSend ? EPOLLOUT : EPOLLIN;
+}
+
 void EpollLoop::Watch(int fd, const Waiting& waiting) {
   epoll_event event{EPOLLONESHOT, {.fd = fd}};
-  for (const SocketOperation& operation : waiting) {
-    event.events |= operation.kind == Kind::kSend ? EPOLLOUT : EPOLLIN;
-  }
+  for (const SocketOperation& operation : waiting) event.events |= Awaited(operation);
   if (epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0) return;
   epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
 }

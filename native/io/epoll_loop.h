@@ -24,19 +24,21 @@ class EpollLoop final : public LoopBase {
   void Accept(int fd, CountedCompletion* done) override;
   void Receive(int fd, void* buffer, size_t bytes, CountedCompletion* done) override;
   void Send(int fd, const msghdr* message, CountedCompletion* done) override;
+  void Poll(int fd, short events, CountedCompletion* done) override;
   void CancelSocket(int fd) override;
   void SyncFile(int fd, Completion* done) override;
   void ZeroFile(int fd, uint64_t offset, uint64_t bytes, bool punch, Completion* done) override;
   const char* backend() const override { return "epoll"; }
 
  private:
-  enum class Kind : uint8_t { kAccept, kReceive, kSend };
+  enum class Kind : uint8_t { kAccept, kReceive, kSend, kPoll };
   struct SocketOperation {
     Kind kind;
     int fd;
     void* buffer;
     size_t bytes;
     const msghdr* message;
+    short events;  // of kPoll
     CountedCompletion* done;
   };
   struct FileOperation {
@@ -61,6 +63,8 @@ class EpollLoop final : public LoopBase {
   void Start(const SocketOperation& operation);
   static int64_t Try(const SocketOperation& operation);   // result or negative errno
   static int64_t Call(const SocketOperation& operation);  // result or -1 with errno
+  static int64_t PollNow(int fd, short events);
+  static uint32_t Awaited(const SocketOperation& operation);
   void Watch(int fd, const Waiting& waiting);
   void TryWaiting(int fd);
 

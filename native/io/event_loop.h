@@ -75,6 +75,9 @@ class EventLoop {
   virtual void Accept(int fd, CountedCompletion* done) = 0;  // result: a connected descriptor, CLOEXEC
   virtual void Receive(int fd, void* buffer, size_t bytes, CountedCompletion* done) = 0;  // 0 = end of stream
   virtual void Send(int fd, const msghdr* message, CountedCompletion* done) = 0;  // may be short; MSG_NOSIGNAL
+  // Waits once until fd is ready for any of `events` (POLLIN, POLLOUT), for libraries that do their own I/O.
+  // result: the events that are ready; POLLERR and POLLHUP come unasked.
+  virtual void Poll(int fd, short events, CountedCompletion* done) = 0;
   // Ends every pending socket operation on fd early (with an error or what it
   // had); each still completes once. Close the descriptor after that.
   virtual void CancelSocket(int fd) = 0;

@@ -77,6 +77,13 @@ void UringLoop::Send(int fd, const msghdr* message, CountedCompletion* done) {
   SubmitSocket(send);
 }
 
+void UringLoop::Poll(int fd, short events, CountedCompletion* done) {
+  Operation* poll = Take(Kind::kPoll, fd);
+  poll->poll_events = events;
+  poll->counted = done;
+  SubmitSocket(poll);
+}
+
 void UringLoop::CancelSocket(int fd) {
   for (Operation* target : sockets_) {
     if (target->fd != fd) continue;
@@ -157,6 +164,7 @@ void UringLoop::End(Operation* operation, int result) {
     case Kind::kAccept:
     case Kind::kReceive:
     case Kind::kSend:
+    case Kind::kPoll:
       return EndSocket(operation, result);
     case Kind::kRead:
     case Kind::kWrite:

@@ -32,6 +32,7 @@ class UringLoop final : public LoopBase {
   void Accept(int fd, CountedCompletion* done) override;
   void Receive(int fd, void* buffer, size_t bytes, CountedCompletion* done) override;
   void Send(int fd, const msghdr* message, CountedCompletion* done) override;
+  void Poll(int fd, short events, CountedCompletion* done) override;
   void CancelSocket(int fd) override;
   void SyncFile(int fd, Completion* done) override;
   void ZeroFile(int fd, uint64_t offset, uint64_t bytes, bool punch, Completion* done) override;

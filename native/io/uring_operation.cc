@@ -24,6 +24,8 @@ void UringOperation::Prepare(io_uring_sqe* sqe) {
       return io_uring_prep_recv(sqe, fd, buffer, std::min(bytes, kEntryBytesMax), 0);
     case Kind::kSend:
       return PrepareSend(sqe);
+    case Kind::kPoll:
+      return io_uring_prep_poll_add(sqe, fd, static_cast<unsigned>(poll_events));
     case Kind::kRead:
       return PrepareRead(sqe);
     case Kind::kWrite:

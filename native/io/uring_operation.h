@@ -18,6 +18,7 @@ struct UringOperation {
     kAccept,
     kReceive,
     kSend,
+    kPoll,
     kRead,
     kWrite,
     kSync,
@@ -41,6 +42,7 @@ struct UringOperation {
     const UringOperation* cancelled;
   };
   size_t bytes;  // of buffer
+  short poll_events;
   size_t place;  // in the loop's list of socket operations
   FileTransfer transfer;
   uint64_t zero_offset;

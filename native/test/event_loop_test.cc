@@ -4,6 +4,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -285,6 +286,64 @@ TEST_P(EventLoopTest, CancelSocketEndsWaitingOperationsOnce) {
   EXPECT_EQ(AwaitCounted(*loop, [&](CountedCompletion* done) {
               loop->Receive(pair.near.get(), buffer, sizeof buffer, done);
             }), 1);
+}
+
+TEST_P(EventLoopTest, PollTellsWhatIsReady) {
+  SocketPair pair;
+  auto poll = [&](short events) {
+    return AwaitCounted(*loop, [&](CountedCompletion* done) { loop->Poll(pair.near.get(), events, done); });
+  };
+  EXPECT_EQ(poll(POLLOUT), POLLOUT);
+  EXPECT_EQ(poll(POLLIN | POLLOUT), POLLOUT);
+  EXPECT_EQ(send(pair.far.get(), "x", 1, 0), 1);
+  EXPECT_EQ(poll(POLLIN), POLLIN);
+  EXPECT_EQ(poll(POLLIN | POLLOUT), POLLIN | POLLOUT);
+  pair.far = UniqueFd();
+  EXPECT_EQ(poll(POLLIN) & (POLLIN | POLLHUP), POLLIN | POLLHUP);
+  int closed = std::exchange(pair.near, UniqueFd()).get();
+  EXPECT_EQ(AwaitCounted(*loop, [&](CountedCompletion* done) { loop->Poll(closed, POLLIN, done); }), -EBADF);
+}
+
+// One waits for input and one for room on the same descriptor: each gets what it waits for, once.
+TEST_P(EventLoopTest, PollWaitsAndIsOneShot) {
+  SocketPair pair;
+  int input_reports = 0, room_reports = 0;
+  int64_t input = 0, room = 0;
+  std::promise<void> readable, writable;
+  CallCounted on_input([&](int64_t result) { ++input_reports; input = result; readable.set_value(); });
+  CallCounted on_room([&](int64_t result) { ++room_reports; room = result; writable.set_value(); });
+  Bytes chunk(1 << 20);
+  while (send(pair.near.get(), chunk.data(), chunk.size(), MSG_DONTWAIT) > 0) {}
+  RunOn(*loop, [&] {
+    loop->Poll(pair.near.get(), POLLIN, &on_input);
+    loop->Poll(pair.near.get(), POLLOUT, &on_room);
+  });
+  EXPECT_EQ(input_reports + room_reports, 0);
+  EXPECT_EQ(send(pair.far.get(), "x", 1, 0), 1);
+  readable.get_future().wait();
+  EXPECT_EQ(input, POLLIN);
+  RunOn(*loop, [] {});
+  EXPECT_EQ(room_reports, 0);
+  while (recv(pair.far.get(), chunk.data(), chunk.size(), MSG_DONTWAIT) > 0) {}
+  writable.get_future().wait();
+  EXPECT_EQ(room, POLLOUT);
+  EXPECT_EQ(send(pair.far.get(), "y", 1, 0), 1);
+  RunOn(*loop, [] {});
+  EXPECT_EQ(input_reports, 1);
+  EXPECT_EQ(room_reports, 1);
+}
+
+TEST_P(EventLoopTest, CancelSocketEndsPolls) {
+  SocketPair pair;
+  std::promise<int64_t> ended;
+  CallCounted done([&](int64_t result) { ended.set_value(result); });
+  RunOn(*loop, [&] { loop->Poll(pair.near.get(), POLLIN, &done); });
+  RunOn(*loop, [&] { loop->CancelSocket(pair.near.get()); });
+  EXPECT_EQ(ended.get_future().get(), -ECANCELED);
+  EXPECT_EQ(send(pair.far.get(), "x", 1, 0), 1);
+  EXPECT_EQ(AwaitCounted(*loop, [&](CountedCompletion* again) {
+              loop->Poll(pair.near.get(), POLLIN, again);
+            }), POLLIN);
 }
 
 TEST_P(EventLoopTest, ReadBehindTheEndOfAFileIsZeroes) {

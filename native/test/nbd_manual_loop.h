@@ -59,6 +59,7 @@ class ManualLoop final : public EventLoop {
   void Accept(int, CountedCompletion*) override { std::abort(); }
   void Receive(int, void*, size_t, CountedCompletion*) override { std::abort(); }
   void Send(int, const msghdr*, CountedCompletion*) override { std::abort(); }
+  void Poll(int, short, CountedCompletion*) override { std::abort(); }
   void CancelSocket(int) override { std::abort(); }
   void ReadFile(int, const iovec*, int, uint64_t, Completion*) override { std::abort(); }
   void WriteFile(int, const iovec*, int, uint64_t, Completion*) override { std::abort(); }
