@@ -5,6 +5,7 @@
 #include "addon/arguments.h"
 #include "addon/runtime.h"
 #include "addon/verbs.h"
+#include "io/absent_disk.h"
 #include "io/fault_disk.h"
 #include "io/file_disk.h"
 #include "io/memory_disk.h"
@@ -24,8 +25,12 @@ void DiskOpened(double token, std::shared_ptr<Disk> disk) {
 
 // Opening a file may wait for its server: not on JavaScript's thread.
 struct FileOpen : Completion {
-  FileOpen(double token, std::string path, bool read_only)
-      : Completion(&OnOpened), token(token), path(std::move(path)), read_only(read_only) {}
+  FileOpen(double token, const Napi::Object& spec)
+      : Completion(&OnOpened),
+        token(token),
+        path(StringOf(spec, "path")),
+        read_only(FlagOf(spec, "readOnly")),
+        sharing(FlagOf(spec, "alone") ? Sharing::kNobody : Sharing::kReaders) {}
 
   static void OnOpened(Completion* self, Status status) {
     std::unique_ptr<FileOpen> open(static_cast<FileOpen*>(self));
@@ -39,17 +44,18 @@ struct FileOpen : Completion {
   double token;
   std::string path;
   bool read_only;
+  Sharing sharing;
   Handle handle = 0;
   std::shared_ptr<Disk> disk;
 };
 
 void OpenFile(double token, const Napi::Object& spec) {
   Runtime& runtime = Runtime::Get();
-  auto* open = new FileOpen(token, StringOf(spec, "path"), FlagOf(spec, "readOnly"));
+  auto* open = new FileOpen(token, spec);
   open->handle = runtime.NextHandle();
   EventLoop* loop = &runtime.control_loop();
   loop->Post([loop, open] {
-    loop->RunBlocking([open] { return OpenFileDisk(open->path, open->read_only, &open->disk); }, open);
+    loop->RunBlocking([open] { return OpenFileDisk(open->path, open->read_only, &open->disk, open->sharing); }, open);
   });
 }
 
@@ -59,6 +65,7 @@ void OpenDisk(const Napi::CallbackInfo& info) {
   std::string kind = StringOf(spec, "kind");
   if (kind == "file") return OpenFile(token, spec);
   if (kind == "memory") return DiskOpened(token, std::make_shared<MemoryDisk>(U64Of(spec, "sizeBytes")));
+  if (kind == "absent") return DiskOpened(token, std::make_shared<AbsentDisk>(U64Of(spec, "sizeBytes")));
   if (kind == "recording") return DiskOpened(token, std::make_shared<RecordingDisk>(U64Of(spec, "sizeBytes")));
   DiskOpened(token, std::make_shared<FaultDisk>(Runtime::Get().disks.at(static_cast<Handle>(U64Of(spec, "inner")))));
 }
@@ -134,6 +141,42 @@ void DiskDiscard(const Napi::CallbackInfo& info) {
   Runtime::Get().control_loop().Post([io] { ControlIo::OnDone(io, Status::Ok()); });
 }
 
+void DiskZero(const Napi::CallbackInfo& info) {
+  ControlIo* io = IoOf(info);
+  uint64_t offset = U64At(info, 2), bytes = U64At(info, 3);
+  EventLoop& loop = Runtime::Get().control_loop();
+  loop.Post([io, offset, bytes, &loop] { io->disk->WriteZeroes(loop, offset, bytes, io); });
+}
+
+// A search; deletes itself when it has ended.
+struct ControlSearch : Completion {
+  ControlSearch(double token, std::shared_ptr<Disk> disk) : Completion(&OnDone), token(token), disk(std::move(disk)) {}
+
+  static void OnDone(Completion* self, Status status) {
+    std::unique_ptr<ControlSearch> done(static_cast<ControlSearch*>(self));
+    std::vector<uint8_t> words;
+    for (const DataRun& run : done->search.runs) {
+      for (uint64_t word : {run.offset, run.bytes}) {
+        const std::vector<uint8_t> bytes = U64Bytes(word);
+        words.insert(words.end(), bytes.begin(), bytes.end());
+      }
+    }
+    Runtime::Get().events().Done(done->token, status, static_cast<double>(done->search.bytes), std::move(words));
+  }
+
+  double token;
+  std::shared_ptr<Disk> disk;
+  DataSearch search;
+};
+
+void DiskFindData(const Napi::CallbackInfo& info) {
+  auto* find = new ControlSearch(NumberAt(info, 0), Runtime::Get().disks.at(HandleAt(info, 1)));
+  find->search.offset = U64At(info, 2);
+  find->search.bytes = U64At(info, 3);
+  EventLoop& loop = Runtime::Get().control_loop();
+  loop.Post([find, &loop] { find->disk->FindData(loop, &find->search, find); });
+}
+
 void RecordingCut(const Napi::CallbackInfo& info) {
   Napi::Object spec = info[2].As<Napi::Object>();
   auto recording = std::static_pointer_cast<RecordingDisk>(Runtime::Get().disks.at(HandleAt(info, 1)));
@@ -186,6 +229,8 @@ void ExportDiskVerbs(Napi::Env env, Napi::Object exports) {
   exports.Set("diskWrite", Napi::Function::New(env, DiskWrite));
   exports.Set("diskSync", Napi::Function::New(env, DiskSync));
   exports.Set("diskDiscard", Napi::Function::New(env, DiskDiscard));
+  exports.Set("diskZero", Napi::Function::New(env, DiskZero));
+  exports.Set("diskFindData", Napi::Function::New(env, DiskFindData));
   exports.Set("recordingCut", Napi::Function::New(env, RecordingCut));
   exports.Set("recordingMoment", Napi::Function::New(env, RecordingMoment));
   exports.Set("faultSet", Napi::Function::New(env, FaultSet));

@@ -8,6 +8,7 @@
 #include "addon/arguments.h"
 #include "addon/runtime.h"
 #include "addon/verbs.h"
+#include "volume/disk_target.h"
 
 namespace varve {
 namespace {
@@ -56,8 +57,7 @@ nbd::ChangedContexts ContextsOf(Napi::Value value) {
   return std::make_shared<const std::vector<nbd::ChangedContext>>(std::move(contexts));
 }
 
-void AddExport(const Napi::CallbackInfo& info) {
-  std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.at(HandleAt(info, 0));
+void Serve(const Napi::CallbackInfo& info, std::shared_ptr<BlockTarget> target) {
   Napi::Array listeners = info[1].As<Napi::Array>();
   Napi::Object from = info[2].As<Napi::Object>();
   nbd::ExportSpec spec;
@@ -65,12 +65,21 @@ void AddExport(const Napi::CallbackInfo& info) {
   spec.description = StringOf(from, "description");
   spec.read_only = FlagOf(from, "readOnly");
   spec.contexts = ContextsOf(from.Get("contexts"));
-  spec.target = std::shared_ptr<BlockTarget>(open, &open->volume());
+  spec.target = std::move(target);
   for (uint32_t i = 0; i < listeners.Length(); i++) {
     spec.listeners.push_back(static_cast<nbd::ListenerId>(listeners.Get(i).As<Napi::Number>().DoubleValue()));
   }
   Status status = Runtime::Get().server().AddExport(std::move(spec));
   if (!status.ok()) Napi::Error::New(info.Env(), status.what()).ThrowAsJavaScriptException();
+}
+
+void AddExport(const Napi::CallbackInfo& info) {
+  std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.at(HandleAt(info, 0));
+  Serve(info, std::shared_ptr<BlockTarget>(open, &open->volume()));
+}
+
+void AddDiskExport(const Napi::CallbackInfo& info) {
+  Serve(info, std::make_shared<DiskTarget>(Runtime::Get().disks.at(HandleAt(info, 0))));
 }
 
 void RemoveExport(const Napi::CallbackInfo& info) {
@@ -107,6 +116,7 @@ void ExportExportVerbs(Napi::Env env, Napi::Object exports) {
   exports.Set("listen", Napi::Function::New(env, Listen));
   exports.Set("closeListener", Napi::Function::New(env, CloseListener));
   exports.Set("addExport", Napi::Function::New(env, AddExport));
+  exports.Set("addDiskExport", Napi::Function::New(env, AddDiskExport));
   exports.Set("removeExport", Napi::Function::New(env, RemoveExport));
   exports.Set("clients", Napi::Function::New(env, Clients));
 }

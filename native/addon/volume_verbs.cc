@@ -6,6 +6,7 @@
 #include "addon/arguments.h"
 #include "addon/runtime.h"
 #include "addon/verbs.h"
+#include "volume/copy_out.h"
 
 namespace varve {
 namespace {
@@ -144,6 +145,24 @@ void VolumeMap(const Napi::CallbackInfo& info) {
   Submit(info, std::move(request));
 }
 
+CopyOutMode CopyOutModeOf(const std::string& name) {
+  if (name == "data") return CopyOutMode::kCopyData;
+  return name == "compare" ? CopyOutMode::kCompare : CopyOutMode::kCopyAll;
+}
+
+void VolumeCopyOut(const Napi::CallbackInfo& info) {
+  double token = NumberAt(info, 0);
+  std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.at(HandleAt(info, 1));
+  CopyOutSpec spec;
+  spec.source = std::shared_ptr<BlockTarget>(open, &open->volume());
+  spec.disk = Runtime::Get().disks.at(HandleAt(info, 2));
+  spec.offset = U64At(info, 3);
+  spec.bytes = U64At(info, 4);
+  spec.mode = CopyOutModeOf(info[5].As<Napi::String>().Utf8Value());
+  CopyOut::Start(open->pool().home(), std::move(spec),
+                 [token](Status status) { Runtime::Get().events().Done(token, status); });
+}
+
 Napi::Value VolumeStatsVerb(const Napi::CallbackInfo& info) {
   Volume& volume = VolumeAt(info, 0);
   const VolumeStats& stats = volume.stats();
@@ -173,6 +192,7 @@ void ExportVolumeVerbs(Napi::Env env, Napi::Object exports) {
   exports.Set("volumeZero", Napi::Function::New(env, VolumeZero));
   exports.Set("volumeFlush", Napi::Function::New(env, VolumeFlush));
   exports.Set("volumeMap", Napi::Function::New(env, VolumeMap));
+  exports.Set("volumeCopyOut", Napi::Function::New(env, VolumeCopyOut));
   exports.Set("volumeStats", Napi::Function::New(env, VolumeStatsVerb));
 }
 

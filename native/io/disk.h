@@ -15,6 +15,7 @@
 //     (the kernel may have dropped the pages; retrying would report success).
 //   - Discard: contents undefined until rewritten, space given back when it can be.
 //     WriteZeroes: reads as zero afterwards.
+//   - FindData: what it leaves out reads as zero as long as nobody writes there.
 //   - Operations on overlapping ranges in flight together have no order.
 // Thread: any loop's; an implementation locks what it shares.
 #pragma once
@@ -25,11 +26,24 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "io/completion.h"
 #include "io/event_loop.h"
 
 namespace varve {
+
+struct DataRun {
+  uint64_t offset;
+  uint64_t bytes;
+};
+
+// What to look through, and what was found there.
+struct DataSearch {
+  uint64_t offset = 0;
+  uint64_t bytes = 0;  // less afterwards when it ended early, never 0: ask again from behind it
+  std::vector<DataRun> runs;  // ascending, inside the range, not touching each other
+};
 
 class Disk {
  public:
@@ -41,6 +55,13 @@ class Disk {
   virtual void Sync(EventLoop& loop, Completion* done) = 0;
   virtual void Discard(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) = 0;
   virtual void WriteZeroes(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) = 0;
+
+  // Where there may be something other than zeroes: everywhere, for a disk that cannot tell.
+  // search: lent until `done` runs.
+  virtual void FindData(EventLoop& loop, DataSearch* search, Completion* done) {
+    search->runs.assign(1, {search->offset, search->bytes});
+    loop.Complete(done, Status::Ok());
+  }
 
   virtual uint64_t size_bytes() const = 0;
 };

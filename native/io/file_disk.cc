@@ -5,7 +5,9 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "io/zero_writer.h"
@@ -47,6 +49,40 @@ struct ZeroInPlace : Completion {
 // waits for the range's dirty pages and goes through the filesystem's journal.
 constexpr uint64_t kWrittenZeroesMax = 64 * 1024;
 
+// A file in more pieces is looked through in several searches.
+constexpr size_t kDataRunsMax = 4096;
+
+// Where `whence` finds something next, at most `end`; `end` too when nothing is there.
+Status Seek(int fd, uint64_t from, uint64_t end, int whence, uint64_t* found) {
+  off_t at = lseek(fd, static_cast<off_t>(from), whence);
+  if (at < 0 && errno != ENXIO) return Status(errno, "look for data");
+  *found = at < 0 ? end : std::min(end, static_cast<uint64_t>(at));
+  return Status::Ok();
+}
+
+// A filesystem that does not know better says that all is data; a block device cannot be asked (EINVAL).
+Status FindFileData(int fd, DataSearch* search) {
+  search->runs.clear();
+  const uint64_t end = search->offset + search->bytes;
+  for (uint64_t at = search->offset; at < end;) {
+    uint64_t data = end, hole = end;
+    Status status = Seek(fd, at, end, SEEK_DATA, &data);
+    if (status.error() == EINVAL) {
+      search->runs.push_back({at, end - at});
+      break;
+    }
+    if (!status.ok()) return status;
+    if (data == end) break;
+    if (Status status = Seek(fd, data, end, SEEK_HOLE, &hole); !status.ok()) return status;
+    search->runs.push_back({data, hole - data});
+    at = hole;
+    if (search->runs.size() < kDataRunsMax) continue;
+    search->bytes = at - search->offset;
+    break;
+  }
+  return Status::Ok();
+}
+
 }  // namespace
 
 FileDisk::FileDisk(Parts parts) : parts_(std::move(parts)), sync_(parts_.fd.get()) {}
@@ -79,6 +115,10 @@ void FileDisk::WriteZeroes(EventLoop& loop, uint64_t offset, uint64_t bytes, Com
   loop.ZeroFile(fd, offset, bytes, false, new ZeroInPlace(loop, fd, offset, bytes, done));
 }
 
+void FileDisk::FindData(EventLoop& loop, DataSearch* search, Completion* done) {
+  loop.RunBlocking([fd = parts_.fd.get(), search] { return FindFileData(fd, search); }, done);
+}
+
 bool FileDisk::RefuseAfterFailure(EventLoop& loop, Completion* done) {
   if (!sync_.failed()) return false;
   loop.Complete(done, Status(EIO, "write after a failed sync"));
@@ -95,15 +135,15 @@ namespace {
 
 Status Failed(const char* what) { return Status(errno, what); }
 
-Status Lock(int fd, bool read_only) {
-  int mode = read_only ? LOCK_SH : LOCK_EX;
+Status Lock(int fd, bool shared) {
+  int mode = shared ? LOCK_SH : LOCK_EX;
   return flock(fd, mode | LOCK_NB) == 0 ? Status::Ok() : Failed("lock");
 }
 
 // O_EXCL without O_CREAT claims a block device for this open file. I/O goes through the
 // claim: discarding through another one of the same device is refused (EBUSY).
-Status Claim(const std::string& path, FileDisk::Parts* parts) {
-  UniqueFd claim(open(path.c_str(), O_RDWR | O_CLOEXEC | O_EXCL));
+Status Claim(const std::string& path, bool read_only, FileDisk::Parts* parts) {
+  UniqueFd claim(open(path.c_str(), (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_EXCL));
   if (!claim.valid()) return Failed("claim the device");
   parts->lock = std::exchange(parts->fd, std::move(claim));
   return Status::Ok();
@@ -117,7 +157,7 @@ Status MeasureDevice(FileDisk::Parts* parts) {
   return Status::Ok();
 }
 
-Status Measure(const std::string& path, bool read_only, FileDisk::Parts* parts) {
+Status Measure(const std::string& path, bool read_only, bool shared, FileDisk::Parts* parts) {
   struct stat found;
   if (fstat(parts->fd.get(), &found) < 0) return Failed("stat");
   if (S_ISREG(found.st_mode)) {
@@ -126,20 +166,21 @@ Status Measure(const std::string& path, bool read_only, FileDisk::Parts* parts) 
     return Status::Ok();
   }
   if (!S_ISBLK(found.st_mode)) return Status(ENOTSUP, "neither a file nor a block device");
-  if (Status status = MeasureDevice(parts); !status.ok() || read_only) return status;
-  return Claim(path, parts);
+  if (Status status = MeasureDevice(parts); !status.ok() || shared) return status;
+  return Claim(path, read_only, parts);
 }
 
 }  // namespace
 
-Status OpenFileDisk(const std::string& path, bool read_only, std::shared_ptr<Disk>* out) {
+Status OpenFileDisk(const std::string& path, bool read_only, std::shared_ptr<Disk>* out, Sharing sharing) {
+  const bool shared = read_only && sharing == Sharing::kReaders;
   FileDisk::Parts parts;
   // O_NONBLOCK, lest a pipe at this path holds up the opening; it means nothing for the rest.
   int flags = (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
   parts.fd = UniqueFd(open(path.c_str(), flags));
   if (!parts.fd.valid()) return Failed("open");
-  if (Status status = Lock(parts.fd.get(), read_only); !status.ok()) return status;
-  if (Status status = Measure(path, read_only, &parts); !status.ok()) return status;
+  if (Status status = Lock(parts.fd.get(), shared); !status.ok()) return status;
+  if (Status status = Measure(path, read_only, shared, &parts); !status.ok()) return status;
   // Left set, io_uring might answer EAGAIN instead of waiting for the disk.
   if (fcntl(parts.fd.get(), F_SETFL, 0) < 0) return Failed("open");
   *out = std::make_shared<FileDisk>(std::move(parts));

@@ -15,11 +15,15 @@
 
 namespace varve {
 
+// With whom one who only reads shares; who writes never shares.
+enum class Sharing { kReaders, kNobody };
+
 // Opens the file or block device at `path` and takes its lock: exclusive, or shared
-// when read_only. *out is set only on success.
+// when it is shared with readers; a block device that is not shared is claimed too. *out is set only on success.
 // EWOULDBLOCK: another process or another Disk has it open. EBUSY: the block device is mounted or
 // claimed. ENOTSUP: it is neither file nor block device. Else the errno of open.
-Status OpenFileDisk(const std::string& path, bool read_only, std::shared_ptr<Disk>* out);
+Status OpenFileDisk(const std::string& path, bool read_only, std::shared_ptr<Disk>* out,
+                    Sharing sharing = Sharing::kReaders);
 
 class FileDisk final : public Disk {
  public:
@@ -36,6 +40,7 @@ class FileDisk final : public Disk {
   void Sync(EventLoop& loop, Completion* done) override;
   void Discard(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
   void WriteZeroes(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
+  void FindData(EventLoop& loop, DataSearch* search, Completion* done) override;
   uint64_t size_bytes() const override { return parts_.size_bytes; }
 
  private:

@@ -245,6 +245,33 @@ TEST_P(DiskContract, DiscardTouchesNothingOutsideItsRange) {
   EXPECT_TRUE(Content(*loop, *disk, 0, model.size()) == model);
 }
 
+// Searches on from where each one ended.
+std::vector<DataRun> FindAllData(EventLoop& loop, Disk& disk, uint64_t offset, uint64_t end) {
+  std::vector<DataRun> runs;
+  while (offset < end) {
+    DataSearch search{offset, end - offset, {}};
+    EXPECT_TRUE(Await(loop, [&](Completion* done) { disk.FindData(loop, &search, done); }).ok());
+    EXPECT_GT(search.bytes, 0u);
+    runs.insert(runs.end(), search.runs.begin(), search.runs.end());
+    offset += search.bytes;
+  }
+  return runs;
+}
+
+TEST_P(DiskContract, WhatIsNotFoundAsDataReadsAsZero) {
+  EXPECT_TRUE(WriteDisk(*loop, *disk, 200000, Pattern(5000, 2)).ok());
+  EXPECT_TRUE(WriteDisk(*loop, *disk, kSizeBytes - 3, Pattern(3, 2)).ok());
+  Bytes content = Content(*loop, *disk, 0, kSizeBytes);
+  uint64_t before = 1000;
+  for (const DataRun& run : FindAllData(*loop, *disk, 1000, kSizeBytes)) {
+    EXPECT_GE(run.offset, before);
+    EXPECT_LE(run.offset + run.bytes, kSizeBytes);
+    std::fill_n(content.begin() + static_cast<ptrdiff_t>(run.offset), run.bytes, 0);
+    before = run.offset + run.bytes;
+  }
+  EXPECT_TRUE(std::all_of(content.begin(), content.end(), [](uint8_t byte) { return byte == 0; }));
+}
+
 TEST_P(DiskContract, SyncsFromManyRequestsAllComplete) {
   constexpr int kSyncs = 40;
   std::atomic<int> completed = 0;
@@ -316,6 +343,35 @@ TEST(OpenFileDisk, SaysWhyNot) {
   EXPECT_EQ(OpenFileDisk("/tmp", false, &disk).error(), EISDIR);
   EXPECT_EQ(OpenFileDisk("/dev/null", false, &disk).error(), ENOTSUP);
   EXPECT_EQ(disk, nullptr);
+}
+
+TEST_P(OpenedDisk, SoleReaderSharesWithNobody) {
+  disk.reset();
+  std::shared_ptr<Disk> sole, second;
+  EXPECT_TRUE(OpenFileDisk(path(), true, &sole, Sharing::kNobody).ok());
+  EXPECT_EQ(OpenFileDisk(path(), true, &second).error(), EWOULDBLOCK);
+  EXPECT_EQ(OpenFileDisk(path(), false, &second).error(), EWOULDBLOCK);
+  EXPECT_EQ(WriteDisk(*loop, *sole, 0, Pattern(512, 4)).error(), EBADF);
+  sole.reset();
+  EXPECT_TRUE(OpenFileDisk(path(), false, &second).ok());
+}
+
+// More pieces than one search tells of.
+TEST(FileDisk, FindsDataAmongManyHoles) {
+  constexpr uint64_t kStep = 16384, kPieces = 5000;
+  TemporaryFile file(kStep * kPieces);
+  RunningLoop loop(LoopBackend::kAuto);
+  std::shared_ptr<Disk> disk;
+  ASSERT_TRUE(OpenFileDisk(file.path(), false, &disk).ok());
+  for (uint64_t i = 0; i < kPieces; i++) {
+    ASSERT_TRUE(WriteDisk(*loop, *disk, i * kStep, Pattern(1, 1)).ok());
+  }
+  std::vector<DataRun> runs = FindAllData(*loop, *disk, 0, kStep * kPieces);
+  ASSERT_EQ(runs.size(), kPieces);
+  for (uint64_t i = 0; i < kPieces; i++) {
+    EXPECT_EQ(runs[i].offset, i * kStep);
+    EXPECT_LT(runs[i].bytes, kStep);
+  }
 }
 
 TEST(FileDisk, DiscardGivesSpaceBack) {

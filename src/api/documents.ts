@@ -1,7 +1,7 @@
 /**
  * From what the services tell to the documents of schemas.ts. Pure: info in, document out.
  */
-import type { ExportClient, ExportInfo } from '../export/types.ts';
+import type { ExportClient, ExportInfo, PassthroughInfo } from '../export/types.ts';
 import type { CheckReport, DiskInfo, PoolInfo, PoolWarning } from '../pool/types.ts';
 import type { ScheduleInfo, SnapshotInfo } from '../snapshot/types.ts';
 import type { VolumeInfo, VolumeMapExtent } from '../volume/types.ts';
@@ -31,8 +31,10 @@ export function warningItem(warning: PoolWarning) {
 export function diskItem(disk: DiskInfo): DiskItem {
   return {
     uuid: disk.uuid,
+    role: 'pool',
     number: disk.number,
     pool: disk.pool,
+    export: null,
     uri: disk.uri,
     path: disk.path,
     type: disk.kind,
@@ -42,6 +44,32 @@ export function diskItem(disk: DiskInfo): DiskItem {
     capacity_bytes: disk.capacityBytes,
     used_bytes: disk.usedBytes,
     free_bytes: disk.freeBytes,
+  };
+}
+
+/** A disk without clusters of a pool: nothing can be taken from it. */
+export function passthroughItem({
+  uuid,
+  export: name,
+  disk,
+  sizeBytes,
+  isServed,
+}: PassthroughInfo): DiskItem {
+  return {
+    uuid,
+    role: 'passthrough',
+    number: null,
+    pool: null,
+    export: name,
+    uri: disk.uri,
+    path: disk.path,
+    type: disk.kind,
+    state: isServed ? 'online' : 'failed',
+    journal: false,
+    size_bytes: sizeBytes,
+    capacity_bytes: 0,
+    used_bytes: 0,
+    free_bytes: 0,
   };
 }
 
@@ -129,11 +157,13 @@ export function volumeMapDocument(
 export function exportItem(info: ExportInfo): ExportItem {
   return {
     name: info.name,
+    type: info.kind,
     volume: info.volume,
     snapshot: info.snapshot,
     scratch: info.scratch,
     changed_since: info.changedSince,
     pool: info.pool,
+    disk: info.disk,
     state: info.failure === null ? 'online' : 'failed',
     failure: info.failure,
     read_only: info.readOnly,

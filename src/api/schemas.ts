@@ -40,8 +40,12 @@ const warningFields = {
 
 const diskFields = {
   uuid: Text,
-  number: Type.Integer(),
-  pool: Text,
+  role: Type.Union([Type.Literal('pool'), Type.Literal('passthrough')], {
+    description: 'holds clusters of its pool, or is exported as it is',
+  }),
+  number: Type.Union([Type.Integer(), Type.Null()], { description: 'in its pool' }),
+  pool: Type.Union([Text, Type.Null()], { description: 'null of a passthrough' }),
+  export: Type.Union([Text, Type.Null()], { description: 'of a passthrough' }),
   uri: Text,
   path: Text,
   type: Type.Union([Type.Literal('file'), Type.Literal('block')]),
@@ -119,11 +123,13 @@ const scheduleFields = {
 
 const exportFields = {
   name: Text,
-  volume: Text,
+  type: Type.Union([Type.Literal('volume'), Type.Literal('snapshot'), Type.Literal('passthrough')]),
+  volume: Type.Union([Text, Type.Null()], { description: 'null of a passthrough' }),
   snapshot: Type.Union([Text, Type.Null()]),
   scratch: Type.Boolean(),
   changed_since: Type.Union([Text, Type.Null()]),
-  pool: Text,
+  pool: Type.Union([Text, Type.Null()], { description: 'null of a passthrough' }),
+  disk: Type.Union([Text, Type.Null()], { description: 'that a passthrough serves as it is' }),
   state: Type.Union([Type.Literal('online'), Type.Literal('failed')]),
   failure: Type.Union([Text, Type.Null()]),
   read_only: Type.Boolean(),

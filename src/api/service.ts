@@ -13,6 +13,8 @@ import { messageOf, StorageError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { DataPlane } from '../dataplane/data-plane.ts';
 import { ExportService } from '../export/export-service.ts';
+import { HostStore } from '../export/export-store.ts';
+import { PassthroughDisks } from '../export/passthrough.ts';
 import { freeSocketPath } from '../export/unix-socket.ts';
 import { Pools } from '../pool/pools.ts';
 import type { EmitEvent } from '../pool/types.ts';
@@ -95,14 +97,17 @@ export class Service {
         dataPlane,
         volumes,
         snapshots,
+        disks: new PassthroughDisks(dataPlane, () => pools.diskUses()),
         emit,
         pools: () => pools.all(),
+        host: await HostStore.open(state.file('passthrough.json')),
         now: () => new Date(clock.nowMs()),
         defaultAddress: { kind: 'unix', path: state.file('nbd.sock') },
       }),
       (opened) => opened.close(),
     );
     snapshots.setConnections(exports);
+    pools.addDiskUses(() => exports.diskUses());
     await exports.start();
     const operations = this.#opened(
       new Operations(clock, log, emit, state.file('operations.jsonl')),

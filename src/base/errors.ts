@@ -75,6 +75,8 @@ export const errorCodes = {
   'export/not-found': { status: 404, exit: 3, retry: false },
   /** An export of that name serves something else. */
   'export/exists': { status: 409, exit: 4, retry: false },
+  /** The name is a whole disk's that is passed through: it has no map, so no snapshots, clones or sizes of its own. Adopt it. */
+  'export/passthrough': { status: 409, exit: 4, retry: false },
   /** Clients are connected. Detach them, or repeat with `--disconnect`. */
   'export/busy': { status: 409, exit: 4, retry: true },
   /** The listening address cannot be used (taken, too long, not permitted). */

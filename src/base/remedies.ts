@@ -35,6 +35,7 @@ export const remedies: Readonly<Partial<Record<ErrorCode, string>>> = {
   'snapshot/quiesce':
     "look at the guest's agent; without --quiesce the snapshot is crash-consistent",
   'schedule/not-found': 'varve snapshot schedule list',
+  'export/passthrough': 'varve volume adopt DISK-URI NAME makes a volume of it',
   'op/state': 'varve op show ID tells how it ended',
   'op/timeout': 'varve op wait ID waits again',
   'service/config': 'correct what the message names',

@@ -49,7 +49,7 @@ export const diskView: View<DiskItem> = {
   name: (disk) => disk.uuid,
   columns: (context) => [
     { title: 'DISK', value: (disk) => disk.uuid.slice(0, 8) },
-    { title: 'POOL', value: (disk) => disk.pool },
+    { title: 'POOL', value: diskHome },
     { title: 'STATE', value: (disk) => disk.state },
     { title: 'CAPACITY', right: true, value: (disk) => context.size(disk.capacity_bytes) },
     { title: 'USED', right: true, value: (disk) => context.size(disk.used_bytes) },
@@ -58,7 +58,7 @@ export const diskView: View<DiskItem> = {
     { title: 'TYPE', wide: true, value: (disk) => disk.type },
     { title: 'JOURNAL', wide: true, value: (disk) => yesNo(disk.journal) },
     { title: 'SIZE', right: true, wide: true, value: (disk) => context.size(disk.size_bytes) },
-    { title: 'NUMBER', right: true, wide: true, value: (disk) => String(disk.number) },
+    { title: 'NUMBER', right: true, wide: true, value: (disk) => String(disk.number ?? '-') },
     { title: 'UUID', wide: true, value: (disk) => disk.uuid },
     { title: 'URI', wide: true, value: (disk) => disk.uri },
   ],
@@ -134,7 +134,7 @@ export const exportView: View<ExportItem> = {
     { title: 'URI', value: (item) => item.uris[0] ?? '-' },
     { title: 'SIZE', right: true, wide: true, value: (item) => context.size(item.size_bytes) },
     { title: 'LISTEN', wide: true, value: (item) => item.listen.join(' ') },
-    { title: 'POOL', wide: true, value: (item) => item.pool },
+    { title: 'POOL', wide: true, value: (item) => item.pool ?? '-' },
     { title: 'CREATED', wide: true, value: (item) => item.created_at },
   ],
 };
@@ -194,7 +194,13 @@ function labelText({ labels }: SnapshotItem): string {
   return texts.join(' ') || '-';
 }
 
-function exportSource({ volume, snapshot, scratch }: ExportItem): string {
+/** The pool, or how else the disk is used. */
+function diskHome({ pool, role, export: name }: DiskItem): string {
+  return pool ?? `(${role} ${name})`;
+}
+
+function exportSource({ volume, snapshot, scratch, disk }: ExportItem): string {
+  if (volume === null) return `(disk ${disk})`;
   if (snapshot === null) return volume;
   return `${volume}@${snapshot}${scratch ? ' (scratch)' : ''}`;
 }

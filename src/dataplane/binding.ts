@@ -21,13 +21,15 @@ export interface StartOptions {
   readonly mapBytes: number;
 }
 
-/** `file` serves regular files and block devices. The others exist for tests. */
+/** `file` serves regular files and block devices; `absent` stands for a disk that cannot be had. The others exist for tests. */
 export interface DiskSpec {
-  readonly kind: 'file' | 'memory' | 'recording' | 'fault';
+  readonly kind: 'file' | 'absent' | 'memory' | 'recording' | 'fault';
   /** `file`: opened read-write with O_CLOEXEC and locked (flock); EWOULDBLOCK when another process holds it. */
   readonly path?: string;
   readonly readOnly?: boolean;
-  /** `memory`, `recording`: size of the new disk. */
+  /** `file`, read-only: not shared with other readers, and a block device must not be mounted. */
+  readonly alone?: boolean;
+  /** `absent`, `memory`, `recording`: size of the new disk. */
   readonly sizeBytes?: number;
   /** `fault`: the disk wrapped (still to be closed by its own handle). */
   readonly inner?: Handle;
@@ -126,6 +128,8 @@ export type DataPlaneEvent =
   | { kind: 'client-connected'; client: number; export: string; address: string }
   | { kind: 'client-disconnected'; client: number; export: string; reason: string };
 
+export type CopyOutMode = 'data' | 'all' | 'compare';
+
 export interface VolumeStats {
   readonly reads: number;
   readonly writes: number;
@@ -178,6 +182,10 @@ export interface Addon {
   diskSync(token: Token, disk: Handle): void;
   /** runs: offset, length, offset, length, … in bytes. */
   diskDiscard(token: Token, disk: Handle, runs: Float64Array): void;
+  /** The range reads as zero. */
+  diskZero(token: Token, disk: Handle, offset: number, length: number): void;
+  /** Where there may be something other than zeroes. value: how much of the range was looked through; data: u64 LE pairs (offset, bytes). */
+  diskFindData(token: Token, disk: Handle, offset: number, length: number): void;
 
   /** value: handle. */
   openPool(token: Token, spec: PoolSpec): void;
@@ -220,6 +228,18 @@ export interface Addon {
   volumeFlush(token: Token, volume: Handle): void;
   /** data: extents as u64 LE pairs (length, flags). */
   volumeMap(token: Token, volume: Handle, offset: number, length: number): void;
+  /**
+   * Writes a range of a volume that does not change to the same place of a disk outside of its pool, or compares the two (EILSEQ where
+   * they differ). `data`: what reads as zero is left as it is; `all`: it is zeroed. Nothing is synced.
+   */
+  volumeCopyOut(
+    token: Token,
+    volume: Handle,
+    disk: Handle,
+    offset: number,
+    length: number,
+    mode: CopyOutMode,
+  ): void;
   volumeStats(volume: Handle): VolumeStats;
 
   /** New writes and trims wait from now on; done when those under way have ended. Reads and flushes go on. */
@@ -265,6 +285,8 @@ export interface Addon {
   closeListener(token: Token, listener: Handle): void;
   /** Exports are reachable through every listener named in `listeners`. */
   addExport(volume: Handle, listeners: readonly Handle[], spec: ExportSpec): void;
+  /** As `addExport`: a whole disk as it is. */
+  addDiskExport(disk: Handle, listeners: readonly Handle[], spec: ExportSpec): void;
   /** New clients are refused at once; connected ones finish what is in flight and are closed. value: how many there were. */
   removeExport(token: Token, name: string): void;
   clients(): ClientStats[];

@@ -9,6 +9,7 @@ import { invariant, StorageError } from '../base/errors.ts';
 import {
   type Addon,
   type ClientStats,
+  type CopyOutMode,
   type DataPlaneEvent,
   type DiskSpec,
   type ExportSpec,
@@ -131,6 +132,15 @@ export class DataPlane {
     );
   }
 
+  /** Serves a whole disk as it is. The disk must stay open until `removeExport` has ended. */
+  addDiskExport(disk: DiskPlane, listeners: readonly ListenerPlane[], spec: ExportSpec): void {
+    this.#addon.addDiskExport(
+      disk.handle,
+      listeners.map((listener) => listener.handle),
+      spec,
+    );
+  }
+
   /** @returns how many clients were connected. */
   async removeExport(name: string): Promise<number> {
     return (await this.#call((token) => this.#addon.removeExport(token, name))).value;
@@ -227,6 +237,11 @@ export class DataPlane {
   }
 }
 
+export interface ByteRun {
+  readonly offset: number;
+  readonly length: number;
+}
+
 /** An open backing disk. Offsets and lengths in bytes. */
 export class DiskPlane {
   constructor(
@@ -257,6 +272,23 @@ export class DiskPlane {
     await this.plane.call((token) =>
       this.plane.addon.diskDiscard(token, this.handle, Float64Array.from(runs)),
     );
+  }
+
+  /** The range reads as zero afterwards. */
+  async zero(offset: number, length: number): Promise<void> {
+    await this.plane.call((token) => this.plane.addon.diskZero(token, this.handle, offset, length));
+  }
+
+  /** Where in the range there may be something other than zeroes; `searchedBytes` of it were looked through. */
+  async findData(
+    offset: number,
+    length: number,
+  ): Promise<{ readonly runs: readonly ByteRun[]; readonly searchedBytes: number }> {
+    const done = await this.plane.call((token) =>
+      this.plane.addon.diskFindData(token, this.handle, offset, length),
+    );
+    const runs = decodePairs(done.data).map(([at, bytes]) => ({ offset: at, length: bytes }));
+    return { runs, searchedBytes: done.value };
   }
 
   async close(): Promise<void> {
@@ -418,6 +450,13 @@ export class VolumePlane {
     return decodeExtents(done.data);
   }
 
+  /** See Addon.volumeCopyOut. */
+  async copyOut(disk: DiskPlane, { offset, length }: ByteRun, mode: CopyOutMode): Promise<void> {
+    await this.plane.call((token) =>
+      this.plane.addon.volumeCopyOut(token, this.handle, disk.handle, offset, length, mode),
+    );
+  }
+
   stats(): VolumeStats {
     return this.plane.addon.volumeStats(this.handle);
   }
@@ -512,15 +551,20 @@ function decodeSlots(data: Uint8Array, count: number): HeadStates {
 }
 
 function decodeExtents(data: Uint8Array): MapExtent[] {
+  return decodePairs(data).map(([length, flags]) => ({
+    length,
+    hole: (flags & 1) !== 0,
+    zero: (flags & 2) !== 0,
+  }));
+}
+
+/** u64 pairs; no data is none. */
+function decodePairs(data: Uint8Array | undefined): [number, number][] {
+  if (data === undefined) return [];
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  const extents: MapExtent[] = [];
+  const pairs: [number, number][] = [];
   for (let at = 0; at < data.byteLength; at += 16) {
-    const flags = Number(view.getBigUint64(at + 8, true));
-    extents.push({
-      length: Number(view.getBigUint64(at, true)),
-      hole: (flags & 1) !== 0,
-      zero: (flags & 2) !== 0,
-    });
+    pairs.push([Number(view.getBigUint64(at, true)), Number(view.getBigUint64(at + 8, true))]);
   }
-  return extents;
+  return pairs;
 }

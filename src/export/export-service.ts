@@ -1,5 +1,5 @@
 /**
- * Exports: which volumes are served, under which names, on which sockets.
+ * Exports: which volumes, snapshots and whole disks are served, under which names, on which sockets.
  *
  *   recorded ──serve──▶ online ──remove──▶ gone
  *       └──cannot be served──▶ failed (kept, said in `failure`; adding it again tries again)
@@ -9,16 +9,20 @@
  * at start under the same addresses. Changing calls run one after the other.
  */
 import { invariant, messageOf, StorageError } from '../base/errors.ts';
+import { newUuid } from '../base/ids.ts';
 import { Mutex } from '../base/mutex.ts';
 import { expectName } from '../base/names.ts';
 import type { VolumeStats } from '../dataplane/binding.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
+import type { DiskUse } from '../pool/backing.ts';
+import { parseDiskUri } from '../pool/disk-uri.ts';
 import type { EmitEvent } from '../pool/types.ts';
 import type { VolumeInfo } from '../volume/types.ts';
 import { type Address, formatAddress, nbdUri, parseAddress, sameAddresses } from './address.ts';
 import { tellOfClients } from './client-events.ts';
-import { forgetExport, type RecordPool, storedExports, storeExport } from './export-store.ts';
+import { type ExportStore, type RecordPool, storeOf } from './export-store.ts';
 import { type Listener, Listeners } from './listeners.ts';
+import type { ExportDisks } from './passthrough.ts';
 import {
   type ExportSnapshots,
   type ExportVolumes,
@@ -27,43 +31,58 @@ import {
   Serving,
   volumeById,
 } from './serving.ts';
-import type {
-  AddExportOptions,
-  ExportClient,
-  ExportInfo,
-  ExportRecord,
-  RemoveExportOptions,
+import {
+  type AddExportOptions,
+  type DiskExportRecord,
+  type ExportClient,
+  type ExportInfo,
+  type ExportRecord,
+  isPassthrough,
+  type PassthroughInfo,
+  type PassthroughOptions,
+  type RemoveExportOptions,
+  type VolumeExportRecord,
 } from './types.ts';
 
 export type ExportDataPlane = Pick<
   DataPlane,
-  'listen' | 'addExport' | 'removeExport' | 'clients' | 'onClients'
+  'listen' | 'addExport' | 'addDiskExport' | 'removeExport' | 'clients' | 'onClients'
 >;
 
 export interface ExportServiceDependencies {
   readonly dataPlane: ExportDataPlane;
   readonly volumes: ExportVolumes;
   readonly snapshots: ExportSnapshots;
+  readonly disks: ExportDisks;
   /** Every pool that is open now. */
   readonly pools: () => readonly RecordPool[];
+  /** Remembers exports of whole disks. */
+  readonly host: ExportStore;
   readonly emit: EmitEvent;
   readonly now: () => Date;
   /** Serves every export. */
   readonly defaultAddress: Address;
 }
 
-/** A remembered export with its volume open, not yet served. */
+/** A remembered export with what it serves open, not yet served. */
 interface Opened {
   readonly entry: Entry;
-  readonly volume: OpenedSource;
+  readonly source: OpenedSource;
 }
 
-const snapshotKeys = ['snapshotId', 'scratch', 'changedSince', 'changedSinceTime'] as const;
-type SnapshotPart = Pick<ExportRecord, (typeof snapshotKeys)[number]>;
+/** What of an export's description comes from what it serves. */
+type SourceInfo = Pick<
+  ExportInfo,
+  'kind' | 'volume' | 'snapshot' | 'disk' | 'scratch' | 'changedSince' | 'sizeBytes'
+>;
 
-interface Entry {
-  readonly record: ExportRecord;
-  readonly pool: string;
+const snapshotKeys = ['snapshotId', 'scratch', 'changedSince', 'changedSinceTime'] as const;
+type SnapshotPart = Pick<VolumeExportRecord, (typeof snapshotKeys)[number]>;
+
+interface Entry<R extends ExportRecord = ExportRecord> {
+  readonly record: R;
+  /** Of the volume; null for a whole disk. */
+  readonly pool: string | null;
   served: Served | null;
   failure: string | null;
 }
@@ -78,10 +97,12 @@ export class ExportService {
 
   constructor(dependencies: ExportServiceDependencies) {
     this.#to = dependencies;
-    const { dataPlane, volumes, snapshots, defaultAddress } = dependencies;
+    const { dataPlane, volumes, snapshots, disks, defaultAddress } = dependencies;
     this.#listeners = new Listeners(dataPlane);
-    this.#serving = new Serving(dataPlane, { volumes, snapshots }, this.#listeners, defaultAddress);
+    const sources = { volumes, snapshots, disks };
+    this.#serving = new Serving(dataPlane, sources, this.#listeners, defaultAddress);
     volumes.addGuard((volume) => this.#guard(volume));
+    volumes.explainMissing((name) => this.#passthroughError(name));
     snapshots.addGuard((pool, snapshotId) => this.#snapshotGuard(pool, snapshotId));
     tellOfClients(dataPlane, dependencies.emit);
   }
@@ -129,9 +150,10 @@ export class ExportService {
   /** Counters of every volume that is served, since it was opened. */
   volumeStats(): { volume: string; stats: VolumeStats }[] {
     const byVolume = new Map<string, VolumeStats>();
-    for (const entry of this.#entries.values()) {
-      if (entry.served === null || entry.record.snapshotId !== undefined) continue;
-      byVolume.set(this.#volumeOf(entry).name, entry.served.volume.plane.stats());
+    for (const entry of this.#volumeEntries()) {
+      const source = entry.served?.source;
+      if (source?.kind !== 'volume') continue;
+      byVolume.set(this.#volumeOf(entry).name, source.plane.stats());
     }
     return [...byVolume].map(([volume, stats]) => ({ volume, stats }));
   }
@@ -147,7 +169,36 @@ export class ExportService {
   }
 
   /**
-   * Stops serving; the volume and its data stay.
+   * Serves a whole disk as it is, under the name; true already → nothing changes.
+   *
+   * @throws StorageError request/invalid, disk/unusable, disk/in-use, pool/held, export/listen
+   * @throws StorageError export/exists the name serves something else, or otherwise
+   */
+  passThrough(
+    options: PassthroughOptions,
+  ): Promise<{ export: ExportInfo | null; changed: boolean }> {
+    return this.#turns.run(() => this.#passThrough(options));
+  }
+
+  /** The disks that are served as they are, and those that are to be. */
+  passthroughs(): PassthroughInfo[] {
+    return [...this.#entries.values()].flatMap(({ record, served }) => {
+      if (!isPassthrough(record)) return [];
+      const { uuid, name, disk } = record;
+      const sizeBytes = sizeOf(record, served);
+      return [{ uuid, export: name, disk, sizeBytes, isServed: served !== null }];
+    });
+  }
+
+  /** What those disks are used for, so that nobody else takes them. */
+  diskUses(): DiskUse[] {
+    return this.passthroughs().map(({ export: name, disk }) => {
+      return { use: `is passed through as export ${name}`, disks: [disk] };
+    });
+  }
+
+  /**
+   * Stops serving; the volume, or the disk, and its data stay.
    *
    * @throws StorageError export/not-found
    * @throws StorageError export/busy clients are connected and `disconnect` was not given
@@ -164,7 +215,8 @@ export class ExportService {
   start(): Promise<void> {
     return this.#turns.run(async () => {
       const opened: Opened[] = [];
-      for (const pool of this.#to.pools()) opened.push(...(await this.#openStored(pool)));
+      const stores = [this.#to.host, ...this.#to.pools().map(storeOf)];
+      for (const store of stores) opened.push(...(await this.#openStored(store)));
       this.#default = await this.#listeners.hold(this.#to.defaultAddress);
       for (const each of opened) await this.#serveStored(each);
     });
@@ -173,7 +225,7 @@ export class ExportService {
   /** Serves what a pool remembers that was opened later; what cannot be served is kept as failed and said. */
   restore(pool: RecordPool): Promise<void> {
     return this.#turns.run(async () => {
-      for (const each of await this.#openStored(pool)) await this.#serveStored(each);
+      for (const each of await this.#openStored(storeOf(pool))) await this.#serveStored(each);
     });
   }
 
@@ -215,8 +267,7 @@ export class ExportService {
     if (known !== undefined) return this.#confirm(known, volume, options);
     if (options.dryRun) return { export: null, changed: true };
 
-    const pool = this.#pool(volume.pool);
-    const draft: ExportRecord = {
+    const draft: VolumeExportRecord = {
       name: options.name,
       volumeId: volume.id,
       ...source,
@@ -224,61 +275,99 @@ export class ExportService {
       listen: addresses.map(formatAddress),
       createdAt: this.#to.now().toISOString(),
     };
-    const entry = await this.#bringUp(pool, draft);
+    return this.#added(await this.#bringUp(this.#store(volume.pool), draft));
+  }
+
+  #added(entry: Entry) {
+    const info = this.#info(entry);
     this.#to.emit({
       kind: 'export/added',
       level: 'info',
-      subject: options.name,
-      message: `export ${options.name} serves ${sourceOf(options)}`,
+      subject: info.name,
+      message: `export ${info.name} serves ${sourceOf(info)}`,
     });
-    return { export: this.#info(entry), changed: true };
+    return { export: info, changed: true };
   }
 
-  /** The name is known: the same is confirmed (and, where it failed, tried again), something else refused. */
+  async #passThrough(options: PassthroughOptions) {
+    expectName('export', options.name);
+    const { name, disk: uri, readOnly = false, listen = [], dryRun } = options;
+    const addresses = listen.map(parseAddress);
+    const known = this.#entries.get(name);
+    if (known !== undefined) {
+      const { record } = known;
+      const same =
+        isPassthrough(record) &&
+        record.disk.path === parseDiskUri(uri).path &&
+        record.readOnly === readOnly &&
+        sameAddresses(record.listen, listen);
+      return this.#confirmSame(known, same, dryRun);
+    }
+    const { location, sizeBytes } = await this.#to.disks.find(uri, { readOnly });
+    if (dryRun) return { export: null, changed: true };
+    const draft: ExportRecord = {
+      name,
+      uuid: newUuid(),
+      disk: location,
+      sizeBytes,
+      readOnly,
+      listen: addresses.map(formatAddress),
+      createdAt: this.#to.now().toISOString(),
+    };
+    return this.#added(await this.#bringUp(this.#to.host, draft));
+  }
+
   async #confirm(known: Entry, volume: VolumeInfo, options: AddExportOptions) {
     const { record } = known;
     const same =
+      isOfVolume(known) &&
       this.#volumeOf(known).name === volume.name &&
-      sameSnapshot(record, this.#snapshotOf(options)) &&
+      sameSnapshot(known.record, this.#snapshotOf(options)) &&
       record.readOnly === isReadOnly(options) &&
       sameAddresses(record.listen, options.listen ?? []);
+    return this.#confirmSame(known, same, options.dryRun);
+  }
+
+  /** The name is known: the same is confirmed (and, where it failed, tried again), something else refused. */
+  async #confirmSame(known: Entry, same: boolean, dryRun: boolean | undefined) {
     if (!same) {
+      const { name } = known.record;
       throw new StorageError(
         'export/exists',
-        `export ${options.name} serves ${sourceOf(this.#info(known))} with other parameters`,
+        `export ${name} serves ${sourceOf(this.#info(known))} with other parameters`,
         {
           actions: [
-            `varve export show ${options.name}`,
-            'choose another name with --name, or remove that export first',
+            `varve export show ${name}`,
+            'choose another name, or remove that export first',
           ],
         },
       );
     }
     if (known.served !== null) return { export: this.#info(known), changed: false };
-    if (!options.dryRun) await this.#retry(known);
+    if (!dryRun) await this.#retry(known);
     return { export: this.#info(known), changed: true };
   }
 
   async #retry(entry: Entry): Promise<void> {
-    const volume = await this.#serving.open(entry.pool, entry.record);
-    entry.served = await this.#serving.listen(volume, entry.record);
+    const source = await this.#serving.open(entry.pool, entry.record);
+    entry.served = await this.#serving.listen(source, entry.record);
     this.#serving.expose(entry.record, entry.served);
     entry.failure = null;
   }
 
-  async #bringUp(pool: RecordPool, draft: ExportRecord): Promise<Entry> {
-    const poolName = pool.info().name;
-    const served = await this.#serving.listen(await this.#serving.open(poolName, draft), draft);
+  async #bringUp(store: ExportStore, draft: ExportRecord): Promise<Entry> {
+    const source = await this.#serving.open(store.pool, draft);
+    const served = await this.#serving.listen(source, draft);
     const listen = served.listeners.slice(1).map((listener) => formatAddress(listener.address));
     const record = { ...draft, listen };
     try {
-      await storeExport(pool, record);
+      await store.put(record);
     } catch (error) {
       await this.#serving.end(served);
       throw error;
     }
     this.#serving.expose(record, served);
-    const entry: Entry = { record, pool: poolName, served, failure: null };
+    const entry: Entry = { record, pool: store.pool, served, failure: null };
     this.#entries.set(record.name, entry);
     return entry;
   }
@@ -287,7 +376,7 @@ export class ExportService {
     const entry = this.#entry(name);
     if (!options.disconnect) this.#checkIdle(name, `varve export remove ${name} --disconnect`);
     if (options.dryRun) return;
-    await forgetExport(this.#pool(entry.pool), name);
+    await this.#store(entry.pool).remove(name);
     await this.#drop(entry);
     this.#to.emit({
       kind: 'export/removed',
@@ -298,21 +387,21 @@ export class ExportService {
   }
 
   /**
-   * Opens the volumes of the pool's exports. Every volume is open before the first is served: a client that
+   * Opens what the exports of a store serve. Everything is open before the first is served: a client that
    * reconnects after a restart must not find its export missing while another's volume opens.
    */
-  async #openStored(pool: RecordPool): Promise<Opened[]> {
+  async #openStored(store: ExportStore): Promise<Opened[]> {
     const opened: Opened[] = [];
-    for (const record of storedExports(pool)) {
-      const entry: Entry = { record, pool: pool.info().name, served: null, failure: null };
+    for (const record of store.all()) {
+      const entry: Entry = { record, pool: store.pool, served: null, failure: null };
       const clash = this.#entries.get(record.name);
       if (clash !== undefined) {
-        this.#fail(entry, new Error(`pool ${clash.pool} has an export of the same name`));
+        this.#fail(entry, new Error(`${homeOf(clash)} has an export of the same name`));
         continue;
       }
       this.#entries.set(record.name, entry);
       try {
-        opened.push({ entry, volume: await this.#serving.open(entry.pool, record) });
+        opened.push({ entry, source: await this.#serving.open(entry.pool, record) });
       } catch (error) {
         this.#fail(entry, error);
       }
@@ -320,9 +409,9 @@ export class ExportService {
     return opened;
   }
 
-  async #serveStored({ entry, volume }: Opened): Promise<void> {
+  async #serveStored({ entry, source }: Opened): Promise<void> {
     try {
-      entry.served = await this.#serving.listen(volume, entry.record);
+      entry.served = await this.#serving.listen(source, entry.record);
       this.#serving.expose(entry.record, entry.served);
     } catch (error) {
       this.#fail(entry, error);
@@ -335,7 +424,7 @@ export class ExportService {
       kind: 'export/failed',
       level: 'error',
       subject: entry.record.name,
-      message: `export ${entry.record.name} of pool ${entry.pool} is not served: ${entry.failure}`,
+      message: `export ${entry.record.name} of ${homeOf(entry)} is not served: ${entry.failure}`,
     });
   }
 
@@ -359,9 +448,14 @@ export class ExportService {
     });
   }
 
-  /** Exports of the volume itself. */
-  #ofVolume(volume: string): Entry[] {
-    const own = [...this.#entries.values()].filter(({ record }) => record.snapshotId === undefined);
+  /** Exports of volumes themselves. */
+  #volumeEntries(): Entry<VolumeExportRecord>[] {
+    const all = [...this.#entries.values()].filter(isOfVolume);
+    return all.filter(({ record }) => record.snapshotId === undefined);
+  }
+
+  #ofVolume(volume: string): Entry<VolumeExportRecord>[] {
+    const own = this.#volumeEntries();
     return own.filter((entry) => this.#volumeOf(entry).name === volume).sort(byName);
   }
 
@@ -382,9 +476,9 @@ export class ExportService {
   }
 
   #snapshotGuard(pool: string, snapshotId: number): string | null {
-    const entry = [...this.#entries.values()].find(
-      (each) => each.pool === pool && each.record.snapshotId === snapshotId,
-    );
+    const entry = [...this.#entries.values()]
+      .filter(isOfVolume)
+      .find((each) => each.pool === pool && each.record.snapshotId === snapshotId);
     if (entry === undefined) return null;
     const { name } = entry.record;
     return `it is exported as ${name} (varve export remove ${name})`;
@@ -395,6 +489,21 @@ export class ExportService {
     return name === null ? null : `it is exported as ${name} (varve export remove ${name})`;
   }
 
+  /** Why the name of a whole disk does not do where a volume is wanted. */
+  #passthroughError(name: string): StorageError | undefined {
+    const record = this.#entries.get(name)?.record;
+    if (record === undefined || !isPassthrough(record)) return undefined;
+    return new StorageError(
+      'export/passthrough',
+      `${name} is the disk ${record.disk.uri} as it is, not a volume: it has no snapshots, no clones and the size it has`,
+      {
+        actions: [
+          `varve export remove ${name}, then varve volume adopt ${record.disk.uri} ${name} --pool POOL: its data is a volume at once`,
+        ],
+      },
+    );
+  }
+
   #entry(name: string): Entry {
     const entry = this.#entries.get(name);
     if (entry !== undefined) return entry;
@@ -403,38 +512,44 @@ export class ExportService {
     });
   }
 
-  #pool(name: string): RecordPool {
-    const pool = this.#to.pools().find((candidate) => candidate.info().name === name);
-    invariant(pool !== undefined, `pool ${name} of an export is open`);
-    return pool;
+  #store(pool: string | null): ExportStore {
+    if (pool === null) return this.#to.host;
+    const found = this.#to.pools().find((candidate) => candidate.info().name === pool);
+    invariant(found !== undefined, `pool ${pool} of an export is open`);
+    return storeOf(found);
   }
 
-  #volumeOf(entry: Entry): VolumeInfo {
-    return volumeById(this.#to.volumes, entry.pool, entry.record.volumeId);
+  #volumeOf({ pool, record }: Entry<VolumeExportRecord>): VolumeInfo {
+    invariant(pool !== null, 'a volume is in a pool');
+    return volumeById(this.#to.volumes, pool, record.volumeId);
   }
 
   #info(entry: Entry): ExportInfo {
-    const { record, pool } = entry;
-    const volume = this.#volumeOf(entry);
-    const { snapshotId } = record;
-    const snapshot =
-      snapshotId === undefined ? undefined : this.#to.snapshots.byId(pool, snapshotId);
+    const { record, pool, failure } = entry;
     const addresses = [this.#to.defaultAddress, ...record.listen.map(parseAddress)];
     return {
       name: record.name,
-      volume: volume.name,
-      snapshot: snapshot?.name ?? null,
-      scratch: record.scratch ?? false,
-      changedSince: record.changedSince ?? null,
       pool,
+      ...this.#sourceInfo(entry),
       readOnly: record.readOnly,
       listen: addresses.map(formatAddress),
       uris: addresses.map((address) => nbdUri(address, record.name)),
       clients: this.clients(record.name).length,
-      sizeBytes: (snapshot ?? volume).sizeBytes,
       createdAt: record.createdAt,
-      failure: entry.failure,
+      failure,
     };
+  }
+
+  #sourceInfo(entry: Entry): SourceInfo {
+    if (!isOfVolume(entry)) return diskInfo(entry as Entry<DiskExportRecord>);
+    const volume = this.#volumeOf(entry);
+    const { snapshotId, scratch = false, changedSince = null } = entry.record;
+    const common = { volume: volume.name, disk: null, scratch, changedSince };
+    if (snapshotId === undefined) {
+      return { ...common, kind: 'volume', snapshot: null, sizeBytes: volume.sizeBytes };
+    }
+    const { name: snapshot, sizeBytes } = this.#to.snapshots.byId(volume.pool, snapshotId);
+    return { ...common, kind: 'snapshot', snapshot, sizeBytes };
   }
 }
 
@@ -454,8 +569,28 @@ function isReadOnly({ snapshot, scratch, readOnly }: AddExportOptions): boolean 
   return snapshot === undefined ? (readOnly ?? false) : !scratch;
 }
 
-function sourceOf({ volume, snapshot }: { volume: string; snapshot?: string | null }): string {
-  return snapshot == null ? `volume ${volume}` : `snapshot ${volume}@${snapshot}`;
+function sourceOf({ kind, volume, snapshot, disk }: ExportInfo): string {
+  if (kind === 'passthrough') return `disk ${disk}`;
+  return kind === 'volume' ? `volume ${volume}` : `snapshot ${volume}@${snapshot}`;
+}
+
+function isOfVolume(entry: Entry): entry is Entry<VolumeExportRecord> {
+  return !isPassthrough(entry.record);
+}
+
+function homeOf({ pool }: Entry): string {
+  return pool === null ? 'this host' : `pool ${pool}`;
+}
+
+function diskInfo({ record, served }: Entry<DiskExportRecord>): SourceInfo {
+  const nothing = { volume: null, snapshot: null, scratch: false, changedSince: null };
+  const sizeBytes = sizeOf(record, served);
+  return { ...nothing, kind: 'passthrough', disk: record.disk.uri, sizeBytes };
+}
+
+/** As found when it was opened, else when it was added. */
+function sizeOf(record: DiskExportRecord, served: Served | null): number {
+  return served?.source.kind === 'disk' ? served.source.plane.sizeBytes : record.sizeBytes;
 }
 
 function sameSnapshot(a: SnapshotPart, b: SnapshotPart): boolean {

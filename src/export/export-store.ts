@@ -1,12 +1,15 @@
 /**
- * Where exports are remembered: a record `export/<name>` in the pool of their volume.
+ * Where exports are remembered: those of volumes and snapshots as records `export/<name>` in the pool of their volume,
+ * those of whole disks in a file of the state folder.
  *
- * They travel with the pool: imported on another host, it serves the same exports.
+ * The first kind travels with the pool: imported on another host, it serves the same exports. A disk that belongs to no pool is this host's.
  */
+import { readFileIfThere, writeFileAtomically } from '../base/atomic-file.ts';
+import { StorageError } from '../base/errors.ts';
 import type { BatchOp } from '../pool/format/batch.ts';
 import { deleteRecord, putRecord } from '../pool/pool-records.ts';
 import type { PoolInfo } from '../pool/types.ts';
-import type { ExportRecord } from './types.ts';
+import type { DiskExportRecord, ExportRecord } from './types.ts';
 
 const prefix = 'export/';
 
@@ -19,14 +22,74 @@ export interface RecordPool {
   commit(operations: readonly BatchOp[]): Promise<number>;
 }
 
-export function storedExports(pool: RecordPool): readonly ExportRecord[] {
-  return pool.records<ExportRecord>(prefix);
+/** Remembers some exports; a change is durable when it resolves. */
+export interface ExportStore {
+  /** The pool that holds what they serve; null for whole disks. */
+  readonly pool: string | null;
+  all(): readonly ExportRecord[];
+  put(record: ExportRecord): Promise<void>;
+  remove(name: string): Promise<void>;
 }
 
-export async function storeExport(pool: RecordPool, record: ExportRecord): Promise<void> {
-  await pool.commit([putRecord(prefix + record.name, record)]);
+export function storeOf(pool: RecordPool): ExportStore {
+  return {
+    pool: pool.info().name,
+    all: () => pool.records<ExportRecord>(prefix),
+    put: async (record) => {
+      await pool.commit([putRecord(prefix + record.name, record)]);
+    },
+    remove: async (name) => {
+      await pool.commit([deleteRecord(prefix + name)]);
+    },
+  };
 }
 
-export async function forgetExport(pool: RecordPool, name: string): Promise<void> {
-  await pool.commit([deleteRecord(prefix + name)]);
+/** The exports of whole disks. */
+export class HostStore implements ExportStore {
+  readonly pool = null;
+  readonly #path: string;
+  #records: readonly DiskExportRecord[];
+
+  private constructor(path: string, records: readonly DiskExportRecord[]) {
+    this.#path = path;
+    this.#records = records;
+  }
+
+  /** @throws StorageError service/state-version the file cannot be read */
+  static async open(path: string): Promise<HostStore> {
+    const content = await readFileIfThere(path);
+    return new HostStore(path, content === undefined ? [] : parse(path, content));
+  }
+
+  all(): readonly DiskExportRecord[] {
+    return this.#records;
+  }
+
+  async put(record: ExportRecord): Promise<void> {
+    await this.#write([...this.#without(record.name), record as DiskExportRecord]);
+  }
+
+  async remove(name: string): Promise<void> {
+    await this.#write(this.#without(name));
+  }
+
+  #without(name: string): DiskExportRecord[] {
+    return this.#records.filter((record) => record.name !== name);
+  }
+
+  async #write(records: readonly DiskExportRecord[]): Promise<void> {
+    await writeFileAtomically(this.#path, JSON.stringify({ exports: records }, null, 2));
+    this.#records = records;
+  }
+}
+
+function parse(path: string, content: Buffer): readonly DiskExportRecord[] {
+  try {
+    return (JSON.parse(content.toString('utf8')) as { exports: DiskExportRecord[] }).exports;
+  } catch (cause) {
+    throw new StorageError('service/state-version', `${path} cannot be read`, {
+      cause,
+      actions: ['remove the file, then pass the disks through again'],
+    });
+  }
 }

@@ -3,14 +3,20 @@
  *
  * Elsewhere: which exports there are and what is remembered of them (export-service.ts).
  */
-import { StorageError } from '../base/errors.ts';
+import { invariant, StorageError } from '../base/errors.ts';
 import type { ChangedContext } from '../dataplane/binding.ts';
-import type { DataPlane, VolumePlane } from '../dataplane/data-plane.ts';
+import type { DataPlane, DiskPlane, VolumePlane } from '../dataplane/data-plane.ts';
 import type { ChangedExtent, SnapshotInfo } from '../snapshot/types.ts';
 import type { VolumeInfo } from '../volume/types.ts';
 import { type Address, parseAddress } from './address.ts';
 import type { Listener, Listeners } from './listeners.ts';
-import type { ExportRecord } from './types.ts';
+import type { ExportDisks } from './passthrough.ts';
+import {
+  type DiskExportRecord,
+  type ExportRecord,
+  isPassthrough,
+  type VolumeExportRecord,
+} from './types.ts';
 
 /** A volume held open; closing gives the hold back. */
 export interface OpenedVolume {
@@ -25,6 +31,8 @@ export interface ExportVolumes {
   open(name: string): Promise<OpenedVolume>;
   /** The guard answers why a volume may not be renamed or deleted, or null. */
   addGuard(guard: (volume: string) => string | null): void;
+  /** Asked what a name is that no volume has. */
+  explainMissing(explain: (name: string) => StorageError | undefined): void;
 }
 
 /** What exports need of the snapshot layer. */
@@ -40,47 +48,65 @@ export interface ExportSnapshots {
 }
 
 /** What an export serves, and what it can tell of it besides its bytes. */
-export interface OpenedSource extends OpenedVolume {
-  readonly contexts: readonly ChangedContext[];
-}
+export type OpenedSource =
+  | (OpenedVolume & { readonly kind: 'volume'; readonly contexts: readonly ChangedContext[] })
+  | { readonly kind: 'disk'; readonly plane: DiskPlane; close(): Promise<void> };
 
 export interface Served {
-  readonly volume: OpenedSource;
+  readonly source: OpenedSource;
   /** The default one first. */
   readonly listeners: readonly Listener[];
 }
 
 export class Serving {
-  readonly #dataPlane: Pick<DataPlane, 'addExport'>;
+  readonly #dataPlane: Pick<DataPlane, 'addExport' | 'addDiskExport'>;
   readonly #volumes: ExportVolumes;
   readonly #snapshots: ExportSnapshots;
+  readonly #disks: ExportDisks;
   readonly #listeners: Listeners;
   readonly #defaultAddress: Address;
 
   constructor(
-    dataPlane: Pick<DataPlane, 'addExport'>,
-    sources: { readonly volumes: ExportVolumes; readonly snapshots: ExportSnapshots },
+    dataPlane: Pick<DataPlane, 'addExport' | 'addDiskExport'>,
+    sources: {
+      readonly volumes: ExportVolumes;
+      readonly snapshots: ExportSnapshots;
+      readonly disks: ExportDisks;
+    },
     listeners: Listeners,
     defaultAddress: Address,
   ) {
     this.#dataPlane = dataPlane;
     this.#volumes = sources.volumes;
     this.#snapshots = sources.snapshots;
+    this.#disks = sources.disks;
     this.#listeners = listeners;
     this.#defaultAddress = defaultAddress;
   }
 
-  async open(pool: string, record: ExportRecord): Promise<OpenedSource> {
+  /** @param pool of the volume; null for a whole disk */
+  open(pool: string | null, record: ExportRecord): Promise<OpenedSource> {
+    if (isPassthrough(record)) return this.#openDisk(record);
+    invariant(pool !== null, 'a volume is in a pool');
+    return this.#openVolume(pool, record);
+  }
+
+  async #openDisk(record: DiskExportRecord): Promise<OpenedSource> {
+    const plane = await this.#disks.open(record);
+    return { kind: 'disk', plane, close: () => plane.close() };
+  }
+
+  async #openVolume(pool: string, record: VolumeExportRecord): Promise<OpenedSource> {
     const opened = await this.#open(pool, record);
     try {
-      return { ...opened, contexts: await this.#contexts(pool, record) };
+      return { ...opened, kind: 'volume', contexts: await this.#contexts(pool, record) };
     } catch (error) {
       await opened.close();
       throw error;
     }
   }
 
-  #open(pool: string, record: ExportRecord): Promise<OpenedVolume> {
+  #open(pool: string, record: VolumeExportRecord): Promise<OpenedVolume> {
     const { snapshotId, scratch } = record;
     if (snapshotId !== undefined) {
       return scratch
@@ -96,7 +122,7 @@ export class Serving {
    * @throws StorageError snapshot/not-found nothing has the name any more, or something else: what changed since would be too
    *   little, and a backup that reads no more than that would miss data
    */
-  async #contexts(pool: string, record: ExportRecord): Promise<ChangedContext[]> {
+  async #contexts(pool: string, record: VolumeExportRecord): Promise<ChangedContext[]> {
     const { snapshotId, changedSince } = record;
     if (snapshotId === undefined || changedSince === undefined) return [];
     const { volume } = this.#snapshots.byId(pool, snapshotId);
@@ -115,37 +141,32 @@ export class Serving {
     }));
   }
 
-  /** Takes the volume over and holds its sockets; all is given back when one cannot be had. */
-  async listen(volume: OpenedSource, record: ExportRecord): Promise<Served> {
+  /** Takes the source over and holds its sockets; all is given back when one cannot be had. */
+  async listen(source: OpenedSource, record: ExportRecord): Promise<Served> {
     const listeners: Listener[] = [];
     try {
       for (const address of [this.#defaultAddress, ...record.listen.map(parseAddress)]) {
         listeners.push(await this.#listeners.hold(address));
       }
-      return { volume, listeners };
+      return { source, listeners };
     } catch (error) {
-      await this.end({ volume, listeners });
+      await this.end({ source, listeners });
       throw error;
     }
   }
 
   /** Clients may connect from now on. */
-  expose(record: ExportRecord, served: Served): void {
-    this.#dataPlane.addExport(
-      served.volume.plane,
-      served.listeners.map((listener) => listener.plane),
-      {
-        name: record.name,
-        description: describe(record),
-        readOnly: record.readOnly,
-        contexts: served.volume.contexts,
-      },
-    );
+  expose(record: ExportRecord, { source, listeners }: Served): void {
+    const { name, readOnly } = record;
+    const spec = { name, description: describe(record), readOnly };
+    const planes = listeners.map((listener) => listener.plane);
+    if (source.kind === 'disk') return this.#dataPlane.addDiskExport(source.plane, planes, spec);
+    this.#dataPlane.addExport(source.plane, planes, { ...spec, contexts: source.contexts });
   }
 
-  /** Closes volume and sockets; the data plane must not serve it any more. */
+  /** Closes source and sockets; the data plane must not serve it any more. */
   async end(served: Served): Promise<void> {
-    await served.volume.close();
+    await served.source.close();
     for (const listener of served.listeners) await this.#listeners.release(listener);
   }
 }
@@ -158,7 +179,9 @@ function runsOf(extents: readonly ChangedExtent[]): Float64Array {
   return runs;
 }
 
-function describe({ volumeId, snapshotId }: ExportRecord): string {
+function describe(record: ExportRecord): string {
+  if (isPassthrough(record)) return `disk ${record.disk.uri} as it is`;
+  const { volumeId, snapshotId } = record;
   const snapshot = snapshotId === undefined ? '' : `, snapshot ${snapshotId}`;
   return `varve volume ${volumeId}${snapshot}`;
 }

@@ -2,10 +2,18 @@
  * What the export layer stores, tells and takes.
  */
 import type { ClientStats } from '../dataplane/binding.ts';
+import type { DiskLocation } from '../pool/disk-set.ts';
+
+interface AnyExportRecord {
+  readonly name: string;
+  readonly readOnly: boolean;
+  /** Addresses besides the default socket; a TCP port is the one in use, so that URIs outlive a restart. */
+  readonly listen: readonly string[];
+  readonly createdAt: string;
+}
 
 /** As stored in the pool under `export/<name>`. */
-export interface ExportRecord {
-  readonly name: string;
+export interface VolumeExportRecord extends AnyExportRecord {
   readonly volumeId: number;
   /** The snapshot of that volume which is served instead of the volume itself. */
   readonly snapshotId?: number;
@@ -15,19 +23,35 @@ export interface ExportRecord {
   readonly changedSince?: string;
   /** When that one was taken: a later one that got its name is another. */
   readonly changedSinceTime?: string;
-  readonly readOnly: boolean;
-  /** Addresses besides the default socket; a TCP port is the one in use, so that URIs outlive a restart. */
-  readonly listen: readonly string[];
-  readonly createdAt: string;
+}
+
+/** A whole disk as it is, without the map of a pool; as stored in the state folder. */
+export interface DiskExportRecord extends AnyExportRecord {
+  /** Names what this is, so that it finds the disk again. */
+  readonly uuid: string;
+  readonly disk: DiskLocation;
+  /** When it was added; what is served has the size that is found. */
+  readonly sizeBytes: number;
+}
+
+export type ExportRecord = VolumeExportRecord | DiskExportRecord;
+
+export function isPassthrough(record: ExportRecord): record is DiskExportRecord {
+  return 'disk' in record;
 }
 
 export interface ExportInfo {
   readonly name: string;
-  readonly volume: string;
+  readonly kind: 'volume' | 'snapshot' | 'passthrough';
+  /** Null of a passthrough. */
+  readonly volume: string | null;
   readonly snapshot: string | null;
   readonly scratch: boolean;
   readonly changedSince: string | null;
-  readonly pool: string;
+  /** Null of a passthrough. */
+  readonly pool: string | null;
+  /** Only of a passthrough. */
+  readonly disk: string | null;
   readonly readOnly: boolean;
   /** Every address that serves it, the default one first when it does. */
   readonly listen: readonly string[];
@@ -37,6 +61,24 @@ export interface ExportInfo {
   readonly createdAt: string;
   /** Why it is not served, although it is recorded; null when it is. */
   readonly failure: string | null;
+}
+
+/** A disk that is exported as it is. */
+export interface PassthroughInfo {
+  readonly uuid: string;
+  readonly export: string;
+  readonly disk: DiskLocation;
+  readonly sizeBytes: number;
+  readonly isServed: boolean;
+}
+
+export interface PassthroughOptions {
+  readonly disk: string;
+  readonly name: string;
+  readonly readOnly?: boolean;
+  /** `unix:PATH` or `tcp:HOST:PORT`, besides the default socket. */
+  readonly listen?: readonly string[];
+  readonly dryRun?: boolean;
 }
 
 export interface AddExportOptions {

@@ -21,8 +21,8 @@ export interface BackingPlan {
 export interface BackingRules {
   /** Takes the disk whatever it carries. */
   readonly force: boolean;
-  /** Why the disk must not be taken even by force: it serves here. */
-  readonly isServed: (identity: string) => string | undefined;
+  /** What the disk is used for here, so that it must not be taken even by force; as in "disk … belongs to pool fast". */
+  readonly usedAs: (identity: string) => string | undefined;
 }
 
 /**
@@ -62,18 +62,22 @@ export async function locateDisks(uris: readonly string[]): Promise<DiskLocation
   return locations;
 }
 
-/** Identities of all disks of known pools, with the pool's name. */
-export async function servedDisks(
-  pools: readonly { readonly name: string; readonly disks: readonly DiskLocation[] }[],
-): Promise<Map<string, string>> {
-  const served = new Map<string, string>();
-  for (const { name, disks } of pools) {
+/** Disks in use here, and what for: as in "disk … belongs to pool fast". */
+export interface DiskUse {
+  readonly use: string;
+  readonly disks: readonly DiskLocation[];
+}
+
+/** What the disks are used for, by their identities. */
+export async function usedDisks(uses: readonly DiskUse[]): Promise<Map<string, string>> {
+  const used = new Map<string, string>();
+  for (const { use, disks } of uses) {
     for (const { path } of disks) {
       const probe = await probeDisk(path).catch(() => undefined);
-      if (probe?.identity) served.set(probe.identity, name);
+      if (probe?.identity) used.set(probe.identity, use);
     }
   }
-  return served;
+  return used;
 }
 
 /**
@@ -126,7 +130,7 @@ async function planNewFile(uri: DiskUri): Promise<BackingPlan> {
   return { location, sizeBytes: uri.sizeBytes, create: true, identity: `new:${uri.path}` };
 }
 
-function locationOf(uri: DiskUri, probe: ProbeResult): DiskLocation {
+export function locationOf(uri: DiskUri, probe: ProbeResult): DiskLocation {
   return {
     uri: uri.normalized,
     path: uri.path,
@@ -134,7 +138,12 @@ function locationOf(uri: DiskUri, probe: ProbeResult): DiskLocation {
   };
 }
 
-function expectDisk(uri: DiskUri, probe: ProbeResult): void {
+/** @throws StorageError disk/unusable the path is no disk of that kind, or must not be written to */
+export function expectDisk(
+  uri: DiskUri,
+  probe: ProbeResult,
+  { readOnly }: { readonly readOnly: boolean } = { readOnly: false },
+): void {
   const unusable = (why: string) =>
     new StorageError('disk/unusable', `disk ${uri.normalized} ${why}`);
   if (probe.kind === 'directory') throw unusable('is a directory');
@@ -143,13 +152,13 @@ function expectDisk(uri: DiskUri, probe: ProbeResult): void {
   if (uri.kind !== 'any' && uri.kind !== probe.kind) {
     throw unusable(`is a ${probe.kind === 'block' ? 'block device' : 'file'}`);
   }
-  if (!probe.writable) throw unusable('is read-only');
+  if (!probe.writable && !readOnly) throw unusable('is read-only');
 }
 
 function expectTakeable(uri: DiskUri, probe: ProbeResult, rules: BackingRules): void {
-  const served = probe.identity === null ? undefined : rules.isServed(probe.identity);
-  if (served !== undefined) {
-    throw new StorageError('disk/in-use', `disk ${uri.normalized} belongs to pool ${served}`);
+  const use = probe.identity === null ? undefined : rules.usedAs(probe.identity);
+  if (use !== undefined) {
+    throw new StorageError('disk/in-use', `disk ${uri.normalized} ${use}`);
   }
   const content = contentOf(probe);
   if (content === undefined || rules.force) return;

@@ -21,6 +21,7 @@ import { labelBytes } from './format/geometry.ts';
 import { encodeLabel, type Label, labelOffset, newestLabel } from './format/label.ts';
 
 const EWOULDBLOCK = 11;
+const EBUSY = 16;
 
 /** Where a disk is, as the operator said and as the operating system knows it. */
 export interface DiskLocation {
@@ -46,16 +47,19 @@ const lockRetryMs = 20;
 /**
  * Opens and locks a disk.
  *
- * @throws StorageError pool/held another process has had it for two seconds; disk/unusable
+ * @param readOnly it is only read here, and written by nobody else
+ * @throws StorageError pool/held another process has had it for two seconds; disk/in-use the host has it mounted or claimed; disk/unusable
  */
 export async function openDiskPlane(
   dataPlane: Pick<DataPlane, 'openDisk'>,
   location: DiskLocation,
+  { readOnly }: { readonly readOnly: boolean } = { readOnly: false },
 ): Promise<DiskPlane> {
+  const access = readOnly ? { readOnly, alone: true } : {};
   const giveUpAt = performance.now() + lockPatienceMs;
   for (;;) {
     try {
-      return await dataPlane.openDisk({ kind: 'file', path: location.path });
+      return await dataPlane.openDisk({ kind: 'file', path: location.path, ...access });
     } catch (cause) {
       if (!isLocked(cause)) throw cannotOpen(location, cause);
       if (performance.now() > giveUpAt) throw heldByOther(location, cause);
@@ -76,6 +80,12 @@ function heldByOther({ uri }: DiskLocation, cause: unknown): StorageError {
 }
 
 function cannotOpen({ uri }: DiskLocation, cause: unknown): StorageError {
+  if (cause instanceof DataPlaneError && cause.errno === EBUSY) {
+    return new StorageError('disk/in-use', `disk ${uri} is mounted or used by this host`, {
+      cause,
+      actions: ['unmount it, or stop what uses it (lsblk shows that), then retry'],
+    });
+  }
   const reason = cause instanceof Error ? cause.message : String(cause);
   return new StorageError('disk/unusable', `disk ${uri} cannot be opened: ${reason}`, { cause });
 }

@@ -14,11 +14,12 @@ import type { DataPlane } from '../dataplane/data-plane.ts';
 import {
   type BackingPlan,
   createFiles,
+  type DiskUse,
   identifyPool,
   locateDisks,
   planBackings,
   removeFiles,
-  servedDisks,
+  usedDisks,
 } from './backing.ts';
 import type { DiskLocation, PoolDisk } from './disk-set.ts';
 import { parseDiskUri } from './disk-uri.ts';
@@ -71,6 +72,7 @@ export class Pools {
   readonly #changing = new Mutex();
   readonly #afterOpen: ((pool: Pool) => void)[] = [];
   readonly #beforeClose: ((pool: Pool) => Promise<void>)[] = [];
+  readonly #otherUses: (() => readonly DiskUse[])[] = [];
 
   private constructor(services: PoolServices, list: PoolList) {
     this.#services = services;
@@ -117,6 +119,20 @@ export class Pools {
   /** `work` runs before a pool is closed or let go, so that nobody above still uses it. */
   onClose(work: (pool: Pool) => Promise<void>): void {
     this.#beforeClose.push(work);
+  }
+
+  /** `uses` tells of disks that others than pools use. */
+  addDiskUses(uses: () => readonly DiskUse[]): void {
+    this.#otherUses.push(uses);
+  }
+
+  /** What a disk of that identity (ProbeResult) is used for here; it says undefined when it is free. */
+  async diskUses(): Promise<(identity: string) => string | undefined> {
+    const ofPools = this.#list.entries.map(({ name, disks }) => {
+      return { use: `belongs to pool ${name}`, disks };
+    });
+    const used = await usedDisks([...ofPools, ...this.#otherUses.flatMap((uses) => uses())]);
+    return (identity) => used.get(identity);
   }
 
   /**
@@ -350,8 +366,7 @@ export class Pools {
   }
 
   async #planBackings(uris: readonly string[], force: boolean): Promise<BackingPlan[]> {
-    const served = await servedDisks(this.#list.entries);
-    const plans = await planBackings(uris, { force, isServed: (disk) => served.get(disk) });
+    const plans = await planBackings(uris, { force, usedAs: await this.diskUses() });
     if (plans.length === 0) throw new StorageError('request/invalid', 'no disk was named');
     return plans;
   }

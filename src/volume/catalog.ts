@@ -15,9 +15,15 @@ export interface FoundVolume {
 
 export class VolumeCatalog {
   readonly #pools: Pools;
+  #explainMissing: (name: string) => StorageError | undefined = () => undefined;
 
   constructor(pools: Pools) {
     this.#pools = pools;
+  }
+
+  /** `explain` says what a name is that no volume has, if it knows. */
+  explainMissing(explain: (name: string) => StorageError | undefined): void {
+    this.#explainMissing = explain;
   }
 
   list(): VolumeInfo[] {
@@ -35,13 +41,15 @@ export class VolumeCatalog {
     return undefined;
   }
 
-  /** @throws StorageError volume/not-found; request/invalid a snapshot's name */
+  /** @throws StorageError volume/not-found; export/passthrough; request/invalid a snapshot's name */
   find(name: string): FoundVolume {
     if (name.includes('@')) {
       throw new StorageError('request/invalid', `"${name}" names a snapshot, not a volume`);
     }
     const found = this.lookUp(name);
     if (found !== undefined) return found;
+    const explained = this.#explainMissing(name);
+    if (explained !== undefined) throw explained;
     throw new StorageError('volume/not-found', `there is no volume ${name}`, {
       actions: ['varve volume list'],
     });

@@ -247,6 +247,11 @@ export class VolumeService {
     this.#guards.push(guard);
   }
 
+  /** See VolumeCatalog. */
+  explainMissing(explain: (name: string) => StorageError | undefined): void {
+    this.#catalog.explainMissing(explain);
+  }
+
   async #create(options: CreateVolumeOptions, watch: FillWatch): Promise<Creation> {
     expectName('volume', options.name);
     expectVolumeSize(options.sizeBytes);

@@ -13,7 +13,14 @@ import { StorageError } from '../../src/base/errors.ts';
 import { ExportService } from '../../src/export/export-service.ts';
 import type { CheckReport, DiskInfo, PoolInfo, ReportProgress } from '../../src/pool/types.ts';
 import type { CreateVolumeOptions, VolumeInfo, VolumeMapExtent } from '../../src/volume/types.ts';
-import { FakeDataPlane, FakePool, FakeVolumes, poolInfo } from '../export/fakes.ts';
+import {
+  FakeDataPlane,
+  FakeDisks,
+  FakeHostStore,
+  FakePool,
+  FakeVolumes,
+  poolInfo,
+} from '../export/fakes.ts';
 import { FakeSnapshotService } from './fake-snapshots.ts';
 
 export class FakePools implements PoolsPort {
@@ -146,8 +153,10 @@ export async function openApi(): Promise<TestApi> {
     dataPlane,
     volumes,
     snapshots,
+    disks: new FakeDisks(),
     emit,
     pools: () => [...pools.pools.values()],
+    host: new FakeHostStore(),
     now: () => new Date(0),
     defaultAddress: { kind: 'unix', path: join(folder, 'nbd.sock') },
   });

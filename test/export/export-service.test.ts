@@ -7,13 +7,23 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ExportService } from '../../src/export/export-service.ts';
 import type { EventInput } from '../../src/pool/types.ts';
-import { FakeDataPlane, FakePool, FakeSnapshots, FakeVolumes, poolInfo } from './fakes.ts';
+import {
+  FakeDataPlane,
+  FakeDisks,
+  FakeHostStore,
+  FakePool,
+  FakeSnapshots,
+  FakeVolumes,
+  poolInfo,
+} from './fakes.ts';
 
 let folder: string;
 let dataPlane: FakeDataPlane;
 let pool: FakePool;
 let volumes: FakeVolumes;
 let snapshots: FakeSnapshots;
+let disks: FakeDisks;
+let host: FakeHostStore;
 let events: EventInput[];
 
 beforeEach(() => {
@@ -22,6 +32,8 @@ beforeEach(() => {
   pool = new FakePool(poolInfo('main'));
   volumes = new FakeVolumes();
   snapshots = new FakeSnapshots();
+  disks = new FakeDisks();
+  host = new FakeHostStore();
   snapshots.add(volumes.add('gold', 'main'), 'monday');
   events = [];
 });
@@ -33,7 +45,9 @@ function openService(): ExportService {
     dataPlane,
     volumes,
     snapshots,
+    disks,
     pools: () => [pool],
+    host,
     emit: (event) => events.push(event),
     now: () => new Date(0),
     defaultAddress: { kind: 'tcp', host: 'localhost', port: 10_809 },
@@ -366,4 +380,68 @@ test('disconnecting a volume that is not exported, or whose export failed, does 
   expect(await service.disconnect('gold')).toBe(0);
   expect(await service.disconnect('silver')).toBe(0);
   expect(service.clientsOf('silver')).toBe(0);
+});
+
+test('a whole disk is remembered by the host, served after a restart, and given back', async () => {
+  const service = openService();
+  await service.start();
+  const options = { disk: '/dev/raw', name: 'raw', readOnly: true };
+  expect(await service.passThrough({ ...options, dryRun: true })).toEqual({
+    export: null,
+    changed: true,
+  });
+  expect(host.records.size).toBe(0);
+  const { export: info } = await service.passThrough(options);
+  expect(info).toMatchObject({ kind: 'passthrough', volume: null, pool: null, disk: '/dev/raw' });
+  expect(await service.passThrough(options)).toMatchObject({ changed: false });
+  expect(pool.stored.size).toBe(0);
+  await service.close();
+  expect(disks.opened.get('/dev/raw')).toBe(0);
+
+  const again = openService();
+  await again.start();
+  expect(dataPlane.exports.get('raw')).toMatchObject({ readOnly: true });
+  expect(again.list()).toMatchObject([{ name: 'raw', failure: null, sizeBytes: disks.sizeBytes }]);
+  expect(again.passthroughs()).toMatchObject([{ export: 'raw', isServed: true }]);
+  await again.remove('raw');
+  expect([host.records.size, disks.opened.get('/dev/raw'), dataPlane.exports.size]).toEqual([
+    0, 0, 0,
+  ]);
+});
+
+test('a disk that cannot be opened at the start keeps its export, failed, and is tried again', async () => {
+  await openService().passThrough({ disk: '/dev/raw', name: 'raw' });
+  disks.broken.add('/dev/raw');
+  const service = openService();
+  await service.start();
+  expect(service.get('raw')).toMatchObject({ failure: 'no /dev/raw' });
+  disks.broken.clear();
+  expect(await service.passThrough({ disk: '/dev/raw', name: 'raw' })).toMatchObject({
+    changed: true,
+    export: { failure: null },
+  });
+});
+
+test.each([
+  [{ disk: '/dev/other', name: 'raw' }, 'export/exists'],
+  [{ disk: '/dev/raw', name: 'raw', readOnly: true }, 'export/exists'],
+  [{ disk: '/dev/raw', name: 'gold' }, 'export/exists'],
+  [{ disk: '/dev/raw', name: 'No Name' }, 'request/invalid'],
+])('a passthrough that clashes is refused: %o', async (options, code) => {
+  const service = openService();
+  await service.start();
+  await service.add({ volume: 'gold', name: 'gold' });
+  await service.passThrough({ disk: '/dev/raw', name: 'raw' });
+  await expect(service.passThrough(options)).rejects.toMatchObject({ code });
+  await expect(service.add({ volume: 'gold', name: 'raw' })).rejects.toMatchObject({
+    code: 'export/exists',
+  });
+});
+
+test('where a volume is wanted, the name of a whole disk says what it is and what to do', async () => {
+  const service = openService();
+  await service.passThrough({ disk: '/dev/raw', name: 'raw' });
+  expect(volumes.explain('raw')).toMatchObject({ code: 'export/passthrough' });
+  expect(volumes.explain('raw')?.actions[0]).toContain('varve volume adopt /dev/raw raw');
+  expect(volumes.explain('gold')).toBeUndefined();
 });

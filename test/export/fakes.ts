@@ -2,12 +2,22 @@
 import { writeFileSync } from 'node:fs';
 import { StorageError } from '../../src/base/errors.ts';
 import type { ChangedContext, ClientStats, VolumeStats } from '../../src/dataplane/binding.ts';
-import type { ClientListener, ListenerPlane, VolumePlane } from '../../src/dataplane/data-plane.ts';
+import type {
+  ClientListener,
+  DiskPlane,
+  ListenerPlane,
+  VolumePlane,
+} from '../../src/dataplane/data-plane.ts';
 import type { ExportDataPlane } from '../../src/export/export-service.ts';
-import type { RecordPool } from '../../src/export/export-store.ts';
+import type { ExportStore, RecordPool } from '../../src/export/export-store.ts';
+import type { ExportDisks } from '../../src/export/passthrough.ts';
 import type { ExportSnapshots, ExportVolumes } from '../../src/export/serving.ts';
+import type { DiskExportRecord, ExportRecord } from '../../src/export/types.ts';
+import { parseDiskUri } from '../../src/pool/disk-uri.ts';
+import type { ExistingDisk } from '../../src/pool/existing-disk.ts';
 import type { BatchOp } from '../../src/pool/format/batch.ts';
 import { parseIndexKey } from '../../src/pool/format/index-keys.ts';
+import type { ProbeResult } from '../../src/pool/probe.ts';
 import type { PoolInfo } from '../../src/pool/types.ts';
 import type { ChangedExtent, SnapshotInfo } from '../../src/snapshot/types.ts';
 import type { VolumeInfo } from '../../src/volume/types.ts';
@@ -58,6 +68,14 @@ export class FakeDataPlane implements ExportDataPlane {
     const { readOnly, contexts = [] } = spec;
     const served = { readOnly, listeners: listeners.map((listener) => listener.handle) };
     this.exports.set(spec.name, contexts.length === 0 ? served : { ...served, contexts });
+  }
+
+  addDiskExport(
+    _disk: DiskPlane,
+    listeners: readonly ListenerPlane[],
+    { name, readOnly }: { name: string; readOnly: boolean },
+  ): void {
+    this.exports.set(name, { readOnly, listeners: listeners.map(({ handle }) => handle) });
   }
 
   async removeExport(name: string): Promise<number> {
@@ -160,6 +178,7 @@ export function poolInfo(name: string): PoolInfo {
 }
 
 export class FakeVolumes implements ExportVolumes {
+  explain: (name: string) => StorageError | undefined = () => undefined;
   readonly volumes = new Map<string, VolumeInfo>();
   readonly opened = new Map<string, number>();
   readonly guards: ((volume: string) => string | null)[] = [];
@@ -207,6 +226,51 @@ export class FakeVolumes implements ExportVolumes {
 
   addGuard(guard: (volume: string) => string | null): void {
     this.guards.push(guard);
+  }
+
+  explainMissing(explain: (name: string) => StorageError | undefined): void {
+    this.explain = explain;
+  }
+}
+
+/** Disks that are all there; opening counts by path. */
+export class FakeDisks implements ExportDisks {
+  readonly opened = new Map<string, number>();
+  /** Paths that cannot be opened. */
+  readonly broken = new Set<string>();
+  readonly sizeBytes = 1024 * 1024;
+
+  async find(uri: string): Promise<ExistingDisk> {
+    const { normalized, path } = parseDiskUri(uri);
+    const location = { uri: normalized, path, kind: 'file' } as const;
+    return { location, sizeBytes: this.sizeBytes, probe: {} as ProbeResult };
+  }
+
+  async open({ disk: { path } }: DiskExportRecord): Promise<DiskPlane> {
+    if (this.broken.has(path)) throw new StorageError('disk/unusable', `no ${path}`);
+    this.opened.set(path, (this.opened.get(path) ?? 0) + 1);
+    const close = async () => {
+      this.opened.set(path, (this.opened.get(path) ?? 0) - 1);
+    };
+    return { sizeBytes: this.sizeBytes, close } as unknown as DiskPlane;
+  }
+}
+
+/** Remembers exports of disks in memory. */
+export class FakeHostStore implements ExportStore {
+  readonly pool = null;
+  readonly records = new Map<string, ExportRecord>();
+
+  all(): readonly ExportRecord[] {
+    return [...this.records.values()];
+  }
+
+  async put(record: ExportRecord): Promise<void> {
+    this.records.set(record.name, record);
+  }
+
+  async remove(name: string): Promise<void> {
+    this.records.delete(name);
   }
 }
 

@@ -1,14 +1,13 @@
 /**
- * /v1/disks: add, list, show. A disk is named by its uuid, the beginning of it, its path or its URI.
+ * /v1/disks: add, list, show; those of pools and those that are passed through. A disk is named by its uuid, the beginning of it, its path or its URI.
  */
 import { Type } from 'typebox';
 import { StorageError } from '../../base/errors.ts';
-import type { DiskInfo } from '../../pool/types.ts';
-import { diskItem, envelope, planDocument } from '../documents.ts';
-import type { ApiServices, PoolsPort } from '../ports.ts';
+import { diskItem, envelope, passthroughItem, planDocument } from '../documents.ts';
+import type { ApiServices } from '../ports.ts';
 import { type ApiApp, body, DryRunQuery, defined, problems } from '../route-kit.ts';
 import { listRoute } from '../route-shapes.ts';
-import { Disk, DiskList, Plan } from '../schemas.ts';
+import { Disk, type DiskItem, DiskList, Plan } from '../schemas.ts';
 
 const DiskBody = body({
   pool: Type.String(),
@@ -27,7 +26,7 @@ export function diskRoutes(app: ApiApp, services: ApiServices): void {
     path: '/v1/disks',
     kind: 'DiskList',
     schema: DiskList,
-    items: () => allDisks(services.pools).map(diskItem),
+    items: () => allDisks(services),
     key: keyOf,
   });
 
@@ -40,7 +39,7 @@ export function diskRoutes(app: ApiApp, services: ApiServices): void {
         response: { 200: Disk, ...problems },
       },
     },
-    async (request) => envelope('Disk', diskItem(findDisk(services.pools, request.params.disk))),
+    async (request) => envelope('Disk', findDisk(services, request.params.disk)),
   );
 
   app.post(
@@ -65,17 +64,22 @@ export function diskRoutes(app: ApiApp, services: ApiServices): void {
   );
 }
 
-function allDisks(pools: PoolsPort): DiskInfo[] {
-  return pools.list().flatMap((pool) => pool.disks);
+function allDisks({ pools, exports }: ApiServices): DiskItem[] {
+  return [
+    ...pools.list().flatMap((pool) => pool.disks.map(diskItem)),
+    ...exports.passthroughs().map(passthroughItem),
+  ];
 }
 
-function keyOf(disk: { pool: string; number: number }): string {
+/** Those of no pool come last. */
+function keyOf(disk: DiskItem): string {
+  if (disk.pool === null) return `~/${disk.export}`;
   return `${disk.pool}/${String(disk.number).padStart(3, '0')}`;
 }
 
 /** @throws StorageError disk/not-found none, or more than one by that beginning */
-function findDisk(pools: PoolsPort, wanted: string): DiskInfo {
-  const disks = allDisks(pools);
+function findDisk(services: ApiServices, wanted: string): DiskItem {
+  const disks = allDisks(services);
   const exact = disks.find((disk) => [disk.uuid, disk.uri, disk.path].includes(wanted));
   if (exact !== undefined) return exact;
   const long = wanted.length >= uuidPrefixCharsMin;

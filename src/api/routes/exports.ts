@@ -1,8 +1,8 @@
 /**
  * /v1/exports: add, list, show, remove, how to attach; /v1/clients: who is connected.
  */
-import { Type } from 'typebox';
-import { invariant } from '../../base/errors.ts';
+import { type Static, Type } from 'typebox';
+import { invariant, StorageError } from '../../base/errors.ts';
 import { parseAddress } from '../../export/address.ts';
 import { libvirtXml, qemuArguments, qmpCommands } from '../../export/attach.ts';
 import type { ExportInfo } from '../../export/types.ts';
@@ -23,7 +23,14 @@ import { listRoute, resultRoute, showRoute } from '../route-shapes.ts';
 import { Attachment, ClientList, Export, ExportList, Plan } from '../schemas.ts';
 
 const ExportBody = body({
-  volume: Type.String(),
+  volume: Type.Optional(Type.String()),
+  disk: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 4096,
+      description: 'in place of a volume: a whole disk as it is, by its URI',
+    }),
+  ),
   snapshot: Type.Optional(Type.String({ description: 'of the volume: served instead of it' })),
   scratch: Type.Optional(
     Type.Boolean({ description: 'writable; what is written vanishes with the export' }),
@@ -48,8 +55,8 @@ const RemoveQuery = {
 
 /** What an ETag of an export covers. */
 function configuration(info: ExportInfo) {
-  const { name, volume, snapshot, scratch, changedSince, readOnly, listen } = info;
-  return { name, volume, snapshot, scratch, changedSince, readOnly, listen };
+  const { name, volume, snapshot, disk, scratch, changedSince, readOnly, listen } = info;
+  return { name, volume, snapshot, disk, scratch, changedSince, readOnly, listen };
 }
 
 export function exportRoutes(app: ApiApp, services: ApiServices): void {
@@ -91,7 +98,7 @@ export function exportRoutes(app: ApiApp, services: ApiServices): void {
     {
       schema: {
         tags,
-        summary: 'Serves a volume under the name, or confirms that it is served',
+        summary: 'Serves a volume, or a whole disk, under the name, or confirms that it is served',
         params: NameParams,
         querystring: DryRunQuery,
         body: ExportBody,
@@ -100,12 +107,8 @@ export function exportRoutes(app: ApiApp, services: ApiServices): void {
     },
     async (request, reply) => {
       const { name } = request.params;
-      const { volume, read_only: readOnly, listen } = request.body;
       const { dry_run: dryRun } = request.query;
-      const { snapshot, scratch, changed_since: changedSince } = request.body;
-      const source = defined({ snapshot, scratch, changedSince });
-      const options = { name, volume, ...source, ...defined({ readOnly, listen, dryRun }) };
-      const { export: info, changed } = await services.exports.add(options);
+      const { export: info, changed } = await add(services, name, request.body, dryRun);
       if (dryRun) return planDocument({ action: 'export add', target: name, changed });
       invariant(info !== null, 'what was added can be shown');
       tag(reply, configuration(info));
@@ -118,7 +121,7 @@ export function exportRoutes(app: ApiApp, services: ApiServices): void {
     method: 'DELETE',
     tag: 'export',
     path: '/v1/exports/:name',
-    summary: 'Stops serving; the volume stays',
+    summary: 'Stops serving; the volume, or the disk, stays',
     query: RemoveQuery,
     action: 'export remove',
     find: (name) => services.exports.get(name),
@@ -139,6 +142,23 @@ export function exportRoutes(app: ApiApp, services: ApiServices): void {
     },
     key: (item) => padded(item.id),
   });
+}
+
+type AddBody = Static<typeof ExportBody>;
+
+/** @throws StorageError request/invalid it names neither volume nor disk, or both */
+function add({ exports }: ApiServices, name: string, asked: AddBody, dryRun?: boolean) {
+  const { volume, disk, snapshot, scratch, listen } = asked;
+  const { changed_since: changedSince, read_only: readOnly } = asked;
+  const ofVolume = defined({ snapshot, scratch, changedSince });
+  const access = defined({ readOnly, listen, dryRun });
+  if (disk !== undefined && volume === undefined && Object.keys(ofVolume).length === 0) {
+    return exports.passThrough({ name, disk, ...access });
+  }
+  if (volume !== undefined && disk === undefined) {
+    return exports.add({ name, volume, ...ofVolume, ...access });
+  }
+  throw new StorageError('request/invalid', 'name a volume, with or without a snapshot, or a disk');
 }
 
 /** The first address is the default socket, the one to attach by on this host. */

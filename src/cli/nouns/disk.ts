@@ -8,8 +8,9 @@ import { confirmLoss } from '../confirm.ts';
 import type { Context } from '../context.ts';
 import { writeChange, writeList, writeOne } from '../output.ts';
 import { absoluteUri } from '../paths.ts';
-import { does } from '../verb.ts';
+import { collect, does } from '../verb.ts';
 import { diskView } from '../views.ts';
+import { putExport } from './export.ts';
 
 export function addDiskNoun(program: Command): void {
   const disk = program.command('disk').description('backing disks of pools');
@@ -19,6 +20,12 @@ export function addDiskNoun(program: Command): void {
     .description('make a pool larger, while it serves')
     .option('--force', 'overwrite whatever the disk carries')
     .action(does(add));
+  disk
+    .command('passthrough <disk-uri> <name>')
+    .description('serve a whole disk or file as it is, under the name; no pool, no snapshots')
+    .option('--read-only', 'refuse writes')
+    .option('--listen <address>', 'also on unix:PATH or tcp:HOST:PORT (repeatable)', collect)
+    .action(does(passthrough));
   disk.command('list').alias('ls').description('all disks').action(does(list));
   disk
     .command('show <disk>')
@@ -38,6 +45,15 @@ async function add(
   writeChange(context, answer.document, diskView, (added) => {
     return `disk ${added.path} adds ${context.size(added.capacity_bytes)} to pool ${pool}`;
   });
+}
+
+async function passthrough(
+  context: Context,
+  [uri, name]: [string, string],
+  { readOnly, listen }: { readOnly?: boolean; listen?: string[] },
+): Promise<void> {
+  const disk = absoluteUri(uri);
+  await putExport(context, name, { disk, read_only: readOnly, listen }, disk);
 }
 
 async function list(context: Context): Promise<void> {

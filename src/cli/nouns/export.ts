@@ -32,7 +32,7 @@ export function addExportNoun(program: Command): void {
   exports
     .command('remove <name>')
     .alias('rm')
-    .description('stop serving; the volume stays')
+    .description('stop serving; the volume, or the disk, stays')
     .option('--disconnect', 'also when clients are connected')
     .action(does(remove));
   exports
@@ -72,8 +72,19 @@ async function add(context: Context, [source]: [string], options: AddOptions): P
     scratch: options.scratch,
     changed_since: options.changedSince?.replace(`${target.volume}@`, ''),
     read_only: options.readOnly,
-    listen: options.listen?.map(absoluteAddress),
+    listen: options.listen,
   };
+  await putExport(context, name, body, source);
+}
+
+/** Asks for an export and says how to reach it. @param source what it serves, as the operator named it */
+export async function putExport(
+  context: Context,
+  name: string,
+  asked: { readonly listen: readonly string[] | undefined; readonly [field: string]: unknown },
+  source: string,
+): Promise<void> {
+  const body = { ...asked, listen: asked.listen?.map(absoluteAddress) };
   const call = { method: 'PUT', query: context.dryRun, body } as const;
   const answer = await context.client.call<ExportDocument>(path`/v1/exports/${name}`, call);
   writeChange(context, answer.document, exportView, ({ changed, uris }) =>
@@ -98,7 +109,7 @@ async function remove(
   const query = { ...context.dryRun, disconnect };
   const call = { method: 'DELETE', query } as const;
   const answer = await context.client.call<ResultDocument>(path`/v1/exports/${name}`, call);
-  writeResult(context, answer.document, `export ${name} is gone; its volume stays`);
+  writeResult(context, answer.document, `export ${name} is gone; what it served stays`);
 }
 
 async function attachment(
