@@ -67,6 +67,7 @@ void OpenDisk(const Napi::CallbackInfo& info) {
   if (kind == "memory") return DiskOpened(token, std::make_shared<MemoryDisk>(U64Of(spec, "sizeBytes")));
   if (kind == "absent") return DiskOpened(token, std::make_shared<AbsentDisk>(U64Of(spec, "sizeBytes")));
   if (kind == "recording") return DiskOpened(token, std::make_shared<RecordingDisk>(U64Of(spec, "sizeBytes")));
+  if (kind != "fault") return Runtime::Get().events().Done(token, Status(ENOTSUP, "disks of this kind"));
   DiskOpened(token, std::make_shared<FaultDisk>(Runtime::Get().disks.at(static_cast<Handle>(U64Of(spec, "inner")))));
 }
 

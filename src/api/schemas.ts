@@ -48,7 +48,12 @@ const diskFields = {
   export: Type.Union([Text, Type.Null()], { description: 'of a passthrough' }),
   uri: Text,
   path: Text,
-  type: Type.Union([Type.Literal('file'), Type.Literal('block')]),
+  type: Type.Union([
+    Type.Literal('file'),
+    Type.Literal('block'),
+    Type.Literal('nfs'),
+    Type.Literal('iscsi'),
+  ]),
   state: Type.Union([Type.Literal('online'), Type.Literal('failed')]),
   journal: Type.Boolean(),
   size_bytes: Size,

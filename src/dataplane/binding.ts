@@ -21,9 +21,37 @@ export interface StartOptions {
   readonly mapBytes: number;
 }
 
-/** `file` serves regular files and block devices; `absent` stands for a disk that cannot be had. The others exist for tests. */
+/** A path on an NFS server. */
+export interface NfsSpec {
+  /** A name or an address; an IPv6 address stands in brackets. */
+  readonly host: string;
+  readonly path: string;
+  readonly version: 3 | 4;
+  /** 0: asked of rpcbind (v3), 2049 (v4). */
+  readonly nfsPort: number;
+  /** Of mountd, v3; 0: asked of rpcbind. */
+  readonly mountPort: number;
+}
+
+/** A LUN of an iSCSI target. */
+export interface IscsiSpec {
+  /** Hosts as in `NfsSpec`. */
+  readonly portals: readonly { readonly host: string; readonly port: number }[];
+  readonly target: string;
+  readonly lun: number;
+  /** CHAP. */
+  readonly user?: string;
+  readonly secret?: string;
+}
+
+/**
+ * `file` serves regular files and block devices, `nfs` a file on a server, `iscsi` a LUN; `absent` stands for a disk that cannot be had. The others
+ * exist for tests.
+ */
 export interface DiskSpec {
-  readonly kind: 'file' | 'absent' | 'memory' | 'recording' | 'fault';
+  readonly kind: 'file' | 'nfs' | 'iscsi' | 'absent' | 'memory' | 'recording' | 'fault';
+  readonly nfs?: NfsSpec;
+  readonly iscsi?: IscsiSpec;
   /** `file`: opened read-write with O_CLOEXEC and locked (flock); EWOULDBLOCK when another process holds it. */
   readonly path?: string;
   readonly readOnly?: boolean;
@@ -173,9 +201,16 @@ export interface Addon {
   /** Stops the loops; everything must be closed. */
   stop(): void;
 
-  /** value: handle. `data`: u64 LE size in bytes. */
+  /**
+   * value: handle. `data`: u64 LE size in bytes; of a network disk then, as UTF-8, what is the same for every way to the same disk.
+   * A network disk opened read-only shares the disk with everybody.
+   */
   openDisk(token: Token, spec: DiskSpec): void;
   closeDisk(token: Token, disk: Handle): void;
+  /** Makes a sparse file that was not there (EEXIST); none is left when it fails. */
+  createNfsFile(token: Token, spec: NfsSpec, sizeBytes: number): void;
+  /** A file that is not there is removed already. */
+  removeNfsFile(token: Token, spec: NfsSpec): void;
   /** data: the bytes. */
   diskRead(token: Token, disk: Handle, offset: number, length: number): void;
   diskWrite(token: Token, disk: Handle, offset: number, data: Uint8Array): void;

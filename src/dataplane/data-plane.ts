@@ -15,6 +15,7 @@ import {
   type ExportSpec,
   type Handle,
   loadAddon,
+  type NfsSpec,
   type PoolSpec,
   type RegionAnswer,
   type StartOptions,
@@ -106,7 +107,17 @@ export class DataPlane {
   async openDisk(spec: DiskSpec): Promise<DiskPlane> {
     const done = await this.#call((token) => this.#addon.openDisk(token, spec));
     invariant(done.data !== undefined, 'openDisk tells the size');
-    return new DiskPlane(this, done.value, readU64(done.data));
+    const identity = new TextDecoder().decode(done.data.subarray(8));
+    return new DiskPlane(this, done.value, readU64(done.data), identity);
+  }
+
+  /** Makes a sparse file on an NFS server; none is left when it fails. */
+  async createNfsFile(spec: NfsSpec, sizeBytes: number): Promise<void> {
+    await this.#call((token) => this.#addon.createNfsFile(token, spec, sizeBytes));
+  }
+
+  async removeNfsFile(spec: NfsSpec): Promise<void> {
+    await this.#call((token) => this.#addon.removeNfsFile(token, spec));
   }
 
   async openPool(spec: PoolSpec, listener: PoolListener): Promise<PoolPlane> {
@@ -248,6 +259,8 @@ export class DiskPlane {
     readonly plane: DataPlane,
     readonly handle: Handle,
     readonly sizeBytes: number,
+    /** Of a network disk: the same for every way to the same disk. Empty for others. */
+    readonly identity = '',
   ) {}
 
   async read(offset: number, length: number): Promise<Uint8Array> {

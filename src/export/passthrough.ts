@@ -30,7 +30,8 @@ export class PassthroughDisks implements ExportDisks {
   }
 
   async find(uri: string, { readOnly }: { readonly readOnly: boolean }): Promise<ExistingDisk> {
-    return findExistingDisk(uri, { readOnly, usedAs: await this.#diskUses() });
+    const usedAs = await this.#diskUses();
+    return findExistingDisk(this.#dataPlane, uri, { readOnly, usedAs });
   }
 
   open({ disk, readOnly }: DiskExportRecord): Promise<DiskPlane> {

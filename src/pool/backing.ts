@@ -1,13 +1,16 @@
 /**
  * Backing disks before they belong to a pool: checked first, all of them; then made, and unmade when something fails.
+ *
+ * Network disks are reached through the data plane (probe-network.ts, backing-files.ts).
  */
-import { open, rm, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { StorageError } from '../base/errors.ts';
 import { formatSize } from '../base/size.ts';
 import type { DiskLocation } from './disk-set.ts';
-import { type DiskUri, parseDiskUri } from './disk-uri.ts';
+import { type DiskUri, isNetworkUri, type LocalDiskUri, parseDiskUri } from './disk-uri.ts';
 import { type ProbeResult, probeDisk } from './probe.ts';
+import { type DiskOpener, probeNetworkDisk } from './probe-network.ts';
 
 export interface BackingPlan {
   readonly location: DiskLocation;
@@ -31,12 +34,13 @@ export interface BackingRules {
  * @throws StorageError request/invalid, disk/unusable, disk/in-use
  */
 export async function planBackings(
+  dataPlane: DiskOpener,
   uris: readonly string[],
   rules: BackingRules,
 ): Promise<BackingPlan[]> {
   const plans: BackingPlan[] = [];
   for (const uri of uris) {
-    const plan = await planBacking(parseDiskUri(uri), rules);
+    const plan = await planBacking(dataPlane, parseDiskUri(uri), rules);
     const double = plans.find(({ identity }) => identity === plan.identity);
     if (double !== undefined) {
       const { uri: other } = double.location;
@@ -48,11 +52,14 @@ export async function planBackings(
 }
 
 /** Where the disks of an existing pool are. @throws StorageError request/invalid, disk/unusable */
-export async function locateDisks(uris: readonly string[]): Promise<DiskLocation[]> {
+export async function locateDisks(
+  dataPlane: DiskOpener,
+  uris: readonly string[],
+): Promise<DiskLocation[]> {
   const locations: DiskLocation[] = [];
   for (const text of uris) {
     const uri = parseDiskUri(text);
-    const probe = await probeDisk(uri.path);
+    const probe = await probeUri(dataPlane, uri);
     expectDisk(uri, probe);
     if (probe.kind === 'missing') {
       throw new StorageError('disk/unusable', `disk ${uri.normalized}: there is no such file`);
@@ -69,11 +76,14 @@ export interface DiskUse {
 }
 
 /** What the disks are used for, by their identities. */
-export async function usedDisks(uses: readonly DiskUse[]): Promise<Map<string, string>> {
+export async function usedDisks(
+  dataPlane: DiskOpener,
+  uses: readonly DiskUse[],
+): Promise<Map<string, string>> {
   const used = new Map<string, string>();
   for (const { use, disks } of uses) {
-    for (const { path } of disks) {
-      const probe = await probeDisk(path).catch(() => undefined);
+    for (const disk of disks) {
+      const probe = await probeLocation(dataPlane, disk).catch(() => undefined);
       if (probe?.identity) used.set(probe.identity, use);
     }
   }
@@ -86,25 +96,42 @@ export async function usedDisks(uses: readonly DiskUse[]): Promise<Map<string, s
  * @throws StorageError request/invalid, disk/unusable
  */
 export async function identifyPool(
+  dataPlane: DiskOpener,
   disks: readonly DiskLocation[],
 ): Promise<{ uuid: string; name: string }> {
   const [first] = disks;
   if (first === undefined) throw new StorageError('request/invalid', 'no disk was named');
-  const { label, labelProblem } = await probeDisk(first.path);
+  const { label, labelProblem } = await probeLocation(dataPlane, first);
   if (label !== null) return { uuid: label.poolUuid, name: label.poolName };
   const why = labelProblem?.message ?? 'it carries no varve label';
   throw new StorageError('disk/unusable', `disk ${first.uri}: ${why}`);
 }
 
-async function planBacking(uri: DiskUri, rules: BackingRules): Promise<BackingPlan> {
-  const probe = await probeDisk(uri.path);
+/** What a disk is and carries, on this host or behind a network. */
+function probeLocation(dataPlane: DiskOpener, location: DiskLocation): Promise<ProbeResult> {
+  const isLocal = location.kind === 'file' || location.kind === 'block';
+  return isLocal ? probeDisk(location.path) : probeNetworkDisk(dataPlane, location);
+}
+
+export function probeUri(dataPlane: DiskOpener, uri: DiskUri): Promise<ProbeResult> {
+  if (!isNetworkUri(uri)) return probeDisk(uri.path);
+  return probeNetworkDisk(dataPlane, locationOf(uri, undefined));
+}
+
+async function planBacking(
+  dataPlane: DiskOpener,
+  uri: DiskUri,
+  rules: BackingRules,
+): Promise<BackingPlan> {
+  const probe = await probeUri(dataPlane, uri);
   expectDisk(uri, probe);
   if (probe.kind === 'missing') return planNewFile(uri);
   expectTakeable(uri, probe, rules);
-  if (uri.sizeBytes !== undefined && uri.sizeBytes !== probe.sizeBytes) {
+  const sizeBytes = wantedBytes(uri);
+  if (sizeBytes !== undefined && sizeBytes !== probe.sizeBytes) {
     throw new StorageError(
       'disk/unusable',
-      `disk ${uri.normalized} is there with ${formatSize(probe.sizeBytes)}, not ${formatSize(uri.sizeBytes)}`,
+      `disk ${uri.normalized} is there with ${formatSize(probe.sizeBytes)}, not ${formatSize(sizeBytes)}`,
       { actions: ['leave the size out, or name another file'] },
     );
   }
@@ -112,30 +139,47 @@ async function planBacking(uri: DiskUri, rules: BackingRules): Promise<BackingPl
   return { location: locationOf(uri, probe), sizeBytes: probe.sizeBytes, create: false, identity };
 }
 
+/** What the file is to have, if the URI says so; a LUN's size is the target's business. */
+export function wantedBytes(uri: DiskUri): number | undefined {
+  return uri.kind === 'iscsi' ? undefined : uri.sizeBytes;
+}
+
 async function planNewFile(uri: DiskUri): Promise<BackingPlan> {
-  if (uri.kind === 'block') {
+  if (uri.kind === 'block' || uri.kind === 'iscsi') {
     throw new StorageError('disk/unusable', `disk ${uri.normalized}: there is no such device`);
   }
   if (uri.sizeBytes === undefined) {
     throw new StorageError('disk/unusable', `disk ${uri.normalized}: there is no such file`, {
-      actions: [`name its size to have it created: file:${uri.path}?size=100GiB`],
+      actions: [`name its size to have it created: ${exampleWithSize(uri)}`],
     });
   }
+  if (!isNetworkUri(uri)) await expectFolder(uri);
+  const { sizeBytes } = uri;
+  const location = locationOf(uri, undefined);
+  return { location, sizeBytes, create: true, identity: `new:${uri.path}` };
+}
+
+function exampleWithSize(uri: Exclude<DiskUri, { kind: 'iscsi' }>): string {
+  if (uri.kind !== 'nfs') return `file:${uri.path}?size=100GiB`;
+  return `${uri.normalized}${uri.normalized.includes('?') ? '&' : '?'}size=100GiB`;
+}
+
+async function expectFolder(uri: LocalDiskUri): Promise<void> {
   const folder = dirname(uri.path);
   const stats = await stat(folder).catch(() => undefined);
   if (!stats?.isDirectory()) {
     throw new StorageError('disk/unusable', `disk ${uri.normalized}: there is no folder ${folder}`);
   }
-  const location: DiskLocation = { uri: uri.normalized, path: uri.path, kind: 'file' };
-  return { location, sizeBytes: uri.sizeBytes, create: true, identity: `new:${uri.path}` };
 }
 
-export function locationOf(uri: DiskUri, probe: ProbeResult): DiskLocation {
-  return {
-    uri: uri.normalized,
-    path: uri.path,
-    kind: probe.kind === 'block' ? 'block' : 'file',
-  };
+/** @param probe of a disk that is there: a bare path may be a file or a block device */
+export function locationOf(uri: DiskUri, probe: ProbeResult | undefined): DiskLocation {
+  const { normalized, path, kind } = uri;
+  if (kind === 'nfs') return { uri: normalized, path, kind };
+  if (kind !== 'iscsi')
+    return { uri: normalized, path, kind: probe?.kind === 'block' ? 'block' : 'file' };
+  const secret = uri.secret === undefined ? {} : { secret: uri.secret };
+  return { uri: normalized, path, kind, ...secret };
 }
 
 /** @throws StorageError disk/unusable the path is no disk of that kind, or must not be written to */
@@ -171,41 +215,4 @@ function contentOf({ label, labelProblem, signature }: ProbeResult): string | un
   if (label !== null) return `a disk of pool ${label.poolName}`;
   if (labelProblem !== null) return `a varve label (${labelProblem.message})`;
   return signature ?? undefined;
-}
-
-/** Creates the files that are not there, sparse. @throws StorageError disk/unusable; none of them is left then */
-export async function createFiles(plans: readonly BackingPlan[]): Promise<void> {
-  const created: BackingPlan[] = [];
-  try {
-    for (const plan of plans.filter(({ create }) => create)) {
-      await createSparse(plan, () => created.push(plan));
-    }
-  } catch (error) {
-    await removeFiles(created);
-    throw error;
-  }
-}
-
-/** Undoes `createFiles`. */
-export async function removeFiles(plans: readonly BackingPlan[]): Promise<void> {
-  for (const plan of plans.filter(({ create }) => create)) {
-    await rm(plan.location.path, { force: true });
-  }
-}
-
-async function createSparse(plan: BackingPlan, onCreated: () => void): Promise<void> {
-  try {
-    const file = await open(plan.location.path, 'wx', 0o600);
-    onCreated();
-    try {
-      await file.truncate(plan.sizeBytes);
-    } finally {
-      await file.close();
-    }
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new StorageError('disk/unusable', `disk ${plan.location.uri} cannot be created: ${why}`, {
-      cause,
-    });
-  }
 }

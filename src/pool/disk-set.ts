@@ -8,26 +8,33 @@
 
 import { setTimeout } from 'node:timers/promises';
 import { allEnded } from '../base/all-ended.ts';
-import { invariant, StorageError } from '../base/errors.ts';
+import { invariant, messageOf, StorageError } from '../base/errors.ts';
 import { Mutex } from '../base/mutex.ts';
+import type { Secret } from '../base/secret.ts';
 import {
   type DataPlane,
   DataPlaneError,
   type DiskPlane,
   diskIoError,
 } from '../dataplane/data-plane.ts';
+import { diskSpec } from './disk-spec.ts';
 import { FormatError } from './format/format-error.ts';
 import { labelBytes } from './format/geometry.ts';
 import { encodeLabel, type Label, labelOffset, newestLabel } from './format/label.ts';
+import { networkRemedies } from './network-remedies.ts';
 
 const EWOULDBLOCK = 11;
 const EBUSY = 16;
+
+export type DiskKind = 'file' | 'block' | 'nfs' | 'iscsi';
 
 /** Where a disk is, as the operator said and as the operating system knows it. */
 export interface DiskLocation {
   readonly uri: string;
   readonly path: string;
-  readonly kind: 'file' | 'block';
+  readonly kind: DiskKind;
+  /** CHAP's password of an iSCSI disk. */
+  readonly secret?: Secret;
 }
 
 export interface PoolDisk {
@@ -59,7 +66,7 @@ export async function openDiskPlane(
   const giveUpAt = performance.now() + lockPatienceMs;
   for (;;) {
     try {
-      return await dataPlane.openDisk({ kind: 'file', path: location.path, ...access });
+      return await dataPlane.openDisk(diskSpec(location, access));
     } catch (cause) {
       if (!isLocked(cause)) throw cannotOpen(location, cause);
       if (performance.now() > giveUpAt) throw heldByOther(location, cause);
@@ -79,15 +86,15 @@ function heldByOther({ uri }: DiskLocation, cause: unknown): StorageError {
   });
 }
 
-function cannotOpen({ uri }: DiskLocation, cause: unknown): StorageError {
+function cannotOpen({ uri, kind }: DiskLocation, cause: unknown): StorageError {
   if (cause instanceof DataPlaneError && cause.errno === EBUSY) {
     return new StorageError('disk/in-use', `disk ${uri} is mounted or used by this host`, {
       cause,
       actions: ['unmount it, or stop what uses it (lsblk shows that), then retry'],
     });
   }
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new StorageError('disk/unusable', `disk ${uri} cannot be opened: ${reason}`, { cause });
+  const text = `disk ${uri} cannot be opened: ${messageOf(cause)}`;
+  return new StorageError('disk/unusable', text, { cause, ...networkRemedies(kind, cause) });
 }
 
 /**

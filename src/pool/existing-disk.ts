@@ -2,10 +2,11 @@
  * Disks that are used as they are, in no pool: passed through, or adopted. Checked here before anything is decided about them.
  */
 import { StorageError } from '../base/errors.ts';
-import { expectDisk, locationOf } from './backing.ts';
+import { expectDisk, locationOf, probeUri, wantedBytes } from './backing.ts';
 import type { DiskLocation } from './disk-set.ts';
 import { type DiskUri, parseDiskUri } from './disk-uri.ts';
-import { type ProbeResult, probeDisk } from './probe.ts';
+import type { ProbeResult } from './probe.ts';
+import type { DiskOpener } from './probe-network.ts';
 
 export interface ExistingDisk {
   readonly location: DiskLocation;
@@ -27,11 +28,12 @@ export interface ExistingDiskRules {
  *   a varve label
  */
 export async function findExistingDisk(
+  dataPlane: DiskOpener,
   text: string,
   rules: ExistingDiskRules,
 ): Promise<ExistingDisk> {
   const uri = parseDiskUri(text);
-  const probe = await probeDisk(uri.path);
+  const probe = await probeUri(dataPlane, uri);
   expectDisk(uri, probe, rules);
   expectContent(uri, probe);
   const use = probe.identity === null ? undefined : rules.usedAs(probe.identity);
@@ -47,8 +49,9 @@ function expectContent(uri: DiskUri, { kind, sizeBytes }: ProbeResult): void {
     new StorageError('disk/unusable', `disk ${uri.normalized}: ${why}`);
   if (kind === 'missing') throw refused('there is no such file or device');
   if (sizeBytes === 0) throw refused('it is empty');
-  if (uri.sizeBytes === undefined || uri.sizeBytes === sizeBytes) return;
-  throw refused(`it has ${sizeBytes} bytes, not ${uri.sizeBytes}`);
+  const wanted = wantedBytes(uri);
+  if (wanted === undefined || wanted === sizeBytes) return;
+  throw refused(`it has ${sizeBytes} bytes, not ${wanted}`);
 }
 
 function expectNoLabel({ normalized }: DiskUri, { label, labelProblem }: ProbeResult): void {

@@ -8,7 +8,8 @@ import { isoTime } from '../base/clock.ts';
 import { newUuid } from '../base/ids.ts';
 import type { DataPlane, DiskPlane } from '../dataplane/data-plane.ts';
 import { Allocator } from './allocator.ts';
-import { type BackingPlan, removeFiles } from './backing.ts';
+import type { BackingPlan } from './backing.ts';
+import { removeFiles } from './backing-files.ts';
 import { type DiskLocation, DiskSet, explained, openDiskPlane, type PoolDisk } from './disk-set.ts';
 import { encodeBatch } from './format/batch.ts';
 import {
@@ -150,7 +151,7 @@ export async function labelDisk(
     return disk;
   } catch (error) {
     await plane?.close();
-    await removeFiles([plan]);
+    await removeFiles(dataPlane, [plan]);
     throw error;
   }
 }

@@ -1,13 +1,14 @@
 /**
  * Which pools this host serves, and who this host is: `STATE/pools.json` and `STATE/host-id`.
  *
- * Only where the disks are is kept here; everything else is on them.
+ * Only where the disks are is kept here, and their passwords (disk-secrets.ts); everything else is on them.
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readFileIfThere, writeFileAtomically } from '../base/atomic-file.ts';
 import { StorageError } from '../base/errors.ts';
 import { newUuid } from '../base/ids.ts';
+import { readSecrets, withSecret, writeSecrets } from './disk-secrets.ts';
 import type { DiskLocation } from './disk-set.ts';
 import { PoolFolder } from './lineage.ts';
 
@@ -55,6 +56,11 @@ export class PoolList {
   }
 
   async #write(entries: readonly PoolEntry[]): Promise<void> {
+    // First, so that a disk in the list never lacks its password. JSON leaves passwords out.
+    await writeSecrets(
+      this.#stateDir,
+      entries.flatMap(({ disks }) => disks),
+    );
     await writeFileAtomically(
       listPath(this.#stateDir),
       JSON.stringify({ pools: entries }, null, 2),
@@ -70,8 +76,13 @@ function listPath(stateDir: string): string {
 async function readEntries(stateDir: string): Promise<PoolEntry[]> {
   const content = await readFileIfThere(listPath(stateDir));
   if (content === undefined) return [];
+  const secrets = await readSecrets(stateDir);
   try {
-    return (JSON.parse(content.toString('utf8')) as { pools: PoolEntry[] }).pools;
+    const { pools } = JSON.parse(content.toString('utf8')) as { pools: PoolEntry[] };
+    return pools.map((entry) => ({
+      ...entry,
+      disks: entry.disks.map((disk) => withSecret(disk, secrets)),
+    }));
   } catch (cause) {
     throw new StorageError('service/state-version', `${listPath(stateDir)} cannot be read`, {
       cause,

@@ -13,14 +13,13 @@ import { expectName } from '../base/names.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import {
   type BackingPlan,
-  createFiles,
   type DiskUse,
   identifyPool,
   locateDisks,
   planBackings,
-  removeFiles,
   usedDisks,
 } from './backing.ts';
+import { createFiles, removeFiles } from './backing-files.ts';
 import type { DiskLocation, PoolDisk } from './disk-set.ts';
 import { parseDiskUri } from './disk-uri.ts';
 import { FormatError } from './format/format-error.ts';
@@ -131,7 +130,10 @@ export class Pools {
     const ofPools = this.#list.entries.map(({ name, disks }) => {
       return { use: `belongs to pool ${name}`, disks };
     });
-    const used = await usedDisks([...ofPools, ...this.#otherUses.flatMap((uses) => uses())]);
+    const used = await usedDisks(this.#services.dataPlane, [
+      ...ofPools,
+      ...this.#otherUses.flatMap((uses) => uses()),
+    ]);
     return (identity) => used.get(identity);
   }
 
@@ -206,8 +208,8 @@ export class Pools {
    */
   import(uris: readonly string[], options: ImportPoolOptions = {}): Promise<PoolInfo> {
     return this.#changing.run(async () => {
-      const disks = await locateDisks(uris);
-      const { uuid, name } = await identifyPool(disks);
+      const disks = await locateDisks(this.#services.dataPlane, uris);
+      const { uuid, name } = await identifyPool(this.#services.dataPlane, disks);
       this.#expectNotServed(name);
       await this.#expectNoClashOnDisks(name, disks);
       if (options.dryRun) return describeUnopened({ entry: { uuid, name, disks }, error: null });
@@ -309,7 +311,7 @@ export class Pools {
   }
 
   async #make(plan: NewPool): Promise<Pool> {
-    await createFiles(plan.plans);
+    await createFiles(this.#services.dataPlane, plan.plans);
     try {
       await writePool(this.#services.dataPlane, plan);
       const disks = plan.plans.map(({ location }) => location);
@@ -318,13 +320,13 @@ export class Pools {
       this.#tell('pool/created', pool.name, `pool ${pool.name} was created`);
       return pool;
     } catch (error) {
-      await removeFiles(plan.plans);
+      await removeFiles(this.#services.dataPlane, plan.plans);
       throw error;
     }
   }
 
   async #addDisk(pool: Pool, plan: BackingPlan, label: PoolDisk['label']): Promise<DiskInfo> {
-    await createFiles([plan]);
+    await createFiles(this.#services.dataPlane, [plan]);
     const disk = await labelDisk(this.#services.dataPlane, plan, label);
     const known = pool.disks.map(({ location }) => location);
     await this.#list.put({ uuid: pool.uuid, name: pool.name, disks: [...known, plan.location] });
@@ -366,7 +368,8 @@ export class Pools {
   }
 
   async #planBackings(uris: readonly string[], force: boolean): Promise<BackingPlan[]> {
-    const plans = await planBackings(uris, { force, usedAs: await this.diskUses() });
+    const { dataPlane } = this.#services;
+    const plans = await planBackings(dataPlane, uris, { force, usedAs: await this.diskUses() });
     if (plans.length === 0) throw new StorageError('request/invalid', 'no disk was named');
     return plans;
   }

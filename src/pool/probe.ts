@@ -1,7 +1,7 @@
 /**
  * Probing: what a backing path is and carries, before anything is decided about it.
  *
- * Read-only, with node:fs alone. Only regular files and block devices are ever opened: opening a fifo would wait,
+ * Read-only, with node:fs alone; network disks are probe-network.ts's. Only regular files and block devices are ever opened: opening a fifo would wait,
  * and opening some character devices acts.
  */
 import { type BigIntStats, constants } from 'node:fs';
@@ -10,9 +10,14 @@ import { StorageError } from '../base/errors.ts';
 import { FormatError } from './format/format-error.ts';
 import { labelBytes } from './format/geometry.ts';
 import { type Label, newestLabel } from './format/label.ts';
-import { findSignature, signatureHeadBytes, signatureTailBytes } from './signatures.ts';
+import {
+  type DiskEdges,
+  findSignature,
+  signatureHeadBytes,
+  signatureTailBytes,
+} from './signatures.ts';
 
-export type PathKind = 'file' | 'block' | 'directory' | 'special' | 'missing';
+export type PathKind = 'file' | 'block' | 'nfs' | 'iscsi' | 'directory' | 'special' | 'missing';
 
 export interface ProbeResult {
   readonly path: string;
@@ -116,19 +121,25 @@ async function probeContent(handle: FileHandle, path: string): Promise<ProbeResu
   const head = await readAt(handle, 0, Math.min(sizeBytes, signatureHeadBytes));
   const tailBytes = Math.min(sizeBytes, signatureTailBytes);
   const tail = await readAt(handle, sizeBytes - tailBytes, tailBytes);
-  const label = readLabel(head);
   return {
     path,
     kind: kindOf(stats),
     sizeBytes,
     identity: identityOf(stats),
     writable: await isWritable(path),
-    ...label,
-    signature: label.label === null ? findSignature({ sizeBytes, head, tail }) : null,
+    ...readContent({ sizeBytes, head, tail }),
   };
 }
 
-function withoutContent(path: string, kind: PathKind): ProbeResult {
+/** What the edges of a disk say of its content. */
+export function readContent(
+  edges: DiskEdges,
+): Pick<ProbeResult, 'label' | 'labelProblem' | 'signature'> {
+  const label = readLabel(edges.head);
+  return { ...label, signature: label.label === null ? findSignature(edges) : null };
+}
+
+export function withoutContent(path: string, kind: PathKind): ProbeResult {
   return {
     path,
     kind,

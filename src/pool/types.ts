@@ -8,8 +8,9 @@ export interface DiskInfo {
   readonly pool: string;
   /** As the operator gave it, normalized. */
   readonly uri: string;
+  /** On this host; a network disk has none, its URI stands here. */
   readonly path: string;
-  readonly kind: 'file' | 'block';
+  readonly kind: 'file' | 'block' | 'nfs' | 'iscsi';
   readonly state: 'online' | 'failed';
   /** Carries a replica of journal and checkpoint. */
   readonly journal: boolean;

@@ -3,6 +3,7 @@
  */
 import { Type } from 'typebox';
 import { StorageError } from '../../base/errors.ts';
+import { redactedUri } from '../../pool/uri-parts.ts';
 import { diskItem, envelope, passthroughItem, planDocument } from '../documents.ts';
 import type { ApiServices } from '../ports.ts';
 import { type ApiApp, body, DryRunQuery, defined, problems } from '../route-kit.ts';
@@ -57,7 +58,8 @@ export function diskRoutes(app: ApiApp, services: ApiServices): void {
       const { pool, uri, force } = request.body;
       const { dry_run: dryRun } = request.query;
       const disk = await services.pools.addDisk(pool, uri, defined({ force, dryRun }));
-      if (dryRun) return planDocument({ action: 'disk add', target: `${pool} ${uri}` });
+      if (dryRun)
+        return planDocument({ action: 'disk add', target: `${pool} ${redactedUri(uri)}` });
       reply.code(201);
       return envelope('Disk', { ...diskItem(disk), changed: true });
     },

@@ -1,0 +1,62 @@
+/**
+ * What to do when a network disk cannot be reached or opened: by errno, one or two sentences. Pure.
+ */
+import { constants } from 'node:os';
+import { DataPlaneError } from '../dataplane/data-plane.ts';
+import type { DiskKind } from './disk-set.ts';
+
+type Remedies = Readonly<Record<number, readonly string[]>>;
+
+const { errno } = constants;
+/** "Package not installed": a library that is loaded when first needed is not there. */
+const ENOPKG = 65;
+
+const unreachable = ['check the name, that the server runs and that no firewall is between'];
+
+const nfsRemedies: Remedies = {
+  [ENOPKG]: ['apt-get install libnfs13'],
+  [errno.ENOENT]: [
+    'name a file that exists, or a size to have it created: nfs://host/export/file?size=100GiB',
+  ],
+  [errno.ENXIO]: ['varve disk scan nfs://HOST lists the exports'],
+  [errno.EACCES]: [
+    'allow this host in the export on the server (rw; `insecure` unless varve runs as root), and this user on the file',
+    'varve disk scan nfs://HOST lists the exports',
+  ],
+  [errno.ECONNREFUSED]: [
+    'start the NFS server; nfsport= and mountport= name other ports, version=4 needs only 2049',
+  ],
+  [errno.ESTALE]: ['the file was replaced or the export changed: look at the server'],
+};
+
+const iscsiRemedies: Remedies = {
+  [ENOPKG]: ['apt-get install libiscsi7'],
+};
+
+const tables: Readonly<Record<DiskKind, Remedies | undefined>> = {
+  file: undefined,
+  block: undefined,
+  nfs: { ...nfsRemedies, [errno.EPERM]: nfsRemedies[errno.EACCES] ?? [] },
+  iscsi: iscsiRemedies,
+};
+
+const unreachableCodes: readonly number[] = [
+  errno.ECONNREFUSED,
+  errno.ECONNRESET,
+  errno.EHOSTUNREACH,
+  errno.ENETUNREACH,
+  errno.ENOTCONN,
+  errno.ETIMEDOUT,
+];
+
+/** The `actions` of an error about a disk of that kind; nothing when there is nothing better than the code's own. */
+export function networkRemedies(
+  kind: DiskKind,
+  cause: unknown,
+): { readonly actions?: readonly string[] } {
+  const table = tables[kind];
+  if (table === undefined || !(cause instanceof DataPlaneError)) return {};
+  const known = table[cause.errno];
+  if (known !== undefined) return { actions: known };
+  return unreachableCodes.includes(cause.errno) ? { actions: unreachable } : {};
+}
