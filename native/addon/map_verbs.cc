@@ -7,6 +7,7 @@
 #include "addon/runtime.h"
 #include "addon/verbs.h"
 #include "volume/lock_op.h"
+#include "volume/relocate_op.h"
 
 namespace varve {
 namespace {
@@ -117,8 +118,9 @@ void FailSlot(const Napi::CallbackInfo& info) {
   VolumeAt(info, 0).FailLock(U64At(info, 1), Status(static_cast<int>(HandleAt(info, 2)), "copy on write"));
 }
 
-void Repoint(const Napi::CallbackInfo& info) {
-  Napi::Float64Array numbers = info[1].As<Napi::Float64Array>();
+// Five numbers per move: slot, old disk and cluster, new disk and cluster.
+std::vector<SlotMove> MovesOf(const Napi::Value& value) {
+  Napi::Float64Array numbers = value.As<Napi::Float64Array>();
   auto address = [&numbers](size_t i) {
     return Address::Of(static_cast<unsigned>(numbers[i]), static_cast<uint64_t>(numbers[i + 1]));
   };
@@ -126,7 +128,34 @@ void Repoint(const Napi::CallbackInfo& info) {
   for (size_t i = 0; i + 4 < numbers.ElementLength(); i += 5) {
     moves.push_back({static_cast<SlotIndex>(numbers[i]), address(i + 1), address(i + 3)});
   }
-  VolumeAt(info, 0).Repoint(moves);
+  return moves;
+}
+
+void Repoint(const Napi::CallbackInfo& info) { VolumeAt(info, 0).Repoint(MovesOf(info[1])); }
+
+// Deletes itself when the relocation has ended.
+struct ControlRelocation : Completion {
+  explicit ControlRelocation(double token) : Completion(&OnDone), token(token) {}
+
+  static void OnDone(Completion* self, Status status) {
+    std::unique_ptr<ControlRelocation> relocation(static_cast<ControlRelocation*>(self));
+    std::vector<uint8_t> outcomes;
+    for (const Relocation& move : relocation->request.moves) outcomes.push_back(static_cast<uint8_t>(move.outcome));
+    Runtime::Get().events().Done(relocation->token, status, 0, std::move(outcomes));
+  }
+
+  double token;
+  RelocateRequest request;
+};
+
+void Relocate(const Napi::CallbackInfo& info) {
+  auto* relocation = new ControlRelocation(NumberAt(info, 0));
+  std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.at(HandleAt(info, 1));
+  for (const SlotMove& move : MovesOf(info[2])) relocation->request.moves.push_back({move.slot, move.from, move.to});
+  relocation->request.hold_writers = info[3].As<Napi::Boolean>().Value();
+  relocation->request.loop = open->pool().home();
+  relocation->request.done = relocation;
+  relocation->request.loop->Post([relocation, open = std::move(open)] { open->volume().Relocate(&relocation->request); });
 }
 
 }  // namespace
@@ -142,6 +171,7 @@ void ExportMapVerbs(Napi::Env env, Napi::Object exports) {
   exports.Set("unlockSlots", Napi::Function::New(env, UnlockSlots));
   exports.Set("failSlot", Napi::Function::New(env, FailSlot));
   exports.Set("repoint", Napi::Function::New(env, Repoint));
+  exports.Set("relocate", Napi::Function::New(env, Relocate));
 }
 
 }  // namespace varve

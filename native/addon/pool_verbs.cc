@@ -103,16 +103,32 @@ void Grant(const Napi::CallbackInfo& info) {
   Runtime::Get().pools.at(HandleAt(info, 0))->pool().grants().Add(runs);
 }
 
-Napi::Value TakeBackGrant(const Napi::CallbackInfo& info) {
-  const std::vector<ClusterRun> runs =
-      Runtime::Get().pools.at(HandleAt(info, 0))->pool().grants().TakeBack(U64At(info, 1));
-  Napi::Float64Array words = Napi::Float64Array::New(info.Env(), 3 * runs.size());
+Napi::Value RunsValue(Napi::Env env, const std::vector<ClusterRun>& runs) {
+  Napi::Float64Array words = Napi::Float64Array::New(env, 3 * runs.size());
   for (size_t i = 0; i < runs.size(); i++) {
     words[3 * i] = runs[i].disk;
     words[3 * i + 1] = static_cast<double>(runs[i].first);
     words[3 * i + 2] = static_cast<double>(runs[i].count);
   }
   return words;
+}
+
+Napi::Value TakeBackGrant(const Napi::CallbackInfo& info) {
+  Grants& grants = Runtime::Get().pools.at(HandleAt(info, 0))->pool().grants();
+  return RunsValue(info.Env(), grants.TakeBack(U64At(info, 1)));
+}
+
+Napi::Value TakeBackDisk(const Napi::CallbackInfo& info) {
+  Runtime& runtime = Runtime::Get();
+  Pool* pool = &runtime.pools.at(HandleAt(info, 0))->pool();
+  const unsigned disk = HandleAt(info, 1);
+  std::vector<ClusterRun> runs = pool->grants().TakeBackOn(disk);
+  for (auto& [handle, open] : runtime.volumes) {
+    if (&open->pool() != pool) continue;
+    ClusterRun share = open->volume().TakeBackOn(disk);
+    if (share.count != 0) runs.push_back(share);
+  }
+  return RunsValue(info.Env(), runs);
 }
 
 void GrantExhausted(const Napi::CallbackInfo& info) {
@@ -145,7 +161,7 @@ void CopyRuns(const Napi::CallbackInfo& info) {
                     static_cast<unsigned>(numbers[i + 2]), static_cast<uint64_t>(numbers[i + 3]),
                     static_cast<uint64_t>(numbers[i + 4])});
   }
-  ClusterCopy::Start(&pool, pool.home(), std::move(runs),
+  ClusterCopy::Start(&pool, pool.home(), runs,
                      [token](Status status) { Runtime::Get().events().Done(token, status); });
 }
 
@@ -166,6 +182,7 @@ void ExportPoolVerbs(Napi::Env env, Napi::Object exports) {
   exports.Set("journalTrim", Napi::Function::New(env, JournalTrim));
   exports.Set("grant", Napi::Function::New(env, Grant));
   exports.Set("takeBackGrant", Napi::Function::New(env, TakeBackGrant));
+  exports.Set("takeBackDisk", Napi::Function::New(env, TakeBackDisk));
   exports.Set("grantExhausted", Napi::Function::New(env, GrantExhausted));
   exports.Set("failPool", Napi::Function::New(env, FailPool));
   exports.Set("poolFlush", Napi::Function::New(env, PoolFlush));

@@ -1,5 +1,5 @@
 // Goal: over frozen layers a volume answers as a byte array would, and what is frozen never changes, however requests race with
-//   snapshots, reverts, absorbed layers and content that moves away before it is overwritten.
+//   snapshots, reverts, absorbed layers, relocated clusters and content that moves away before it is overwritten.
 // Method: a control plane of a few lines that also keeps layers, requests in racing batches as in volume_test, byte arrays for the
 //   head and for every snapshot, which are read through read-only volumes of their own. Replay one case: SEED=7.
 #include <atomic>
@@ -11,6 +11,7 @@
 #include "test/volume_fixture.h"
 #include "volume/cluster_copy.h"
 #include "volume/lock_op.h"
+#include "volume/relocate_op.h"
 
 namespace varve {
 namespace {
@@ -96,6 +97,46 @@ class LayeredPlane : public ControlPlaneForTest {
     volume().Unlock(first, count, patches, Chain().size() == 2);
   }
 
+  // A relocation under way.
+  struct Relocating : Completion {
+    Relocating() : Completion([](Completion* self, Status status) { static_cast<Relocating*>(self)->end.set_value(status); }) {}
+    RelocateRequest request;
+    std::promise<Status> end;
+  };
+  // Begins to give slots of the head new clusters, as many as it has of those and as there is space for.
+  std::unique_ptr<Relocating> StartRelocation(SlotIndex first, uint64_t count, bool hold_writers) {
+    auto relocating = std::make_unique<Relocating>();
+    {
+      std::lock_guard guard(mutex_);
+      for (SlotIndex slot = first; slot < first + count; slot++) {
+        const std::vector<SlotState>& clusters = layers_[chain_.front()].clusters[slot];
+        if (clusters.empty() || free_.empty()) continue;
+        Address to = Address::Of(0, *free_.begin());
+        free_.erase(free_.begin());
+        relocating->request.moves.push_back({slot, clusters.front().address(), to});
+      }
+    }
+    if (relocating->request.moves.empty()) return nullptr;
+    relocating->request.hold_writers = hold_writers;
+    relocating->request.loop = &loop(0);
+    relocating->request.done = relocating.get();
+    loop(0).Post([this, request = &relocating->request] { volume().Relocate(request); });
+    return relocating;
+  }
+  // Returns how many were moved.
+  size_t EndRelocation(std::unique_ptr<Relocating> relocating) {
+    if (!relocating) return 0;
+    EXPECT_TRUE(relocating->end.get_future().get().ok());
+    size_t moved = 0;
+    std::lock_guard guard(mutex_);
+    for (const Relocation& move : relocating->request.moves) {
+      if (move.outcome == Relocation::Outcome::kMoved) moved++;
+      else free_.insert(move.to.cluster());
+    }
+    relocated_ += moved;
+    return moved;
+  }
+
   // A read-only volume of a frozen chain.
   struct Snapshot : VolumeObserver {
     Snapshot(LayeredPlane* plane, std::vector<LayerId> chain, uint64_t size)
@@ -126,6 +167,7 @@ class LayeredPlane : public ControlPlaneForTest {
   }
   size_t copies() const { return copies_; }
   size_t absorbed() const { return absorbed_; }
+  size_t relocated() const { return relocated_; }
 
  private:
   // Changes of the chain, and of who owns what in it, are made one at a time.
@@ -247,6 +289,7 @@ class LayeredPlane : public ControlPlaneForTest {
   uint64_t era_ = 0;
   size_t copies_ = 0;
   size_t absorbed_ = 0;
+  size_t relocated_ = 0;
 };
 
 class LayersTest : public ::testing::TestWithParam<LoopBackend> {
@@ -318,6 +361,8 @@ void LayersTest::RacingTree(bool copies) {
     const Bytes before = model;
     auto batch = Batch(size);
     for (auto& request : batch) ApplyTo(&model, *request);
+    std::unique_ptr<LayeredPlane::Relocating> relocating;
+    if (random_() % 2) relocating = plane_->StartRelocation(random_() % 60, 1 + random_() % 8, random_() % 2);
     const size_t cut = random_() % (batch.size() + 1);
     for (size_t i = 0; i < cut; i++) batch[i]->Submit(volume, plane_->loop(random_() % 2));
     if (random_() % 3 == 0 && images.size() < 12) {
@@ -338,6 +383,7 @@ void LayersTest::RacingTree(bool copies) {
       plane_->Absorb(random_() % 32, 32);
     }
     for (auto& request : batch) ASSERT_TRUE(request->Wait().ok());
+    plane_->EndRelocation(std::move(relocating));
     if (random_() % 12 == 0 && !images.empty()) {
       const size_t to = random_() % images.size();
       plane_->GoBackTo(plane_->snapshots[to]->chain);
@@ -351,6 +397,7 @@ void LayersTest::RacingTree(bool copies) {
   for (size_t i = 0; i < images.size(); i++) {
     ASSERT_TRUE(ReadAll(*plane_->snapshots[i]->volume, plane_->loop(0)) == images[i]) << "a frozen layer changed";
   }
+  EXPECT_GT(plane_->relocated(), 0u);
   if (copies) {
     EXPECT_GT(plane_->copies(), 0u);
   }
@@ -449,6 +496,22 @@ TEST_P(LayersTest, TrimOverAFrozenLayerReadsAsZeroAndKeepsItsContent) {
   EXPECT_TRUE(ReadAll(volume, plane_->loop(1)) == expected);
   LayeredPlane::Snapshot snapshot(plane_.get(), frozen, kMiB);
   EXPECT_TRUE(ReadAll(*snapshot.volume, plane_->loop(0)) == Bytes(kMiB, std::byte{0x11}));
+}
+
+TEST_P(LayersTest, RelocatedSlotsKeepTheirContentAndGiveTheirOldClustersBack) {
+  Volume& volume = plane_->OpenVolume(kMiB, true);
+  TestRequest fill(BlockOp::kWrite, 0, kMiB / 2, 0x11);
+  fill.request.fua = true;
+  ASSERT_TRUE(fill.Run(volume, plane_->loop(0)).ok());
+  const size_t owned = plane_->OwnedClusters();
+  EXPECT_EQ(plane_->EndRelocation(plane_->StartRelocation(0, 64, false)), owned);
+  plane_->Round();
+  EXPECT_EQ(plane_->OwnedClusters(), owned);
+  Bytes expected(kMiB);
+  std::fill_n(expected.begin(), kMiB / 2, std::byte{0x11});
+  EXPECT_TRUE(ReadAll(volume, plane_->loop(1)) == expected);
+  plane_->CloseVolume();
+  EXPECT_TRUE(ReadAll(plane_->OpenVolume(kMiB, false), plane_->loop(1)) == expected);
 }
 
 TEST_P(LayersTest, HeldVolumeReadsAndFlushesButDoesNotWrite) {

@@ -9,11 +9,26 @@ namespace {
 // Two pieces of 256 KiB: enough to have a disk read while it writes, little enough that guests do not wait behind them.
 constexpr uint64_t kPieceBytes = 256 * 1024;
 constexpr size_t kLanes = 2;
+
+bool Continues(const CopyRun& run, const CopyRun& next) {
+  return run.source_disk == next.source_disk && run.source_offset + run.bytes == next.source_offset &&
+         run.target_disk == next.target_disk && run.target_offset + run.bytes == next.target_offset;
+}
+
+// Neighbours that stay neighbours as one run; the first comes last.
+std::vector<CopyRun> Joined(const std::vector<CopyRun>& runs) {
+  std::vector<CopyRun> joined;
+  for (const CopyRun& run : runs) {
+    if (!joined.empty() && Continues(joined.back(), run)) joined.back().bytes += run.bytes;
+    else joined.push_back(run);
+  }
+  std::reverse(joined.begin(), joined.end());
+  return joined;
+}
 }  // namespace
 
-void ClusterCopy::Start(Pool* pool, EventLoop* loop, std::vector<CopyRun> runs, std::function<void(Status)> done) {
-  std::reverse(runs.begin(), runs.end());
-  auto* copy = new ClusterCopy(pool, loop, std::move(runs), std::move(done));
+void ClusterCopy::Start(Pool* pool, EventLoop* loop, const std::vector<CopyRun>& runs, std::function<void(Status)> done) {
+  auto* copy = new ClusterCopy(pool, loop, Joined(runs), std::move(done));
   loop->Post([copy] { copy->Begin(); });
 }
 

@@ -28,7 +28,7 @@ struct CopyRun {
 class ClusterCopy {
  public:
   // Deletes itself after `done`, which runs once on the loop, never inside this call.
-  static void Start(Pool* pool, EventLoop* loop, std::vector<CopyRun> runs, std::function<void(Status)> done);
+  static void Start(Pool* pool, EventLoop* loop, const std::vector<CopyRun>& runs, std::function<void(Status)> done);
 
  private:
   // One piece on its way, then the next.

@@ -47,6 +47,18 @@ std::vector<ClusterRun> Grants::TakeBack(uint64_t count) {
   return taken;
 }
 
+std::vector<ClusterRun> Grants::TakeBackOn(unsigned disk) {
+  std::lock_guard lock(mutex_);
+  std::vector<ClusterRun> taken;
+  std::erase_if(runs_, [&](const ClusterRun& run) {
+    if (run.disk != disk) return false;
+    free_ -= run.count;
+    taken.push_back(run);
+    return true;
+  });
+  return taken;
+}
+
 void Grants::Return(ClusterRun run) {
   if (run.count == 0) return;
   std::vector<std::function<void()>> waiters;

@@ -42,6 +42,8 @@ class Grants {
   void SetExhausted();
   // Takes up to `count` clusters away again that nobody has taken.
   std::vector<ClusterRun> TakeBack(uint64_t count);
+  // Takes every run of one disk away again.
+  std::vector<ClusterRun> TakeBackOn(unsigned disk);
   // Puts back what a volume took and did not use.
   void Return(ClusterRun run);
 

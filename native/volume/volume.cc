@@ -6,6 +6,7 @@
 #include "volume/flush_op.h"
 #include "volume/lock_op.h"
 #include "volume/read_op.h"
+#include "volume/relocate_op.h"
 #include "volume/status_op.h"
 #include "volume/write_op.h"
 #include "volume/zero_op.h"
@@ -56,6 +57,11 @@ void Volume::Submit(BlockRequest* request) {
 void Volume::Lock(LockRequest* request) {
   in_flight_.fetch_add(1, std::memory_order_relaxed);
   ObjectPool<LockOp>::Take()->Start(this, request);
+}
+
+void Volume::Relocate(RelocateRequest* request) {
+  in_flight_.fetch_add(1, std::memory_order_relaxed);
+  ObjectPool<RelocateOp>::Take()->Start(this, request);
 }
 
 void Volume::OnOpEnd() {
@@ -115,6 +121,11 @@ GrantOutcome Volume::TakeCluster(Address* out, VolumeOp* op) {
   }
   *out = share_.Take();
   return GrantOutcome::kTaken;
+}
+
+ClusterRun Volume::TakeBackOn(unsigned disk) {
+  std::lock_guard lock(mutex_);
+  return share_.disk == disk ? std::exchange(share_, {}) : ClusterRun{};
 }
 
 void Volume::ChangeSlot(Region* region, SlotIndex slot, SlotState state, SlotMask zero, Address released) {
@@ -191,6 +202,8 @@ void Volume::Unlock(SlotIndex first, uint64_t count, const std::vector<SlotPatch
       const SlotMask hiding = forget_below ? PageTable::View(*region, patch.slot).zero : 0;
       table_.Set(region, patch.slot, patch.state, patch.zero | hiding, 0);
       table_.HideBelow(region, patch.slot);
+      // More of the slot's own cluster may be valid than before.
+      watches_.NoteWrite(patch.slot);
     }
     for (uint64_t i = 0; forget_below && i < count; i++) table_.ForgetBelow(region, first + i);
     TrackMapBytes();

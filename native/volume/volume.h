@@ -10,7 +10,7 @@
 //   -  No I/O and no callback of another's under the mutex.
 // While it is held no write is on its way to a disk and no slot changes: its head may be frozen then. Reads and flushes go on.
 // Thread: Submit on the request's loop; the control plane's verbs on any.
-// Elsewhere: each kind of request has its file (read_op, write_op, zero_op, status_op, flush_op, lock_op).
+// Elsewhere: each kind of request has its file (read_op, write_op, zero_op, status_op, flush_op, lock_op, relocate_op).
 #pragma once
 
 #include <atomic>
@@ -28,10 +28,12 @@
 #include "volume/page_table.h"
 #include "volume/pool.h"
 #include "volume/volume_op.h"
+#include "volume/watches.h"
 
 namespace varve {
 
 struct LockRequest;
+struct RelocateRequest;
 
 class VolumeObserver {
  public:
@@ -92,6 +94,8 @@ class Volume : public BlockTarget {
 
   // Takes slots for the control plane, see lock_op.h. The request's loop.
   void Lock(LockRequest* request);
+  // Moves slots of the head to other clusters, see relocate_op.h. The request's loop.
+  void Relocate(RelocateRequest* request);
   // New writes and trims wait; `held` runs once, on any thread, when none is on its way to a disk.
   void Hold(std::function<void()> held);
   // While held: goes on with another, empty head. inherit: what the old one owned is below now; else the map is forgotten.
@@ -103,6 +107,8 @@ class Volume : public BlockTarget {
   // Ends the lock of copy on write on a slot: its writers get the error.
   void FailLock(SlotIndex slot, Status status);
   void Repoint(const std::vector<SlotMove>& moves);
+  // Takes away what the volume has of the grant on one disk and has not used; count 0: nothing.
+  ClusterRun TakeBackOn(unsigned disk);
   // No more requests come. `done` runs once (on a loop) when those under way have ended.
   void Close(std::function<void()> done);
 
@@ -124,6 +130,7 @@ class Volume : public BlockTarget {
   // Under the mutex.
   PageTable& table() { return table_; }
   ClaimTable& claims() { return claims_; }
+  WatchTable& watches() { return watches_; }
   // Looks a region up; on kUnknown `op` is resumed when the answer came.
   PageTable::Presence Find(uint64_t region, Region** out, VolumeOp* op);
   // One free cluster; on kWait `op` is resumed when there may be one.
@@ -165,6 +172,7 @@ class Volume : public BlockTarget {
   LayerId layer_;
   PageTable table_;
   ClaimTable claims_;
+  WatchTable watches_;
   ClusterRun share_;
   uint64_t dirty_round_ = 0;
   uint64_t tracked_bytes_ = 0;

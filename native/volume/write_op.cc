@@ -60,6 +60,7 @@ WriteOp::Outcome WriteOp::PlanAll() {
 
 // Finds the piece's place; under the mutex.
 WriteOp::Outcome WriteOp::PlanPiece(Piece* piece) {
+  if (!volume().watches().MayWrite(piece->slot, this)) return Outcome::kParked;
   const uint64_t index = volume().RegionOf(piece->slot);
   PageTable::Presence presence = volume().Find(index, &piece->region, this);
   if (presence == PageTable::Presence::kUnknown) return Outcome::kParked;
@@ -140,6 +141,7 @@ WriteOp::Outcome WriteOp::FindPlace(Piece* piece, const SlotView& view, Claim** 
 }
 
 void WriteOp::AddPiece(const Piece& piece, std::byte* data) {
+  volume().watches().NoteWrite(piece.slot);
   const uint64_t start = (piece.address.cluster() << volume().cluster_shift()) + piece.within - piece.pad_before;
   const uint64_t length = piece.pad_before + piece.length + piece.pad_after;
   // What an earlier Advance() planned is under way already and cannot grow.

@@ -235,6 +235,8 @@ export interface Addon {
   grant(pool: Handle, runs: Float64Array): void;
   /** Takes up to so many clusters away again that nobody uses; as in `grant`. */
   takeBackGrant(pool: Handle, clusters: number): Float64Array;
+  /** Takes everything of one disk away again that nobody uses, what open volumes set aside for themselves too; as in `grant`. */
+  takeBackDisk(pool: Handle, number: number): Float64Array;
   /** There is nothing left to grant: allocations fail with ENOSPC until the next `grant`. */
   grantExhausted(pool: Handle): void;
   /**
@@ -310,6 +312,12 @@ export interface Addon {
    * head, reads go to the new one from now on; regions that are not present are left alone.
    */
   repoint(volume: Handle, moves: Float64Array): void;
+  /**
+   * Gives slots of the head, all of one region, other clusters with their content; moves as in `repoint`, the new clusters belonging to
+   * nobody. `holdWriters`: writers of these slots wait until the end. data: one byte per move: 0 moved, by a delta; 1 busy: written or locked
+   * meanwhile; 2 gone: not at its old place. After an error nothing was moved, unless the pool has failed.
+   */
+  relocate(token: Token, volume: Handle, moves: Float64Array, holdWriters: boolean): void;
   /** Copies between the pool's disks. runs: source disk, source offset, target disk, target offset, bytes, … The next round syncs the targets. */
   copyRuns(token: Token, pool: Handle, runs: Float64Array): void;
   /** Done when every request admitted before has ended. */

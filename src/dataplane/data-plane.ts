@@ -342,6 +342,11 @@ export class PoolPlane {
     return [...this.plane.addon.takeBackGrant(this.handle, clusters)];
   }
 
+  /** Takes everything of one disk away again that nobody uses; as in `grant`. */
+  takeBackDisk(number: number): readonly number[] {
+    return [...this.plane.addon.takeBackDisk(this.handle, number)];
+  }
+
   grantExhausted(): void {
     this.plane.addon.grantExhausted(this.handle);
   }
@@ -383,6 +388,10 @@ export interface HeadStates {
   readonly words: Uint32Array<ArrayBuffer>;
   readonly zeros: Uint16Array<ArrayBuffer>;
 }
+
+/** By the data plane's number. */
+const relocationOutcomes = ['moved', 'busy', 'gone'] as const;
+export type RelocationOutcome = (typeof relocationOutcomes)[number];
 
 export interface MapExtent {
   readonly length: number;
@@ -520,6 +529,18 @@ export class VolumePlane {
   /** See Addon.repoint. */
   repoint(moves: readonly number[]): void {
     this.plane.addon.repoint(this.handle, Float64Array.from(moves));
+  }
+
+  /** What became of each move, in order; see Addon.relocate. */
+  async relocate(
+    moves: readonly number[],
+    options: { readonly holdWriters: boolean },
+  ): Promise<RelocationOutcome[]> {
+    const done = await this.plane.call((token) =>
+      this.plane.addon.relocate(token, this.handle, Float64Array.from(moves), options.holdWriters),
+    );
+    invariant(done.data !== undefined, 'a relocation brings outcomes');
+    return [...done.data].map((outcome) => relocationOutcomes[outcome] as RelocationOutcome);
   }
 
   async close(): Promise<void> {
