@@ -39,6 +39,8 @@ export function diskItem(disk: DiskInfo): DiskItem {
     path: disk.path,
     type: disk.kind,
     state: disk.state,
+    class: disk.class,
+    cordoned: disk.cordoned,
     journal: disk.journal,
     size_bytes: disk.sizeBytes,
     capacity_bytes: disk.capacityBytes,
@@ -65,6 +67,8 @@ export function passthroughItem({
     path: disk.path,
     type: disk.kind,
     state: isServed ? 'online' : 'failed',
+    class: null,
+    cordoned: false,
     journal: false,
     size_bytes: sizeBytes,
     capacity_bytes: 0,
@@ -206,6 +210,10 @@ export interface Effect {
   readonly changed?: boolean;
   readonly freedBytes?: number;
   readonly copiedBytes?: number;
+  /** Where there is to be room for what is copied. */
+  readonly roomBytes?: number;
+  /** Volumes whose data would be moved. */
+  readonly affected?: readonly string[];
   /** Scheduled snapshots that would not be kept any more. */
   readonly expiring?: readonly string[];
 }
@@ -218,6 +226,8 @@ export function planDocument(effect: Effect): PlanDocument {
     changed: effect.changed ?? true,
     copied_bytes: effect.copiedBytes ?? 0,
     freed_bytes: effect.freedBytes ?? 0,
+    ...(effect.roomBytes === undefined ? {} : { room_bytes: effect.roomBytes }),
+    ...(effect.affected === undefined ? {} : { affected: [...effect.affected] }),
     ...(effect.expiring === undefined ? {} : { expiring: [...effect.expiring] }),
   });
 }

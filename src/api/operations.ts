@@ -1,16 +1,18 @@
 /**
  * Operations: long work that can be watched, waited for and cancelled, and that is remembered.
  *
- *   running ──▶ succeeded | failed | cancelled      each is final
+ *   running ⇄ paused        a kind that goes on after a restart can be paused
+ *      └───────┴──▶ succeeded | failed | cancelled      each is final
  *
  * Guarantees: every change of state is in STATE/operations.jsonl before it is told; ids grow and are never
- * reused; the newest `operationsKept` are remembered. What ran when the process died is `failed` after the
- * restart and says so; what it had done by then stays.
+ * reused; the newest `operationsKept` are remembered. What ran when the process died goes on after the restart under its id if its kind
+ * can; else it is `failed` and says so, and what it had done by then stays.
  */
 import type { Clock } from '../base/clock.ts';
-import { StorageError } from '../base/errors.ts';
+import { InvariantError, StorageError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { EmitEvent, ReportProgress } from '../pool/types.ts';
+import { Gate } from './gate.ts';
 import { JsonLines } from './json-lines.ts';
 import { toStorageError } from './problem.ts';
 import type { OperationItem } from './schemas.ts';
@@ -21,17 +23,33 @@ const operationsKept = 1000;
 export interface OperationContext {
   readonly signal: AbortSignal;
   readonly report: ReportProgress;
+  readonly setPhase: (phase: string) => void;
+  /** Resolves when the operation is not paused. @throws StorageError why it is to end */
+  readonly whileRunning: () => Promise<void>;
 }
+
+/** What an operation was asked for, besides its target. */
+export type Parameters = Readonly<Record<string, string | number | boolean>>;
 
 export interface OperationSpec {
   /** For instance `volume-create`. */
   readonly operation: string;
   readonly target: string;
   readonly phase: string;
+  readonly parameters?: Parameters;
 }
+
+type Work = (context: OperationContext) => Promise<void>;
+
+/** Work of a kind that goes on where it was after a restart: begun anew, it does what is left. */
+export type ResumableWork = (
+  asked: { readonly target: string; readonly parameters: Parameters },
+  context: OperationContext,
+) => Promise<void>;
 
 interface Running {
   readonly abort: AbortController;
+  readonly gate: Gate;
   readonly ended: Promise<void>;
 }
 
@@ -42,19 +60,33 @@ export class Operations {
   readonly #file: JsonLines<OperationItem>;
   readonly #items = new Map<string, OperationItem>();
   readonly #running = new Map<string, Running>();
+  readonly #kinds: Readonly<Record<string, ResumableWork>>;
   #lastNumber = 0;
+  #isClosing = false;
 
-  /** @param path made if absent */
-  constructor(clock: Clock, log: Log, emit: EmitEvent, path: string) {
+  /**
+   * @param path made if absent
+   * @param kinds what goes on after a restart, by `operation`
+   */
+  constructor(
+    clock: Clock,
+    log: Log,
+    emit: EmitEvent,
+    path: string,
+    kinds: Readonly<Record<string, ResumableWork>> = {},
+  ) {
     const { file, lines } = JsonLines.open<OperationItem>(path);
     this.#clock = clock;
     this.#log = log;
     this.#emit = emit;
     this.#file = file;
-    for (const line of lines) this.#items.set(line.id, line);
-    for (const item of this.#items.values()) {
+    this.#kinds = kinds;
+    // Those of an earlier version have no parameters.
+    for (const line of lines)
+      this.#items.set(line.id, { ...line, parameters: line.parameters ?? {} });
+    for (const item of [...this.#items.values()]) {
       this.#lastNumber = Math.max(this.#lastNumber, numberOf(item.id));
-      if (!isEnded(item)) this.#endInterrupted(item);
+      if (!isEnded(item)) this.#resumeInterrupted(item);
     }
   }
 
@@ -79,12 +111,24 @@ export class Operations {
     );
   }
 
+  /** Begins work of a kind that goes on after a restart; asked again while it runs, names the one that runs. */
+  begin(spec: OperationSpec): OperationItem {
+    const work = this.#kinds[spec.operation];
+    if (work === undefined) throw new InvariantError(`${spec.operation} is a kind of operation`);
+    const parameters = spec.parameters ?? {};
+    const running = this.find(spec.operation, spec.target);
+    return (
+      running ?? this.start(spec, (context) => work({ target: spec.target, parameters }, context))
+    );
+  }
+
   /** Begins the work and returns at once; how it ends is told by `get`. */
-  start(spec: OperationSpec, work: (context: OperationContext) => Promise<void>): OperationItem {
+  start(spec: OperationSpec, work: Work): OperationItem {
     this.#lastNumber += 1;
     const item: OperationItem = {
       id: `op-${this.#lastNumber}`,
       ...spec,
+      parameters: { ...spec.parameters },
       state: 'running',
       progress: { done_bytes: 0, total_bytes: 0 },
       error: null,
@@ -92,9 +136,18 @@ export class Operations {
       finished_at: null,
     };
     this.#save(item);
-    const abort = new AbortController();
-    this.#running.set(item.id, { abort, ended: this.#run(item.id, abort.signal, work) });
+    this.#launch(item, work);
     return item;
+  }
+
+  /** The work stops at its next step, until `resume`. @throws StorageError op/not-found; op/state it has ended, or cannot be paused */
+  pause(id: string): OperationItem {
+    return this.#setPaused(id, true);
+  }
+
+  /** @throws StorageError op/not-found; op/state it has ended, or cannot be paused */
+  resume(id: string): OperationItem {
+    return this.#setPaused(id, false);
   }
 
   /**
@@ -104,37 +157,61 @@ export class Operations {
    * @throws StorageError op/state it has ended
    */
   cancel(id: string): OperationItem {
-    const item = this.get(id);
-    const running = this.#running.get(id);
-    if (running === undefined) {
-      throw new StorageError('op/state', `operation ${id} has ended: ${item.state}`);
-    }
-    running.abort.abort(new StorageError('op/state', 'cancelled on request'));
-    return item;
+    this.#runningOf(id).abort.abort(new StorageError('op/state', 'cancelled on request'));
+    return this.get(id);
   }
 
   /** Stops what runs as a kill would, but waits for it. */
   async close(): Promise<void> {
+    this.#isClosing = true;
     const reason = interrupted();
     for (const { abort } of this.#running.values()) abort.abort(reason);
     await Promise.all([...this.#running.values()].map((running) => running.ended));
     this.#file.close();
   }
 
-  async #run(
-    id: string,
-    signal: AbortSignal,
-    work: (context: OperationContext) => Promise<void>,
-  ): Promise<void> {
-    const report: ReportProgress = (doneBytes, totalBytes) => {
-      const progress = { done_bytes: doneBytes, total_bytes: totalBytes };
-      this.#items.set(id, { ...this.get(id), progress });
+  #runningOf(id: string): Running {
+    const item = this.get(id);
+    const running = this.#running.get(id);
+    if (running !== undefined) return running;
+    throw new StorageError('op/state', `operation ${id} has ended: ${item.state}`);
+  }
+
+  #setPaused(id: string, isPaused: boolean): OperationItem {
+    const { gate } = this.#runningOf(id);
+    const item = this.get(id);
+    if (this.#kinds[item.operation] === undefined) {
+      throw new StorageError('op/state', `operation ${id} cannot be paused: ${item.operation}`, {
+        actions: [`varve op cancel ${id}`],
+      });
+    }
+    gate.setClosed(isPaused);
+    const state = isPaused ? 'paused' : 'running';
+    if (item.state !== state) this.#save({ ...item, state });
+    return this.get(id);
+  }
+
+  #launch({ id, state }: OperationItem, work: Work): void {
+    const abort = new AbortController();
+    const gate = new Gate(abort.signal);
+    gate.setClosed(state === 'paused');
+    this.#running.set(id, { abort, gate, ended: this.#run(id, { abort, gate }, work) });
+  }
+
+  async #run(id: string, { abort, gate }: Omit<Running, 'ended'>, work: Work): Promise<void> {
+    const { signal } = abort;
+    const change = (changes: Partial<OperationItem>) => {
+      this.#items.set(id, { ...this.get(id), ...changes });
     };
+    const report: ReportProgress = (doneBytes, totalBytes) =>
+      change({ progress: { done_bytes: doneBytes, total_bytes: totalBytes } });
+    const setPhase = (phase: string) => change({ phase });
     try {
-      await work({ signal, report });
+      await work({ signal, report, setPhase, whileRunning: () => gate.passed() });
       this.#end(id, { state: 'succeeded', error: null });
     } catch (thrown) {
-      this.#endBadly(id, signal, thrown);
+      const goesOn = this.#isClosing && this.#kinds[this.get(id).operation] !== undefined;
+      if (!goesOn) this.#endBadly(id, signal, thrown);
     } finally {
       this.#running.delete(id);
     }
@@ -149,7 +226,12 @@ export class Operations {
     this.#end(id, { state, error: told });
   }
 
-  #endInterrupted(item: OperationItem): void {
+  #resumeInterrupted(item: OperationItem): void {
+    const work = this.#kinds[item.operation];
+    if (work !== undefined) {
+      this.#launch(item, (context) => work(item, context));
+      return;
+    }
     const { code, message, actions } = interrupted();
     this.#end(item.id, {
       state: 'failed',

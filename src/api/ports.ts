@@ -6,6 +6,7 @@
 
 import type { ExportService } from '../export/export-service.ts';
 import type { RecordPool } from '../export/export-store.ts';
+import type { MigrationService } from '../migration/migration-service.ts';
 import type {
   CheckReport,
   CreatePoolOptions,
@@ -68,11 +69,14 @@ export interface ServiceInfo {
   readiness(): readonly { readonly name: string; readonly ok: boolean }[];
 }
 
+export type MigrationPort = Pick<MigrationService, 'setCordoned' | 'planDrain'>;
+
 export interface ApiServices {
   readonly pools: PoolsPort;
   readonly volumes: VolumesPort;
   readonly snapshots: Snapshots;
   readonly exports: ExportService;
+  readonly migration: MigrationPort;
   readonly operations: Operations;
   readonly events: EventLog;
   readonly service: ServiceInfo;

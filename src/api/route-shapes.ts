@@ -4,6 +4,7 @@
  * Guarantees for every route made here: lists page alike; what is shown with a tag can be changed only on that tag
  * when If-Match asks for it; a dry run makes every check and answers a Plan.
  */
+import type { FastifyReply } from 'fastify';
 import { type Static, type TObject, type TProperties, type TSchema, Type } from 'typebox';
 import { type Effect, envelope, planDocument, resultDocument } from './documents.ts';
 import { PageQuery, page } from './paging.ts';
@@ -17,7 +18,13 @@ import {
   problems,
   tag,
 } from './route-kit.ts';
-import { Plan, Result } from './schemas.ts';
+import { type OperationItem, Plan, Result } from './schemas.ts';
+
+/** What a call that begins an operation answers. */
+export function answerOperation(reply: FastifyReply, operation: OperationItem) {
+  reply.code(202).header('location', `/v1/operations/${operation.id}`);
+  return envelope('Operation', operation);
+}
 
 interface ListRoute<T> {
   readonly tag: string;

@@ -55,6 +55,8 @@ const diskFields = {
     Type.Literal('iscsi'),
   ]),
   state: Type.Union([Type.Literal('online'), Type.Literal('failed')]),
+  class: Type.Union([Text, Type.Null()], { description: 'a free label for placement' }),
+  cordoned: Type.Boolean({ description: 'takes no new data' }),
   journal: Type.Boolean(),
   size_bytes: Size,
   capacity_bytes: Size,
@@ -170,6 +172,11 @@ const operationFields = {
     Type.Literal('cancelled'),
   ]),
   phase: Text,
+  parameters: Type.Record(
+    Type.String(),
+    Type.Union([Type.String(), Type.Number(), Type.Boolean()]),
+    { description: 'what it was asked for, besides its target' },
+  ),
   progress: Type.Object({ done_bytes: Size, total_bytes: Size }),
   error: Type.Union([
     Type.Object({ code: Text, detail: Text, actions: Type.Array(Text) }),
@@ -291,6 +298,8 @@ export const Plan = document('Plan', {
   changed: Type.Boolean(),
   copied_bytes: Size,
   freed_bytes: Size,
+  room_bytes: Type.Optional(Size),
+  affected: Type.Optional(Type.Array(Text, { description: 'volumes whose data would be moved' })),
   expiring: Type.Optional(
     Type.Array(Text, { description: 'scheduled snapshots that would not be kept any more' }),
   ),

@@ -12,6 +12,7 @@ import { openapiInfo } from './openapi.ts';
 import type { ApiServices } from './ports.ts';
 import { problemOf, problemType, toStorageError } from './problem.ts';
 import type { ApiApp } from './route-kit.ts';
+import { diskActionRoutes } from './routes/disk-actions.ts';
 import { diskRoutes } from './routes/disks.ts';
 import { eventRoutes } from './routes/events.ts';
 import { exportRoutes } from './routes/exports.ts';
@@ -32,6 +33,7 @@ const paramCharsMax = 3 * 4096;
 const routes = [
   poolRoutes,
   diskRoutes,
+  diskActionRoutes,
   volumeRoutes,
   volumeActionRoutes,
   snapshotRoutes,

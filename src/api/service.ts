@@ -16,6 +16,7 @@ import { ExportService } from '../export/export-service.ts';
 import { HostStore } from '../export/export-store.ts';
 import { PassthroughDisks } from '../export/passthrough.ts';
 import { freeSocketPath } from '../export/unix-socket.ts';
+import { MigrationService } from '../migration/migration-service.ts';
 import { Pools } from '../pool/pools.ts';
 import type { EmitEvent } from '../pool/types.ts';
 import { SnapshotService } from '../snapshot/snapshot-service.ts';
@@ -25,6 +26,7 @@ import { EventLog } from './event-log.ts';
 import type { ServiceLog } from './logger.ts';
 import { Operations } from './operations.ts';
 import type { ApiServices } from './ports.ts';
+import { resumableKinds } from './resumable.ts';
 import { StateDir } from './state-dir.ts';
 
 /** Who may write to the socket is an operator: the folder it is in and its group decide. */
@@ -109,12 +111,14 @@ export class Service {
     snapshots.setConnections(exports);
     pools.addDiskUses(() => exports.diskUses());
     await exports.start();
+    const migration = new MigrationService({ pools, volumes, emit });
+    const kinds = resumableKinds({ pools, migration });
     const operations = this.#opened(
-      new Operations(clock, log, emit, state.file('operations.jsonl')),
+      new Operations(clock, log, emit, state.file('operations.jsonl'), kinds),
       (opened) => opened.close(),
     );
     const service = this.#info(state.path, dataPlane.backend, startedAt);
-    return { pools, volumes, snapshots, exports, operations, events, service };
+    return { pools, volumes, snapshots, exports, migration, operations, events, service };
   }
 
   async #listen(services: ApiServices, socket: string): Promise<void> {

@@ -45,6 +45,16 @@ export function parseSize(text: string): number {
   return bytes;
 }
 
+/**
+ * As `200MiB/s`, or a size alone.
+ *
+ * @returns bytes per second, more than zero
+ * @throws StorageError request/invalid
+ */
+export function parseRate(text: string): number {
+  return parseSize(text.replace(/\/s$/i, ''));
+}
+
 /** The largest unit in which the size is at least one, with up to two decimals: `10GiB`, `1.5GiB`, `512B`. */
 export function formatSize(bytes: number): string {
   let power = 0;

@@ -70,7 +70,10 @@ function writePlan(context: Context, plan: PlanDocument): void {
   const copied = context.size(plan.copied_bytes);
   const freed = context.size(plan.freed_bytes);
   context.write(`${effect} ${plan.target} (${copied} to copy, ${freed} freed)\n`);
-  const { expiring = [] } = plan;
+  const { expiring = [], affected = [] } = plan;
+  if (plan.room_bytes !== undefined)
+    context.write(`room for it: ${context.size(plan.room_bytes)}\n`);
+  if (affected.length > 0) context.write(`moves data of: ${affected.join(', ')}\n`);
   if (expiring.length > 0) context.write(`would not keep any more: ${expiring.join(', ')}\n`);
 }
 

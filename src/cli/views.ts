@@ -50,7 +50,8 @@ export const diskView: View<DiskItem> = {
   columns: (context) => [
     { title: 'DISK', value: (disk) => disk.uuid.slice(0, 8) },
     { title: 'POOL', value: diskHome },
-    { title: 'STATE', value: (disk) => disk.state },
+    { title: 'STATE', value: diskState },
+    { title: 'CLASS', value: (disk) => disk.class ?? '-' },
     { title: 'CAPACITY', right: true, value: (disk) => context.size(disk.capacity_bytes) },
     { title: 'USED', right: true, value: (disk) => context.size(disk.used_bytes) },
     { title: 'FREE', right: true, value: (disk) => context.size(disk.free_bytes) },
@@ -214,6 +215,10 @@ function poolState(pool: PoolItem): string {
 
 function journalUse(context: Context, pool: PoolItem): string {
   return `${context.size(pool.journal_used_bytes)}/${context.size(pool.journal_bytes)}`;
+}
+
+function diskState({ state, cordoned }: DiskItem): string {
+  return cordoned ? `${state}, cordoned` : state;
 }
 
 function progressText(context: Context, { progress }: OperationItem): string {

@@ -6,10 +6,29 @@ import type { OperationDocument } from '../api/schemas.ts';
 import { path } from './client.ts';
 import type { Context } from './context.ts';
 import { CommandError, exitInterrupted, problemError } from './errors.ts';
+import { writeJson } from './output.ts';
 import { progressLine } from './progress.ts';
+import { operationView } from './views.ts';
 
 const pollMs = 200;
 const exitTimeout = 21;
+
+/**
+ * What an operation that was begun answers: with `--no-wait` its id, which is what a script needs; else, when it has succeeded, `then`.
+ *
+ * @throws CommandError as `waitFor`
+ */
+export async function writeOperation(
+  context: Context,
+  operation: OperationDocument,
+  then: () => Promise<void>,
+): Promise<void> {
+  if (context.options.wait) {
+    await waitFor(context, operation.id);
+    await then();
+  } else if (context.json) writeJson(context, operation);
+  else context.write(`${operationView.name(operation)}\n`);
+}
 
 /**
  * Waits until the operation has succeeded.

@@ -25,6 +25,22 @@ export interface ClusterPlace {
   readonly cluster: number;
 }
 
+/** Where clusters may come from; nothing said: any disk that takes new data. */
+export interface Target {
+  readonly disk?: number;
+  readonly class?: string;
+}
+
+/** What the operator says of a disk. */
+export interface Placement {
+  /** A free label, for instance `ssd`; null: none. */
+  readonly class: string | null;
+  /** Takes no new data. */
+  readonly cordoned: boolean;
+}
+
+const plain: Placement = { class: null, cordoned: false };
+
 interface Released extends ClusterPlace {
   readonly sequence: number;
 }
@@ -32,6 +48,7 @@ interface Released extends ClusterPlace {
 export class Allocator {
   readonly #disks = new Map<number, DiskSpace>();
   readonly #journalDisks = new Set<number>();
+  readonly #placements = new Map<number, Placement>();
   /** Clusters held by each journal disk's checkpoints. */
   readonly #checkpointHeld = new Map<number, number>();
   readonly #reserveClusters: (totalClusters: number) => number;
@@ -100,7 +117,43 @@ export class Allocator {
 
   /** Free clusters that may be granted to data. */
   get grantableCount(): number {
-    return this.disks.reduce((sum, disk) => sum + this.#grantable(disk), 0);
+    return this.grantableOf({});
+  }
+
+  grantableOf(target: Target): number {
+    return this.#disksOf(target).reduce((sum, disk) => sum + this.#grantable(disk), 0);
+  }
+
+  placement(number: number): Placement {
+    return this.#placements.get(number) ?? plain;
+  }
+
+  /** What is granted already stays granted. */
+  place(number: number, placement: Placement): void {
+    this.#placements.set(number, placement);
+  }
+
+  /** Free clusters of cordoned disks. */
+  get cordonedCount(): number {
+    return this.disks
+      .filter(({ spec }) => this.placement(spec.number).cordoned)
+      .reduce((sum, disk) => sum + this.#grantable(disk), 0);
+  }
+
+  /** Clusters of that disk that are not free: of layers, granted, or on their way back; checkpoints are not counted. */
+  occupiedCountOn(number: number): number {
+    const disk = this.disk(number);
+    return disk.usableCount - disk.freeCount - this.checkpointCountOn(number);
+  }
+
+  /** Clusters that the other disks can give to data, those among them that are granted already. */
+  roomBeside(number: number): number {
+    const others = this.#disksOf({}).filter(({ spec }) => spec.number !== number);
+    return others.reduce((sum, disk) => {
+      const { number: other } = disk.spec;
+      const taken = this.usedCountOn(other) + this.checkpointCountOn(other);
+      return sum + Math.max(0, disk.usableCount - taken - this.#reserveLeft(disk));
+    }, 0);
   }
 
   /**
@@ -154,12 +207,13 @@ export class Allocator {
     return coalesce(clusters.filter(({ disk, cluster }) => this.disk(disk).isFree(cluster)));
   }
 
-  /** Holds up to `count` clusters for the data plane, on all disks in proportion to what they can give. */
-  grant(count: number): ClusterRun[] {
+  /** Holds up to `count` clusters for the data plane, on the target's disks in proportion to what they can give. */
+  grant(count: number, target: Target = {}): ClusterRun[] {
     const runs: ClusterRun[] = [];
-    let left = Math.min(count, this.grantableCount);
+    const disks = this.#disksOf(target);
+    let left = Math.min(count, this.grantableOf(target));
     while (left > 0) {
-      const disk = this.#roomiest();
+      const disk = this.#roomiest(disks);
       const share = Math.min(left, spreadClusters, this.#grantable(disk));
       for (const run of disk.holdRuns(share)) runs.push({ disk: disk.spec.number, ...run });
       left -= share;
@@ -237,18 +291,26 @@ export class Allocator {
     return disk.freeCount - this.#reserveLeft(disk);
   }
 
-  #roomiest(): DiskSpace {
+  #roomiest(disks: readonly DiskSpace[]): DiskSpace {
     const share = (disk: DiskSpace) => this.#grantable(disk) / disk.usableCount;
-    return this.disks.reduce((best, disk) => (share(disk) > share(best) ? disk : best));
+    return disks.reduce((best, disk) => (share(disk) > share(best) ? disk : best));
+  }
+
+  #disksOf(target: Target): DiskSpace[] {
+    return this.disks.filter(({ spec: { number } }) => {
+      const { class: itsClass, cordoned } = this.placement(number);
+      const isWanted = target.disk === undefined || target.disk === number;
+      return !cordoned && isWanted && (target.class === undefined || target.class === itsClass);
+    });
   }
 }
 
-/** Clusters as ascending runs, disk by disk. */
 /** The clusters of a run. */
 export function placesOf({ disk, firstCluster, count }: ClusterRun): ClusterPlace[] {
   return Array.from({ length: count }, (_, at) => ({ disk, cluster: firstCluster + at }));
 }
 
+/** Clusters as ascending runs, disk by disk. */
 export function coalesce(clusters: readonly ClusterPlace[]): ClusterRun[] {
   const sorted = [...clusters].sort((a, b) => a.disk - b.disk || a.cluster - b.cluster);
   const runs: { disk: number; firstCluster: number; count: number }[] = [];

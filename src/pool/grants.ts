@@ -9,7 +9,7 @@
 import { StorageError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { PoolPlane } from '../dataplane/data-plane.ts';
-import type { Allocator } from './allocator.ts';
+import type { Allocator, Target } from './allocator.ts';
 import type { DiskSet } from './disk-set.ts';
 import type { ClusterRun } from './format/batch.ts';
 
@@ -50,13 +50,18 @@ export class Grants {
   }
 
   /** Free clusters for the control plane itself, also those that the data plane has no use for yet. @throws StorageError pool/full */
-  hold(count: number): ClusterRun[] {
-    const missing = count - this.#allocator.grantableCount;
+  hold(count: number, target: Target): ClusterRun[] {
+    const missing = count - this.#allocator.grantableOf(target);
     if (missing > 0) this.#allocator.ungrant(runsOf(this.#plane.takeBackGrant(missing)));
-    if (this.#allocator.grantableCount < count) {
+    if (this.#allocator.grantableOf(target) < count) {
       throw new StorageError('pool/full', `the pool has no ${count} free clusters left`);
     }
-    return this.#allocator.grant(count);
+    return this.#allocator.grant(count, target);
+  }
+
+  /** Nobody has clusters of that disk any more but whoever is just writing to them. */
+  takeBack(disk: number): void {
+    this.#allocator.ungrant(runsOf(this.#plane.takeBackDisk(disk)));
   }
 
   /** What `hold` gave and nobody owns. */

@@ -27,6 +27,9 @@ interface Entry {
   readonly loader: RegionLoader;
   sizeBytes: number;
   users: number;
+  /** Not users: what is closed waits for them. */
+  readonly borrowers: Set<Promise<unknown>>;
+  isClosing: boolean;
 }
 
 export interface OpenVolumesParts {
@@ -65,6 +68,23 @@ export class OpenVolumes {
       entry.users -= 1;
       if (entry.users === 0) await this.#closeLast(entry);
     });
+  }
+
+  /**
+   * `work` with a volume that others have open; the last of them to close it waits for the end.
+   *
+   * @returns undefined when it is not open
+   */
+  async borrow<T>(key: string, work: (plane: VolumePlane) => Promise<T>): Promise<T | undefined> {
+    const entry = this.#byKey.get(key);
+    if (entry === undefined || entry.isClosing) return undefined;
+    const working = work(entry.plane);
+    entry.borrowers.add(working);
+    try {
+      return await working;
+    } finally {
+      entry.borrowers.delete(working);
+    }
   }
 
   /** While `work` runs nothing is opened or closed. It must not open or close anything itself. */
@@ -127,7 +147,15 @@ export class OpenVolumes {
       regionCount,
       onDamage,
     });
-    const entry: Entry = { key, plane, loader, sizeBytes, users: 0 };
+    const entry: Entry = {
+      key,
+      plane,
+      loader,
+      sizeBytes,
+      users: 0,
+      borrowers: new Set(),
+      isClosing: false,
+    };
     this.#byKey.set(key, entry);
     this.#byHandle.set(plane.handle, entry);
     if (!empty) loader.startAhead();
@@ -136,6 +164,8 @@ export class OpenVolumes {
 
   /** Requests in flight may still wait for regions, so the loader answers until the data plane has let go. */
   async #closeLast(entry: Entry): Promise<void> {
+    entry.isClosing = true;
+    await Promise.allSettled(entry.borrowers);
     await entry.loader.stopAhead();
     await entry.plane.close();
     entry.loader.close();

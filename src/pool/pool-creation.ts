@@ -175,7 +175,10 @@ export async function wipeDisks(
 async function writeFirstRecord(disks: DiskSet, pool: NewPool): Promise<void> {
   const [first] = pool.labels;
   if (first === undefined) return;
-  const ops = [putRecord('pool', { createdAt: pool.createdAt }), ...disks.all.map(diskRecordOp)];
+  const ops = [
+    putRecord('pool', { createdAt: pool.createdAt }),
+    ...disks.all.map((disk) => diskRecordOp(disk)),
+  ];
   const record = encodeRecord(
     { kind: recordKind.batch, poolUuid: first.poolUuid, epoch: 0, sequence: 1, position: 0 },
     encodeBatch(ops),

@@ -1,7 +1,7 @@
 /**
  * What a pool says of itself: sizes in bytes, and warnings that hold as long as their cause.
  *
- *   capacity = used (volumes, checkpoint) + free (data may take it) + reserve (kept for checkpoints)
+ *   capacity = used (volumes, checkpoint) + free (data may take it) + reserve (kept for checkpoints) + what is free on cordoned disks
  */
 import { formatSize } from '../base/size.ts';
 import { Allocator } from './allocator.ts';
@@ -45,7 +45,11 @@ export function describePool(pool: PoolDescription): PoolInfo {
     warnings: [...failureWarning(pool), ...spaceWarning(poolName, space), ...pool.warnings],
     clusterBytes,
     ...space,
-    freeBytes: space.capacityBytes - space.usedBytes - space.reserveBytes,
+    freeBytes:
+      space.capacityBytes -
+      space.usedBytes -
+      space.reserveBytes -
+      allocator.cordonedCount * clusterBytes,
     promisedBytes: pool.promisedBytes,
     disks: pool.disks.map((disk) => describeDisk(disk, pool)),
     journalBytes: Math.max(...pool.disks.map(({ label }) => label.journalBytes)),
@@ -73,6 +77,7 @@ export function describeDisk(
     path: location.path,
     kind: location.kind,
     state: pool.failure === undefined ? 'online' : 'failed',
+    ...pool.allocator.placement(label.diskNumber),
     journal: label.journalBytes > 0,
     sizeBytes: label.diskBytes,
     capacityBytes,

@@ -3,6 +3,7 @@
  *
  *   pool          PoolRecord        disk/<number>   DiskRecord
  */
+import type { Placement } from './allocator.ts';
 import type { PoolDisk } from './disk-set.ts';
 import type { BatchOp } from './format/batch.ts';
 import { recordKey } from './format/index-keys.ts';
@@ -19,6 +20,9 @@ export interface DiskRecord {
   readonly uuid: string;
   /** Where it was when it was added: helps to find it, nothing more. */
   readonly uri: string;
+  /** See Placement; absent: none, and not cordoned. */
+  readonly class?: string;
+  readonly cordoned?: true;
 }
 
 /** The put of a record. */
@@ -34,8 +38,21 @@ export function diskRecordName(number: number): string {
   return `disk/${number}`;
 }
 
-export function diskRecordOp({ label, location }: Pick<PoolDisk, 'label' | 'location'>): BatchOp {
+export function diskRecordOp(
+  { label, location }: Pick<PoolDisk, 'label' | 'location'>,
+  placement?: Placement,
+): BatchOp {
   const { diskNumber: number, diskUuid: uuid } = label;
-  const record: DiskRecord = { number, uuid, uri: location.uri };
+  const record: DiskRecord = {
+    number,
+    uuid,
+    uri: location.uri,
+    ...(placement?.class ? { class: placement.class } : {}),
+    ...(placement?.cordoned ? { cordoned: true } : {}),
+  };
   return putRecord(diskRecordName(number), record);
+}
+
+export function placementOf(record: DiskRecord | undefined): Placement {
+  return { class: record?.class ?? null, cordoned: record?.cordoned ?? false };
 }

@@ -21,7 +21,7 @@ import type {
   PoolPlane,
   VolumePlane,
 } from '../dataplane/data-plane.ts';
-import type { ClusterPlace } from './allocator.ts';
+import type { ClusterPlace, Placement, Target } from './allocator.ts';
 import type { Checkpointer } from './checkpoint.ts';
 import type { DiskSet, PoolDisk } from './disk-set.ts';
 import type { BatchOp, ClusterRun } from './format/batch.ts';
@@ -39,7 +39,13 @@ import { planeSpec } from './plane-spec.ts';
 import { isFenced, messageOf, PoolHealth } from './pool-health.ts';
 import type { PoolIndex } from './pool-index.ts';
 import { describeDisk, describePool, type PoolDescription } from './pool-info.ts';
-import { diskRecordName, diskRecordOp, type PoolRecord } from './pool-records.ts';
+import {
+  type DiskRecord,
+  diskRecordName,
+  diskRecordOp,
+  type PoolRecord,
+  placementOf,
+} from './pool-records.ts';
 import type { PoolState } from './pool-state.ts';
 import type { RecoveredPool } from './recovery.ts';
 import type { DiskInfo, EmitEvent, PoolInfo } from './types.ts';
@@ -60,6 +66,16 @@ export interface ClusterCopy {
   readonly to: ClusterPlace;
   readonly at: number;
   readonly bytes: number;
+}
+
+/** In clusters. */
+export interface DiskOccupancy {
+  /** Of layers. */
+  readonly owned: number;
+  /** Not free, but for checkpoints: of layers, granted, or on their way back. */
+  readonly occupied: number;
+  /** What new data can take on the other disks. */
+  readonly roomBeside: number;
 }
 
 /** Who is open under that key waits for that slot. */
@@ -97,6 +113,10 @@ export class Pool {
     this.#checkpointer = recovered.checkpointer;
     this.#state = recovered.index.state;
     this.#epoch = recovered.lineage.epoch;
+    for (const { label } of recovered.disks.all) {
+      const record = this.record<DiskRecord>(diskRecordName(label.diskNumber));
+      this.#state.allocator.place(label.diskNumber, placementOf(record));
+    }
     this.#health = new PoolHealth({
       ...services,
       pool: this.name,
@@ -200,6 +220,11 @@ export class Pool {
     return this.#volumes.close(key);
   }
 
+  /** `work` with a volume that others have open, who wait for its end before they close it; undefined when it is not open. */
+  borrowVolume<T>(key: string, work: (plane: VolumePlane) => Promise<T>): Promise<T | undefined> {
+    return this.#volumes.borrow(key, work);
+  }
+
   isVolumeOpen(key: string): boolean {
     return this.planeOf(key) !== undefined;
   }
@@ -229,8 +254,8 @@ export class Pool {
    *
    * @throws StorageError pool/full there are not that many
    */
-  holdClusters(count: number): ClusterRun[] {
-    return this.#grants.hold(count);
+  holdClusters(count: number, target: Target = {}): ClusterRun[] {
+    return this.#grants.hold(count, target);
   }
 
   /** Clusters of `holdClusters` that no batch has acquired. */
@@ -306,6 +331,35 @@ export class Pool {
     await this.#disks.writeLabels(() => ({ diskCount: this.#disks.all.length }));
     this.#grants.spaceFreed();
     return this.diskInfo(number);
+  }
+
+  /** What is said of the disk holds for everything that is allocated from now on. @throws StorageError pool/failed */
+  async placeDisk(number: number, placement: Placement): Promise<void> {
+    const disk = this.#disks.byNumber(number);
+    invariant(disk !== undefined, `disk ${number} belongs to the pool`);
+    await this.commit([diskRecordOp(disk, placement)]);
+    this.#state.allocator.place(number, placement);
+    if (placement.cordoned) this.takeBackGrants(number);
+    this.#grants.spaceFreed();
+  }
+
+  placement(number: number): Placement {
+    return this.#state.allocator.placement(number);
+  }
+
+  /** What of a disk is in use, and what the other disks can take; in clusters. */
+  occupancy(number: number): DiskOccupancy {
+    const { allocator } = this.#state;
+    return {
+      owned: allocator.usedCountOn(number),
+      occupied: allocator.occupiedCountOn(number),
+      roomBeside: allocator.roomBeside(number),
+    };
+  }
+
+  /** Whoever wants to empty a cordoned disk: nothing there is granted any more but what is just being written. */
+  takeBackGrants(number: number): void {
+    this.#grants.takeBack(number);
   }
 
   /** The label that a disk of that size must carry to join now. @throws StorageError disk/too-small */
@@ -497,7 +551,7 @@ export class Pool {
     const missing = this.#disks.all.filter(
       ({ label }) => this.record(diskRecordName(label.diskNumber)) === undefined,
     );
-    if (missing.length > 0) await this.commit(missing.map(diskRecordOp));
+    if (missing.length > 0) await this.commit(missing.map((disk) => diskRecordOp(disk)));
   }
 
   #description(): PoolDescription {

@@ -12,6 +12,10 @@ export interface DiskInfo {
   readonly path: string;
   readonly kind: 'file' | 'block' | 'nfs' | 'iscsi';
   readonly state: 'online' | 'failed';
+  /** A free label for placement, for instance `ssd`; null: none. */
+  readonly class: string | null;
+  /** Takes no new data. */
+  readonly cordoned: boolean;
   /** Carries a replica of journal and checkpoint. */
   readonly journal: boolean;
   readonly sizeBytes: number;

@@ -5,12 +5,13 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { EventLog } from '../../src/api/event-log.ts';
 import { Operations } from '../../src/api/operations.ts';
-import type { ApiServices, PoolsPort, VolumesPort } from '../../src/api/ports.ts';
+import type { ApiServices, MigrationPort, PoolsPort, VolumesPort } from '../../src/api/ports.ts';
 import type { ApiApp } from '../../src/api/route-kit.ts';
 import { buildServer } from '../../src/api/server.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { StorageError } from '../../src/base/errors.ts';
 import { ExportService } from '../../src/export/export-service.ts';
+import type { DiskName } from '../../src/migration/migration-service.ts';
 import type { CheckReport, DiskInfo, PoolInfo, ReportProgress } from '../../src/pool/types.ts';
 import type { CreateVolumeOptions, VolumeInfo, VolumeMapExtent } from '../../src/volume/types.ts';
 import {
@@ -122,6 +123,18 @@ export class FakeVolumeService extends FakeVolumes implements VolumesPort {
   }
 }
 
+/** Nothing lies on any disk. */
+export class FakeMigration implements MigrationPort {
+  async setCordoned(_disk: DiskName, cordoned: boolean) {
+    const disk = { ...(poolInfo('main').disks[0] as DiskInfo), cordoned };
+    return { disk, changed: cordoned };
+  }
+
+  async planDrain() {
+    return { copiedBytes: 0, roomBytes: 65_536, volumes: [] };
+  }
+}
+
 function aborted(signal: AbortSignal | undefined): Promise<void> {
   return new Promise((_, reject) => {
     signal?.addEventListener('abort', () => reject(signal.reason as Error));
@@ -168,7 +181,17 @@ export async function openApi(): Promise<TestApi> {
     stopping: false,
     readiness: () => [{ name: 'started', ok: !service.stopping }],
   };
-  const services = { pools, volumes, snapshots, exports, operations, events, service };
+  const migration = new FakeMigration();
+  const services = {
+    pools,
+    volumes,
+    snapshots,
+    exports,
+    migration,
+    operations,
+    events,
+    service,
+  };
   const app = await buildServer(services, log);
   const close = async () => {
     await app.close();

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type OperationContext, Operations } from '../../src/api/operations.ts';
+import { type OperationContext, Operations, type ResumableWork } from '../../src/api/operations.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { StorageError } from '../../src/base/errors.ts';
 import type { EventInput } from '../../src/pool/types.ts';
@@ -22,9 +22,9 @@ beforeEach(() => {
 
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-function open(): Operations {
+function open(kinds: Readonly<Record<string, ResumableWork>> = {}): Operations {
   const path = join(folder, 'operations.jsonl');
-  return new Operations(systemClock, log, (event) => events.push(event), path);
+  return new Operations(systemClock, log, (event) => events.push(event), path, kinds);
 }
 
 /** Work that ends only when it is aborted. */
@@ -66,6 +66,64 @@ test('a kill leaves operations failed, and ids are not reused', async () => {
   const after = open();
   expect(after.get(id)).toMatchObject({ state: 'failed', error: { code: 'service/stopping' } });
   expect(after.start(spec, async () => {}).id).toBe('op-2');
+});
+
+test('what can goes on after a kill and after a stop, under its id, with what it was asked for', async () => {
+  const begun: unknown[] = [];
+  const kinds = {
+    'disk-drain': (asked: object, context: OperationContext) => {
+      begun.push(asked);
+      return untilAborted(context);
+    },
+  };
+  const killed = open(kinds);
+  const drain = {
+    operation: 'disk-drain',
+    target: '/d',
+    phase: 'moving',
+    parameters: { disk: 'u' },
+  };
+  const { id } = killed.begin(drain);
+  expect(killed.begin(drain).id).toBe(id);
+  const stopped = open(kinds);
+  await stopped.close();
+  const last = open(kinds);
+  expect(last.get(id)).toMatchObject({ state: 'running', parameters: { disk: 'u' } });
+  expect(begun).toMatchObject(Array(3).fill({ target: '/d', parameters: { disk: 'u' } }));
+  last.cancel(id);
+  await expect.poll(stateOf(last, id)).toBe('cancelled');
+});
+
+test('a paused operation waits at its next step, over a restart too', async () => {
+  let steps = 0;
+  const kinds = {
+    'disk-drain': async (_: object, { whileRunning }: OperationContext) => {
+      for (;;) {
+        await whileRunning();
+        steps += 1;
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    },
+  };
+  const first = open(kinds);
+  const { id } = first.begin({ operation: 'disk-drain', target: '/d', phase: 'moving' });
+  await expect.poll(() => steps).toBeGreaterThan(2);
+  expect(first.pause(id).state).toBe('paused');
+  await first.close();
+  const second = open(kinds);
+  expect(second.get(id).state).toBe('paused');
+  const before = steps;
+  expect(second.resume(id).state).toBe('running');
+  await expect.poll(() => steps).toBeGreaterThan(before + 2);
+  second.cancel(id);
+  await expect.poll(stateOf(second, id)).toBe('cancelled');
+});
+
+test('only what goes on after a restart can be paused', async () => {
+  const operations = open();
+  const { id } = operations.start(spec, untilAborted);
+  expect(() => operations.pause(id)).toThrow(/cannot be paused/);
+  operations.cancel(id);
 });
 
 test('closing ends what runs and says why', async () => {

@@ -104,6 +104,7 @@ test('progress tells rate and time left', () => {
     target: 'gold',
     state: 'running' as const,
     phase: 'taking space',
+    parameters: {},
     progress: { done_bytes: 512 * 1024 ** 2, total_bytes: 1024 ** 3 },
     error: null,
     created_at: '',

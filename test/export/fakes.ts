@@ -164,6 +164,8 @@ export function poolInfo(name: string): PoolInfo {
         path: `/disks/${name}.img`,
         kind: 'file',
         state: 'online',
+        class: null,
+        cordoned: false,
         journal: true,
         sizeBytes: 2000 * 65_536,
         capacityBytes: 1000 * 65_536,

@@ -2,9 +2,9 @@
  * /v1/disks: add, list, show; those of pools and those that are passed through. A disk is named by its uuid, the beginning of it, its path or its URI.
  */
 import { Type } from 'typebox';
-import { StorageError } from '../../base/errors.ts';
 import { redactedUri } from '../../pool/uri-parts.ts';
 import { diskItem, envelope, passthroughItem, planDocument } from '../documents.ts';
+import { findDisk } from '../find-disk.ts';
 import type { ApiServices } from '../ports.ts';
 import { type ApiApp, body, DryRunQuery, defined, problems } from '../route-kit.ts';
 import { listRoute } from '../route-shapes.ts';
@@ -16,8 +16,7 @@ const DiskBody = body({
   force: Type.Optional(Type.Boolean({ description: 'overwrite whatever the disk carries' })),
 });
 
-/** Shorter beginnings of a uuid are too easily another's. */
-const uuidPrefixCharsMin = 4;
+export const DiskParams = Type.Object({ disk: Type.String() });
 
 export function diskRoutes(app: ApiApp, services: ApiServices): void {
   const tags = ['disk'];
@@ -36,11 +35,11 @@ export function diskRoutes(app: ApiApp, services: ApiServices): void {
     {
       schema: {
         tags,
-        params: Type.Object({ disk: Type.String() }),
+        params: DiskParams,
         response: { 200: Disk, ...problems },
       },
     },
-    async (request) => envelope('Disk', findDisk(services, request.params.disk)),
+    async (request) => envelope('Disk', findDisk(allDisks(services), request.params.disk)),
   );
 
   app.post(
@@ -77,17 +76,4 @@ function allDisks({ pools, exports }: ApiServices): DiskItem[] {
 function keyOf(disk: DiskItem): string {
   if (disk.pool === null) return `~/${disk.export}`;
   return `${disk.pool}/${String(disk.number).padStart(3, '0')}`;
-}
-
-/** @throws StorageError disk/not-found none, or more than one by that beginning */
-function findDisk(services: ApiServices, wanted: string): DiskItem {
-  const disks = allDisks(services);
-  const exact = disks.find((disk) => [disk.uuid, disk.uri, disk.path].includes(wanted));
-  if (exact !== undefined) return exact;
-  const long = wanted.length >= uuidPrefixCharsMin;
-  const alike = long ? disks.filter((disk) => disk.uuid.startsWith(wanted)) : [];
-  const [only] = alike;
-  if (only !== undefined && alike.length === 1) return only;
-  const why = alike.length > 1 ? `${alike.length} disks begin with` : 'there is no disk';
-  throw new StorageError('disk/not-found', `${why} ${wanted}`, { actions: ['varve disk list'] });
 }

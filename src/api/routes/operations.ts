@@ -1,5 +1,5 @@
 /**
- * /v1/operations: list (newest first), show, cancel.
+ * /v1/operations: list (newest first), show, cancel, pause, resume.
  */
 import { Type } from 'typebox';
 import { envelope, planDocument } from '../documents.ts';
@@ -13,6 +13,12 @@ const IdParams = Type.Object({ id: Type.String({ maxLength: 64 }) });
 
 /** Larger than any operation's number will be; subtracting turns the order around. */
 const numberCeiling = 10 ** 15;
+
+const actions = [
+  ['cancel', 'Asks the operation to stop; what it has done stays or is undone, as its kind says'],
+  ['pause', 'The operation stops at its next step; not every kind can'],
+  ['resume', 'The operation goes on'],
+] as const;
 
 export function operationRoutes(app: ApiApp, services: ApiServices): void {
   const { operations } = services;
@@ -33,25 +39,26 @@ export function operationRoutes(app: ApiApp, services: ApiServices): void {
     async (request) => envelope('Operation', operations.get(request.params.id)),
   );
 
-  app.post(
-    '/v1/operations/:id/actions/cancel',
-    {
-      schema: {
-        tags,
-        summary:
-          'Asks the operation to stop; what it has done stays or is undone, as its kind says',
-        params: IdParams,
-        querystring: DryRunQuery,
-        response: { 200: Type.Union([Operation, Plan]), ...problems },
+  for (const [action, summary] of actions) {
+    app.post(
+      `/v1/operations/:id/actions/${action}`,
+      {
+        schema: {
+          tags,
+          summary,
+          params: IdParams,
+          querystring: DryRunQuery,
+          response: { 200: Type.Union([Operation, Plan]), ...problems },
+        },
       },
-    },
-    async (request) => {
-      const { id } = request.params;
-      if (!request.query.dry_run) return envelope('Operation', operations.cancel(id));
-      const changed = !isEnded(operations.get(id));
-      return planDocument({ action: 'op cancel', target: id, changed });
-    },
-  );
+      async (request) => {
+        const { id } = request.params;
+        if (!request.query.dry_run) return envelope('Operation', operations[action](id));
+        const changed = !isEnded(operations.get(id));
+        return planDocument({ action: `op ${action}`, target: id, changed });
+      },
+    );
+  }
 }
 
 function newestFirst({ id }: { id: string }): string {

@@ -2,7 +2,8 @@
  * varve disk …
  */
 import type { Command } from 'commander';
-import type { DiskDocument } from '../../api/schemas.ts';
+import type { DiskDocument, OperationDocument } from '../../api/schemas.ts';
+import { parseRate } from '../../base/size.ts';
 import { path } from '../client.ts';
 import { confirmLoss } from '../confirm.ts';
 import type { Context } from '../context.ts';
@@ -10,6 +11,7 @@ import { writeChange, writeList, writeOne } from '../output.ts';
 import { absoluteUri } from '../paths.ts';
 import { collect, does } from '../verb.ts';
 import { diskView } from '../views.ts';
+import { writeOperation } from '../wait.ts';
 import { putExport } from './export.ts';
 
 export function addDiskNoun(program: Command): void {
@@ -31,6 +33,19 @@ export function addDiskNoun(program: Command): void {
     .command('show <disk>')
     .description('one disk, by its uuid, the beginning of it, or its path')
     .action(does(show));
+  disk
+    .command('cordon <disk>')
+    .description('give the disk no new data')
+    .action(does(cordons('cordon')));
+  disk
+    .command('uncordon <disk>')
+    .description('let the disk take new data again')
+    .action(does(cordons('uncordon')));
+  disk
+    .command('drain <disk>')
+    .description('move all data away while guests run; the disk stays cordoned')
+    .option('--rate <rate>', 'as 200MiB/s: no faster than that')
+    .action(does(drain));
 }
 
 async function add(
@@ -58,6 +73,40 @@ async function passthrough(
 
 async function list(context: Context): Promise<void> {
   writeList(context, await context.client.list('/v1/disks'), diskView);
+}
+
+function cordons(action: 'cordon' | 'uncordon') {
+  const now = action === 'cordon' ? 'takes no new data' : 'takes new data';
+  return async (context: Context, [disk]: [string]): Promise<void> => {
+    const call = { method: 'POST', query: context.dryRun } as const;
+    const answer = await context.client.call<DiskDocument>(
+      `${path`/v1/disks/${disk}`}/actions/${action}`,
+      call,
+    );
+    writeChange(context, answer.document, diskView, ({ uri }) => `disk ${uri} ${now}`);
+  };
+}
+
+async function drain(
+  context: Context,
+  [disk]: [string],
+  { rate }: { rate?: string },
+): Promise<void> {
+  const address = path`/v1/disks/${disk}`;
+  const body = rate === undefined ? {} : { rate_bytes_per_second: parseRate(rate) };
+  const call = { method: 'POST', query: context.dryRun, body } as const;
+  const answer = await context.client.call<DiskDocument | OperationDocument>(
+    `${address}/actions/drain`,
+    call,
+  );
+  const { document } = answer;
+  if (document.kind !== 'Operation') return writeChange(context, document, diskView, () => '');
+  await writeOperation(context, document, async () => {
+    const drained = await context.client.get<DiskDocument>(address);
+    writeChange(context, drained, diskView, ({ uri }) => {
+      return `nothing lies on disk ${uri} any more; it stays cordoned`;
+    });
+  });
 }
 
 async function show(context: Context, [disk]: [string]): Promise<void> {

@@ -23,7 +23,18 @@ export function addOperationNoun(program: Command): void {
     .command('wait <id...>')
     .description('until all have ended; fails with the first that failed')
     .action(does(wait));
-  operation.command('cancel <id>').description('ask it to stop').action(does(cancel));
+  operation
+    .command('cancel <id>')
+    .description('ask it to stop')
+    .action(does(asks('cancel')));
+  operation
+    .command('pause <id>')
+    .description('stop at its next step, until it is resumed; also over a restart')
+    .action(does(asks('pause')));
+  operation
+    .command('resume <id>')
+    .description('let it go on')
+    .action(does(asks('resume')));
 }
 
 async function list(context: Context): Promise<void> {
@@ -43,9 +54,13 @@ async function wait(context: Context, [ids]: [string[]]): Promise<void> {
   }
 }
 
-async function cancel(context: Context, [id]: [string]): Promise<void> {
-  const call = { method: 'POST', query: context.dryRun } as const;
-  const address = path`/v1/operations/${id}/actions/cancel`;
-  const answer = await context.client.call<OperationDocument>(address, call);
-  writeChange(context, answer.document, operationView, () => `operation ${id} is asked to stop`);
+const asked = { cancel: 'is asked to stop', pause: 'is paused', resume: 'goes on' } as const;
+
+function asks(action: keyof typeof asked) {
+  return async (context: Context, [id]: [string]): Promise<void> => {
+    const call = { method: 'POST', query: context.dryRun } as const;
+    const address = path`/v1/operations/${id}/actions/` + action;
+    const answer = await context.client.call<OperationDocument>(address, call);
+    writeChange(context, answer.document, operationView, () => `operation ${id} ${asked[action]}`);
+  };
 }

@@ -22,8 +22,8 @@ import { table } from '../table.ts';
 import { snapshotTarget, volumeTarget } from '../targets.ts';
 import { treeRows } from '../tree.ts';
 import { does } from '../verb.ts';
-import { operationView, treeView, volumeView } from '../views.ts';
-import { waitFor } from '../wait.ts';
+import { treeView, volumeView } from '../views.ts';
+import { writeOperation } from '../wait.ts';
 
 export function addVolumeNoun(program: Command): void {
   const volume = program.command('volume').alias('vol').description('thin volumes');
@@ -102,9 +102,10 @@ async function create(context: Context, [name]: [string], options: CreateOptions
   const { document } = answer;
   if (document.kind === 'Volume') return writeCreated(context, document);
   if (document.kind !== 'Operation') return writeChange(context, document, volumeView, () => '');
-  if (!context.options.wait) return writeStarted(context, document);
-  await waitFor(context, document.id);
-  writeCreated(context, { ...(await context.client.get<VolumeDocument>(address)), changed: true });
+  await writeOperation(context, document, async () => {
+    const created = await context.client.get<VolumeDocument>(address);
+    writeCreated(context, { ...created, changed: true });
+  });
 }
 
 function writeCreated(context: Context, document: VolumeDocument): void {
@@ -113,12 +114,6 @@ function writeCreated(context: Context, document: VolumeDocument): void {
       ? `volume ${name} is there: ${context.size(size_bytes)} in pool ${pool}`
       : `volume ${name} was there already`,
   );
-}
-
-/** With `--no-wait` the id is what a script needs, also as text. */
-function writeStarted(context: Context, operation: OperationDocument): void {
-  if (context.json) writeJson(context, operation);
-  else context.write(`${operationView.name(operation)}\n`);
 }
 
 async function list(context: Context, _args: [], { tree }: { tree?: boolean }): Promise<void> {
@@ -151,10 +146,10 @@ async function flatten(context: Context, [name]: [string]): Promise<void> {
     changed ? `volume ${name} needs no parent any more` : `volume ${name} has no parent`;
   const { document } = answer;
   if (document.kind !== 'Operation') return writeChange(context, document, volumeView, sentence);
-  if (!context.options.wait) return writeStarted(context, document);
-  await waitFor(context, document.id);
-  const volume = await context.client.get<VolumeDocument>(address);
-  writeChange(context, { ...volume, changed: true }, volumeView, sentence);
+  await writeOperation(context, document, async () => {
+    const volume = await context.client.get<VolumeDocument>(address);
+    writeChange(context, { ...volume, changed: true }, volumeView, sentence);
+  });
 }
 
 async function revert(

@@ -1,0 +1,30 @@
+/**
+ * Which disk is meant by a uuid, the beginning of one, a path or a URI.
+ */
+import { StorageError } from '../base/errors.ts';
+import type { DiskInfo } from '../pool/types.ts';
+import type { PoolsPort } from './ports.ts';
+
+/** Shorter beginnings of a uuid are too easily another's. */
+const uuidPrefixCharsMin = 4;
+
+/** @throws StorageError disk/not-found none, or more than one by that beginning */
+export function findDisk<D extends Pick<DiskInfo, 'uuid' | 'uri' | 'path'>>(
+  disks: readonly D[],
+  wanted: string,
+): D {
+  const exact = disks.find((disk) => [disk.uuid, disk.uri, disk.path].includes(wanted));
+  if (exact !== undefined) return exact;
+  const long = wanted.length >= uuidPrefixCharsMin;
+  const alike = long ? disks.filter((disk) => disk.uuid.startsWith(wanted)) : [];
+  const [only] = alike;
+  if (only !== undefined && alike.length === 1) return only;
+  const why = alike.length > 1 ? `${alike.length} disks begin with` : 'there is no disk';
+  throw new StorageError('disk/not-found', `${why} ${wanted}`, { actions: ['varve disk list'] });
+}
+
+/** Of those that belong to pools. @throws StorageError disk/not-found */
+export function findPoolDisk(pools: Pick<PoolsPort, 'list'>, wanted: string): DiskInfo {
+  const disks = pools.list().flatMap((pool) => pool.disks);
+  return findDisk(disks, wanted);
+}

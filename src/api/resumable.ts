@@ -1,0 +1,27 @@
+/**
+ * The kinds of operation that go on after a restart: from what was asked for to the service that does it.
+ */
+import type { MigrationService } from '../migration/migration-service.ts';
+import { findPoolDisk } from './find-disk.ts';
+import type { OperationContext, Parameters, ResumableWork } from './operations.ts';
+import type { PoolsPort } from './ports.ts';
+
+export interface ResumableServices {
+  readonly pools: Pick<PoolsPort, 'list'>;
+  readonly migration: Pick<MigrationService, 'drain'>;
+}
+
+export function resumableKinds({
+  pools,
+  migration,
+}: ResumableServices): Readonly<Record<string, ResumableWork>> {
+  return {
+    'disk-drain': ({ parameters }, context) =>
+      migration.drain(findPoolDisk(pools, String(parameters.disk)), movement(parameters, context)),
+  };
+}
+
+function movement(parameters: Parameters, { report, whileRunning }: OperationContext) {
+  const rate = parameters.rate_bytes_per_second;
+  return { report, whileRunning, rateBytes: rate === undefined ? undefined : Number(rate) };
+}

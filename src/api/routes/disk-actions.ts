@@ -1,0 +1,75 @@
+/**
+ * /v1/disks/{disk}/actions: cordon, uncordon, drain.
+ */
+import { Type } from 'typebox';
+import { diskItem, envelope, planDocument } from '../documents.ts';
+import { findPoolDisk } from '../find-disk.ts';
+import type { ApiServices } from '../ports.ts';
+import { type ApiApp, body, DryRunQuery, defined, problems } from '../route-kit.ts';
+import { answerOperation } from '../route-shapes.ts';
+import { Disk, Operation, Plan } from '../schemas.ts';
+import { DiskParams } from './disks.ts';
+
+const RateBody = body({
+  rate_bytes_per_second: Type.Optional(Type.Integer({ minimum: 1 })),
+});
+
+export function diskActionRoutes(app: ApiApp, services: ApiServices): void {
+  const { migration, operations, pools } = services;
+  const tags = ['disk'];
+
+  for (const action of ['cordon', 'uncordon'] as const) {
+    app.post(
+      `/v1/disks/:disk/actions/${action}`,
+      {
+        schema: {
+          tags,
+          summary:
+            action === 'cordon' ? 'The disk takes no new data' : 'The disk takes new data again',
+          params: DiskParams,
+          querystring: DryRunQuery,
+          response: { 200: Type.Union([Disk, Plan]), ...problems },
+        },
+      },
+      async (request) => {
+        const found = findPoolDisk(pools, request.params.disk);
+        const { dry_run: dryRun } = request.query;
+        const cordoned = action === 'cordon';
+        const { disk, changed } = await migration.setCordoned(found, cordoned, defined({ dryRun }));
+        if (dryRun) return planDocument({ action: `disk ${action}`, target: disk.uri, changed });
+        return envelope('Disk', { ...diskItem(disk), changed });
+      },
+    );
+  }
+
+  app.post(
+    '/v1/disks/:disk/actions/drain',
+    {
+      schema: {
+        tags,
+        summary: 'Moves all data off the disk while guests run; an operation',
+        params: DiskParams,
+        querystring: DryRunQuery,
+        body: RateBody,
+        response: { 200: Plan, 202: Operation, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const disk = findPoolDisk(pools, request.params.disk);
+      const { copiedBytes, roomBytes, volumes } = await migration.planDrain(disk);
+      if (request.query.dry_run) {
+        const changed = copiedBytes > 0 || !disk.cordoned;
+        const affected = [...volumes];
+        const effect = { action: 'disk drain', target: disk.uri, changed, copiedBytes };
+        return planDocument({ ...effect, roomBytes, affected });
+      }
+      const operation = operations.begin({
+        operation: 'disk-drain',
+        target: disk.uri,
+        phase: 'moving',
+        parameters: { disk: disk.uuid, ...request.body },
+      });
+      return answerOperation(reply, operation);
+    },
+  );
+}
