@@ -6,10 +6,10 @@
 namespace varve {
 
 namespace {
-constexpr uint64_t kPieceBytes = 64 * 1024;
-// Only ever read; iovec has no const.
-alignas(4096) std::byte zeroes[kPieceBytes];
+alignas(4096) std::byte zeroes[kZeroBytes];
 }  // namespace
+
+std::byte* ZeroBytes() { return zeroes; }
 
 void ZeroWriter::Run(EventLoop& loop, int fd, uint64_t offset, uint64_t bytes, Completion* done) {
   if (bytes == 0) return loop.Complete(done, Status::Ok());
@@ -20,7 +20,7 @@ ZeroWriter::ZeroWriter(EventLoop& loop, int fd, uint64_t offset, uint64_t bytes,
     : Completion(OnPiece), loop_(loop), fd_(fd), offset_(offset), bytes_left_(bytes), done_(done) {}
 
 void ZeroWriter::Next() {
-  piece_ = {zeroes, std::min(bytes_left_, kPieceBytes)};
+  piece_ = {zeroes, std::min(bytes_left_, kZeroBytes)};
   loop_.WriteFile(fd_, &piece_, 1, offset_, this);
 }
 

@@ -1,9 +1,15 @@
 // ZeroWriter: zeroes a range of a file by writing, one piece after the other.
 #pragma once
 
+#include <cstddef>
+
 #include "io/event_loop.h"
 
 namespace varve {
+
+// Bytes that are zero, for whoever writes zeroes; only ever to be read (an iovec has no const).
+constexpr uint64_t kZeroBytes = 64 * 1024;
+std::byte* ZeroBytes();
 
 class ZeroWriter : Completion {
  public:

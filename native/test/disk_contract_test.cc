@@ -17,6 +17,7 @@
 #include "io/recording_disk.h"
 #include "io/unique_fd.h"
 #include "test/loop_fixture.h"
+#include "test/tgt_server.h"
 
 namespace varve {
 namespace {
@@ -59,7 +60,13 @@ class LoopDevice {
   std::string path_;
 };
 
-enum class Kind { kFile, kBlockDevice, kMemory, kRecording, kFault };
+// One target for all, with a new LUN for each test.
+TgtServer& SharedTarget() {
+  static TgtServer server;
+  return server;
+}
+
+enum class Kind { kFile, kBlockDevice, kMemory, kRecording, kFault, kIscsi, kIscsiThin };
 
 struct Case {
   Kind kind;
@@ -67,7 +74,7 @@ struct Case {
 };
 
 std::string Name(const testing::TestParamInfo<Case>& info) {
-  static const char* const kinds[] = {"file", "block_device", "memory", "recording", "fault"};
+  static const char* const kinds[] = {"file", "block_device", "memory", "recording", "fault", "iscsi", "iscsi_thin_4k"};
   std::string loop = info.param.backend == LoopBackend::kUring ? "uring" : "epoll";
   return std::string(kinds[static_cast<int>(info.param.kind)]) + "_" + loop;
 }
@@ -83,6 +90,8 @@ class DiskContract : public testing::TestWithParam<Case> {
   }
   void TearDown() override {
     disk.reset();
+    // What a disk on the network leaves to its loop.
+    for (int turn = 0; turn < 3; ++turn) RunOn(*loop, [] {});
     device_.reset();
   }
 
@@ -93,12 +102,21 @@ class DiskContract : public testing::TestWithParam<Case> {
       case Kind::kMemory: return std::make_shared<MemoryDisk>(kSizeBytes);
       case Kind::kRecording: return std::make_shared<RecordingDisk>(kSizeBytes);
       case Kind::kFault: return std::make_shared<FaultDisk>(std::make_shared<MemoryDisk>(kSizeBytes));
+      case Kind::kIscsi: return OpenLun({.size_bytes = kSizeBytes});
+      case Kind::kIscsiThin: return OpenLun({.size_bytes = kSizeBytes, .block_bytes = 4096, .thin = true});
       default: break;
     }
     std::shared_ptr<Disk> opened;
     Status status = OpenFileDisk(path(), false, &opened);
     EXPECT_TRUE(status.ok()) << status.what() << ": " << strerror(status.error());
     return opened;
+  }
+
+  std::shared_ptr<Disk> OpenLun(const TgtServer::Lun& lun) {
+    TgtServer& server = SharedTarget();
+    OpenResult result = OpenIscsi(*loop, server.Target(server.AddLun(lun)));
+    EXPECT_TRUE(result.status.ok()) << result.status.what() << ": " << strerror(result.status.error());
+    return result.opened.disk;
   }
 
   RunningLoop loop{GetParam().backend};
@@ -332,7 +350,8 @@ std::vector<Case> OnBothLoops(const std::vector<Kind>& kinds) {
 
 INSTANTIATE_TEST_SUITE_P(Disks, DiskContract,
                          testing::ValuesIn(OnBothLoops({Kind::kFile, Kind::kBlockDevice, Kind::kMemory,
-                                                        Kind::kRecording, Kind::kFault})),
+                                                        Kind::kRecording, Kind::kFault, Kind::kIscsi,
+                                                        Kind::kIscsiThin})),
                          Name);
 INSTANTIATE_TEST_SUITE_P(Disks, OpenedDisk,
                          testing::ValuesIn(OnBothLoops({Kind::kFile, Kind::kBlockDevice})), Name);
