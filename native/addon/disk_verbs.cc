@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "addon/arguments.h"
+#include "addon/iscsi_open.h"
 #include "addon/runtime.h"
 #include "addon/verbs.h"
 #include "io/absent_disk.h"
@@ -67,6 +68,7 @@ void OpenDisk(const Napi::CallbackInfo& info) {
   if (kind == "memory") return DiskOpened(token, std::make_shared<MemoryDisk>(U64Of(spec, "sizeBytes")));
   if (kind == "absent") return DiskOpened(token, std::make_shared<AbsentDisk>(U64Of(spec, "sizeBytes")));
   if (kind == "recording") return DiskOpened(token, std::make_shared<RecordingDisk>(U64Of(spec, "sizeBytes")));
+  if (kind == "iscsi") return OpenIscsi(token, spec);
   if (kind != "fault") return Runtime::Get().events().Done(token, Status(ENOTSUP, "disks of this kind"));
   DiskOpened(token, std::make_shared<FaultDisk>(Runtime::Get().disks.at(static_cast<Handle>(U64Of(spec, "inner")))));
 }

@@ -43,7 +43,7 @@ struct OpenedIscsiDisk {
 };
 
 // Opens the LUN with `home` as its loop; every portal that answers must show the same LUN. done, on home's thread: ok; or of the
-// first portal that is worth telling: ELIBACC libiscsi is missing; EACCES login refused, or the LUN is reserved; ENOENT no such
+// first portal that is worth telling: ENOPKG libiscsi is missing; EACCES login refused, or the LUN is reserved; ENOENT no such
 // target; ENXIO no such LUN; ENOTBLK no disk; EROFS write-protected, and not opened read_only; ESTALE portals show different LUNs;
 // ENOTUNIQ they cannot be compared; or the errno of the connection.
 void OpenIscsiDisk(EventLoop& home, IscsiCore::Options options, std::function<void(Status, OpenedIscsiDisk)> done);

@@ -50,7 +50,7 @@ bool LoadInto(Functions* out) {
 Status Load(const Functions** out) {
   static Functions functions;
   static const bool loaded = LoadInto(&functions);
-  if (!loaded) return Status(ELIBACC, "iSCSI disks need libiscsi.so.7, install the Debian package libiscsi7");
+  if (!loaded) return Status(ENOPKG, "iSCSI disks need libiscsi.so.7, install the Debian package libiscsi7");
   *out = &functions;
   return Status::Ok();
 }

@@ -99,7 +99,7 @@ struct Functions {
   void (*set_iov_in)(Task*, Iovec*, int count);
 };
 
-// Loads the library. ELIBACC: it is not there, or lacks something; the sentence names the Debian package.
+// Loads the library. ENOPKG: it is not there, or lacks something; the sentence names the Debian package.
 Status Load(const Functions** out);
 
 }  // namespace varve::libiscsi

@@ -30,7 +30,7 @@ const freeBytesMin = GiB;
 
 /** @throws CommandError something is missing */
 export async function doctor(context: Context): Promise<void> {
-  const checks = [node, kernel, ioUring, nativeAddon, openFiles, freeSpace, qemu, nbdTools];
+  const checks = [node, kernel, ioUring, nativeAddon, iscsi, openFiles, freeSpace, qemu, nbdTools];
   const findings = await Promise.all([...checks.map((check) => check()), service(context)]);
   if (context.json) {
     writeJson(context, { api_version: '1', kind: 'DoctorReport', items: findings });
@@ -91,6 +91,15 @@ async function nativeAddon(): Promise<Finding> {
   const names = absent.map((line) => line.trim().split(' ')[0]).join(' ');
   const found = absent.length === 0 ? 'built, its libraries are there' : `lacks ${names}`;
   return must('addon', absent.length === 0, found, 'npm run build (installs what it needs)');
+}
+
+/** As dlopen finds it: through the loader's cache. */
+async function iscsi(): Promise<Finding> {
+  const loader = { env: { ...process.env, PATH: `${process.env.PATH}:/sbin:/usr/sbin` } };
+  const { stdout } = await run('ldconfig', ['-p'], loader).catch(() => ({ stdout: '' }));
+  const found = stdout.includes('libiscsi.so.7');
+  const action = 'apt install libiscsi7 (only for iSCSI disks)';
+  return should('iscsi', found, found ? 'libiscsi.so.7' : 'not installed', action);
 }
 
 async function openFiles(): Promise<Finding> {

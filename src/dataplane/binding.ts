@@ -39,9 +39,21 @@ export interface IscsiSpec {
   readonly portals: readonly { readonly host: string; readonly port: number }[];
   readonly target: string;
   readonly lun: number;
+  /** Our own name. */
+  readonly initiator: string;
   /** CHAP. */
   readonly user?: string;
   readonly secret?: string;
+}
+
+/** One way to a disk that has several. */
+export interface DiskPath {
+  readonly portal: string;
+  /** `standby`: answered when last looked at. `refused`: answers, but shows another disk. */
+  readonly state: 'unknown' | 'active' | 'standby' | 'failed' | 'refused';
+  /** Of `failed` and `refused`: errno (else 0), and what failed. */
+  readonly error: number;
+  readonly message: string;
 }
 
 /**
@@ -150,6 +162,8 @@ export type DataPlaneEvent =
   | { kind: 'grant-low'; pool: Handle; clusters: number }
   /** The journal cannot take a record until `journalTrim`: writers of new space wait. */
   | { kind: 'journal-full'; pool: Handle }
+  /** The paths of an iSCSI disk, all of them; the first time before the disk's opening is `done`. */
+  | { kind: 'disk-paths'; disk: Handle; paths: readonly DiskPath[] }
   | { kind: 'disk-error'; pool: Handle; disk: number; error: number; message: string }
   /** The pool refuses writes from now on (failed sync or journal write). */
   | { kind: 'pool-failed'; pool: Handle; error: number; message: string }

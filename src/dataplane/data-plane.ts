@@ -11,6 +11,7 @@ import {
   type ClientStats,
   type CopyOutMode,
   type DataPlaneEvent,
+  type DiskPath,
   type DiskSpec,
   type ExportSpec,
   type Handle,
@@ -46,6 +47,9 @@ export interface PoolListener {
   diskError(disk: number, error: number, message: string): void;
   failed(error: number, message: string): void;
 }
+
+/** The paths as they are now, all of them. Must not throw. */
+export type DiskPathListener = (disk: Handle, paths: readonly DiskPath[]) => void;
 
 export interface ClientListener {
   connected(client: number, exportName: string, address: string): void;
@@ -84,6 +88,9 @@ export class DataPlane {
   #openingPools = new Map<Token, PoolListener>();
   #openingVolumes = new Map<Token, Handle>();
   #clients: ClientListener | undefined;
+  /** Told before the disk's opening is done. */
+  readonly #diskPaths = new Map<Handle, readonly DiskPath[]>();
+  #pathListener: DiskPathListener | undefined;
   #nextToken = 1;
   readonly backend: string;
 
@@ -102,6 +109,21 @@ export class DataPlane {
 
   onClients(listener: ClientListener): void {
     this.#clients = listener;
+  }
+
+  /** Told of every change in the paths of a disk that has several. */
+  onDiskPaths(listener: DiskPathListener): void {
+    this.#pathListener = listener;
+  }
+
+  /** @internal */
+  diskPaths(disk: Handle): readonly DiskPath[] {
+    return this.#diskPaths.get(disk) ?? [];
+  }
+
+  /** @internal */
+  forgetDisk(disk: Handle): void {
+    this.#diskPaths.delete(disk);
   }
 
   async openDisk(spec: DiskSpec): Promise<DiskPlane> {
@@ -219,6 +241,9 @@ export class DataPlane {
         return this.#pools.get(event.pool)?.grantLow(event.clusters);
       case 'journal-full':
         return this.#pools.get(event.pool)?.journalFull();
+      case 'disk-paths':
+        this.#diskPaths.set(event.disk, event.paths);
+        return this.#pathListener?.(event.disk, event.paths);
       case 'disk-error':
         return this.#pools.get(event.pool)?.diskError(event.disk, event.error, event.message);
       case 'pool-failed':
@@ -304,8 +329,14 @@ export class DiskPlane {
     return { runs, searchedBytes: done.value };
   }
 
+  /** The ways to it, as they are now; none for a disk that has no more than one. */
+  get paths(): readonly DiskPath[] {
+    return this.plane.diskPaths(this.handle);
+  }
+
   async close(): Promise<void> {
     await this.plane.call((token) => this.plane.addon.closeDisk(token, this.handle));
+    this.plane.forgetDisk(this.handle);
   }
 }
 

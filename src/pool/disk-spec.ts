@@ -1,6 +1,7 @@
 /**
  * A disk's location in the words of the data plane: what `openDisk` needs. Pure.
  */
+import { hostname } from 'node:os';
 import type { Secret } from '../base/secret.ts';
 import type { DiskSpec, IscsiSpec, NfsSpec } from '../dataplane/binding.ts';
 import type { DiskLocation } from './disk-set.ts';
@@ -8,12 +9,18 @@ import { parseDiskUri } from './disk-uri.ts';
 import type { IscsiDiskUri } from './iscsi-uri.ts';
 import type { NfsPlace } from './nfs-uri.ts';
 
+/** How this host names itself to iSCSI targets; the one to be let in where a target asks for names. */
+export function initiatorName(host: string): string {
+  return `iqn.2026-01.dev.varve:${host.toLowerCase().replace(/[^a-z0-9.-]/g, '-')}`;
+}
+
 function iscsiSpec(uri: IscsiDiskUri, secret: Secret | undefined): IscsiSpec {
   const { portals, target, lun, user } = uri;
   return {
     portals,
     target,
     lun,
+    initiator: initiatorName(hostname()),
     ...(user === undefined ? {} : { user }),
     ...(secret === undefined ? {} : { secret: secret.reveal() }),
   };

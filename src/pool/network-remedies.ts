@@ -1,15 +1,19 @@
 /**
  * What to do when a network disk cannot be reached or opened: by errno, one or two sentences. Pure.
  */
-import { constants } from 'node:os';
+import { constants, hostname } from 'node:os';
 import { DataPlaneError } from '../dataplane/data-plane.ts';
 import type { DiskKind } from './disk-set.ts';
+import { initiatorName } from './disk-spec.ts';
 
 type Remedies = Readonly<Record<number, readonly string[]>>;
 
 const { errno } = constants;
 /** "Package not installed": a library that is loaded when first needed is not there. */
 const ENOPKG = 65;
+/** Linux's numbers of what node:os does not list. */
+const ENOTBLK = 15;
+const ENOTUNIQ = 76;
 
 const unreachable = ['check the name, that the server runs and that no firewall is between'];
 
@@ -29,8 +33,20 @@ const nfsRemedies: Remedies = {
   [errno.ESTALE]: ['the file was replaced or the export changed: look at the server'],
 };
 
+const listsTargets = 'varve disk scan iscsi://HOST lists targets and LUNs';
+
 const iscsiRemedies: Remedies = {
   [ENOPKG]: ['apt-get install libiscsi7'],
+  [errno.ENOENT]: [listsTargets],
+  [errno.ENXIO]: [listsTargets],
+  [ENOTBLK]: [`name a LUN that is a disk; ${listsTargets}`],
+  [errno.EACCES]: [
+    "name the target's CHAP user in the URI and its secret by --secret-file or VARVE_ISCSI_SECRET",
+    `let ${initiatorName(hostname())} in at the target; end another host's reservation of the LUN`,
+  ],
+  [errno.EROFS]: ['let this host write to the LUN at the target'],
+  [errno.ESTALE]: ['name portals of one LUN only, at its full size'],
+  [ENOTUNIQ]: ['name one portal'],
 };
 
 const tables: Readonly<Record<DiskKind, Remedies | undefined>> = {

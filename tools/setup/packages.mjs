@@ -28,6 +28,9 @@ export const testPackages = [
   'cpio',
   'kmod',
   'xz-utils',
+  'tgt',
+  'libiscsi7',
+  'libiscsi-dev',
   'clang-14',
   'libclang-rt-14-dev',
 ];

@@ -1,0 +1,12 @@
+// Opening iSCSI disks for JavaScript, and telling it the states of their paths.
+#pragma once
+
+#include <napi.h>
+
+namespace varve {
+
+// spec: IscsiSpec of binding.ts, inside of a DiskSpec. Ends with the verb's `done`, as other disks' opening does; `disk-paths`
+// events may come before that and afterwards.
+void OpenIscsi(double token, const Napi::Object& spec);
+
+}  // namespace varve
