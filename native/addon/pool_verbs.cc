@@ -65,6 +65,27 @@ void AddPoolDisk(const Napi::CallbackInfo& info) {
   runtime.pools.at(HandleAt(info, 0))->pool().AddDisk(HandleAt(info, 2), runtime.disks.at(HandleAt(info, 1)));
 }
 
+void RemovePoolDisk(const Napi::CallbackInfo& info) {
+  double token = NumberAt(info, 0);
+  Runtime::Get().pools.at(HandleAt(info, 1))->pool().RemoveDisk(HandleAt(info, 2), [token] {
+    Runtime::Get().events().Done(token, Status::Ok());
+  });
+}
+
+void BeginReplica(const Napi::CallbackInfo& info) {
+  double token = NumberAt(info, 0);
+  Runtime::Get().pools.at(HandleAt(info, 1))->pool().journal().BeginReplica({HandleAt(info, 2), U64At(info, 3)}, [token](Status status) {
+    Runtime::Get().events().Done(token, status);
+  });
+}
+
+void EndReplica(const Napi::CallbackInfo& info) {
+  double token = NumberAt(info, 0);
+  Runtime::Get().pools.at(HandleAt(info, 1))->pool().journal().EndReplica(HandleAt(info, 2), [token] {
+    Runtime::Get().events().Done(token, Status::Ok());
+  });
+}
+
 void ClosePool(const Napi::CallbackInfo& info) {
   double token = NumberAt(info, 0);
   Handle handle = HandleAt(info, 1);
@@ -177,6 +198,9 @@ void Grace(const Napi::CallbackInfo& info) {
 void ExportPoolVerbs(Napi::Env env, Napi::Object exports) {
   exports.Set("openPool", Napi::Function::New(env, OpenPoolVerb));
   exports.Set("addPoolDisk", Napi::Function::New(env, AddPoolDisk));
+  exports.Set("removePoolDisk", Napi::Function::New(env, RemovePoolDisk));
+  exports.Set("beginReplica", Napi::Function::New(env, BeginReplica));
+  exports.Set("endReplica", Napi::Function::New(env, EndReplica));
   exports.Set("closePool", Napi::Function::New(env, ClosePool));
   exports.Set("journalAppend", Napi::Function::New(env, JournalAppend));
   exports.Set("journalTrim", Napi::Function::New(env, JournalTrim));

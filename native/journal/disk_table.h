@@ -1,6 +1,6 @@
 // DiskTable: the disks of one pool by number, and which hold writes not yet synced.
 //
-// Thread: any. Disks are only added, and before anything on them can be reached.
+// Thread: any. A disk is added before anything on it can be reached, and removed when nothing on it can be any more.
 #pragma once
 
 #include <array>
@@ -17,6 +17,11 @@ class DiskTable {
   static constexpr unsigned kDisksMax = 255;
 
   void Add(unsigned number, std::shared_ptr<Disk> disk) { rows_[number].disk = std::move(disk); }
+  // No request, round or copy has the disk in hand. What was written to it is not synced any more.
+  void Remove(unsigned number) {
+    rows_[number].dirty.store(false);
+    rows_[number].disk = nullptr;
+  }
   Disk* at(unsigned number) const { return rows_[number].disk.get(); }
 
   // A write to the disk completed: the next round syncs it.

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include "journal/ring_copy.h"
+
 namespace varve {
 
 Journal::Journal(EventLoop* home, DiskTable* disks, JournalObserver* observer)
@@ -196,13 +198,63 @@ void Journal::EndRound() {
   ended_.store(started_.load());
   AnswerWaiters(ended_.load(), Status::Ok());
   observer_->OnRoundEnd();
-  bool more;
-  {
-    std::lock_guard lock(mutex_);
-    more = !waiters_.empty() || !batches_.empty();
-  }
-  if (more) return StartRound();
+  GoOn();
+}
+
+// What is due between two rounds, then the next one.
+void Journal::GoOn() {
+  if (!between_rounds_.empty()) return WorkBetweenRounds();
+  if (!failed() && IsMoreWaiting()) return StartRound();
   if (closed_) EndClose();
+}
+
+bool Journal::IsMoreWaiting() {
+  std::lock_guard lock(mutex_);
+  return !waiters_.empty() || !batches_.empty();
+}
+
+void Journal::BetweenRounds(std::function<void(std::function<void()>)> work) {
+  home_->Post([this, work = std::move(work)]() mutable {
+    between_rounds_.push_back(std::move(work));
+    if (!running_) WorkBetweenRounds();
+  });
+}
+
+void Journal::WorkBetweenRounds() {
+  running_ = true;
+  auto work = std::move(between_rounds_.front());
+  between_rounds_.pop_front();
+  work([this, had_failed = failed()] {
+    running_ = false;
+    if (failed() && !had_failed) return Fail(stop_);  // stopped meanwhile
+    if (failed()) RefuseAll(Status(EIO, "journal"));  // who has come meanwhile
+    // Whoever closes has waited for this: what is pending is made durable first.
+    if (closed_ && between_rounds_.empty() && !failed()) return StartRound();
+    GoOn();
+  });
+}
+
+void Journal::BeginReplica(const JournalReplica& replica, std::function<void(Status)> done) {
+  BetweenRounds([this, replica, done = std::move(done)](std::function<void()> resume) {
+    auto end = [this, replica, done, resume](Status status) {
+      if (status.ok() && failed()) status = Status(EIO, "journal");
+      if (status.ok()) spec_.replicas.push_back(replica);
+      done(status);
+      resume();
+    };
+    if (failed()) return end(Status(EIO, "journal"));
+    const JournalReplica& good = spec_.replicas.front();
+    RingCopy::Start(home_, {disks_->at(good.disk), good.offset}, {disks_->at(replica.disk), replica.offset}, spec_.ring_bytes,
+                    spec_.tail, spec_.head, end);
+  });
+}
+
+void Journal::EndReplica(unsigned disk, std::function<void()> done) {
+  BetweenRounds([this, disk, done = std::move(done)](std::function<void()> resume) {
+    std::erase_if(spec_.replicas, [disk](const JournalReplica& replica) { return replica.disk == disk; });
+    done();
+    resume();
+  });
 }
 
 void Journal::AnswerWaiters(uint64_t round, Status status) {
@@ -229,7 +281,7 @@ void Journal::Fail(Status status) {
   pending_.Invalidate();
   observer_->OnJournalFailed(status);
   RefuseAll(status);
-  if (closed_) EndClose();
+  GoOn();
 }
 
 // Nothing that waits for a failed journal waits any longer, whether it came before the failure or after.

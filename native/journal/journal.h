@@ -13,8 +13,9 @@
 //      never retried, because the kernel may have dropped the pages it could not write; for the same reason
 //      the pending log does not survive it.
 //   -  Records are durable in the order of their sequence; one round is under way at a time.
+//   -  A replica holds every durable record from the tail on, from the moment it is begun until it is ended: both happen between rounds.
 // Thread: rounds run on the home loop; everything public but Open may be called on any thread.
-// Elsewhere: pending deltas (pending_log.h), bytes of a record (record.h), the fold (src/pool).
+// Elsewhere: the copy that begins a replica (ring_copy.h), pending deltas (pending_log.h), bytes of a record (record.h), the fold (src/pool).
 #pragma once
 
 #include <atomic>
@@ -105,6 +106,13 @@ class Journal {
   // Makes what is pending durable soon, whoever waits for it.
   void RequestRound();
 
+  // Runs `work` on the home loop between two rounds; the next one begins after it has called `resume`. Also when the journal failed.
+  void BetweenRounds(std::function<void(std::function<void()> resume)> work);
+  // The disk gets what the ring holds, then every record. `done` on the home loop; not ok: it is no replica, nothing else has changed.
+  void BeginReplica(const JournalReplica& replica, std::function<void(Status)> done);
+  // Nothing more is written to the ring on that disk, which need not have one. Another replica remains. `done` on the home loop.
+  void EndReplica(unsigned disk, std::function<void()> done);
+
   // Records before `tail` are no longer needed.
   void Trim(uint64_t tail);
   // Ends the journal as a failed sync would: nothing is written but what was submitted already. Once is enough.
@@ -151,6 +159,9 @@ class Journal {
   void SyncStep();
   void FinishStep();
   void EndRound();
+  void WorkBetweenRounds();
+  void GoOn();
+  bool IsMoreWaiting();
   void Fail(Status status);
   void RefuseAll(Status status);
   void EndClose();
@@ -182,6 +193,7 @@ class Journal {
   // Home loop only.
   bool running_ = false;
   bool waiting_for_room_ = false;
+  std::deque<std::function<void(std::function<void()>)>> between_rounds_;
   uint64_t sealed_serial_ = 0;
   uint64_t committed_serial_ = 0;
   std::deque<Batch> round_batches_;

@@ -21,6 +21,7 @@ namespace {
 
 constexpr uint64_t kRingOffset = 65536;
 constexpr uint64_t kRingBytes = 256 * 1024;
+constexpr uint64_t kOtherRingOffset = 131072;
 constexpr unsigned kWindowMs = 1000;
 
 struct Waiter : Completion {
@@ -93,15 +94,25 @@ class JournalTest : public ::testing::Test, public JournalObserver {
     journal_.AppendRecord(RecordKind::kBatch, std::vector<uint8_t>(bytes, static_cast<uint8_t>(token)), token,
                           [this, token](Status status, uint64_t) { ended_.push_back({token, status.error()}); });
   }
-  std::vector<uint8_t> RingBytes(uint64_t position, uint64_t bytes) {
+  std::vector<uint8_t> RingBytes(uint64_t position, uint64_t bytes) { return RingBytesOn(*disk_, kRingOffset, position, bytes); }
+  std::vector<uint8_t> RingBytesOn(Disk& disk, uint64_t ring_offset, uint64_t position, uint64_t bytes) {
     std::vector<uint8_t> out(bytes);
     for (uint64_t at = 0; at < bytes; at += kJournalBlockBytes) {
       iovec iov = {out.data() + at, kJournalBlockBytes};
       Waiter read(0, &loop_);
-      disk_->Read(loop_, kRingOffset + (position + at) % kRingBytes, &iov, 1, &read);
+      disk.Read(loop_, ring_offset + (position + at) % kRingBytes, &iov, 1, &read);
       loop_.RunAll();
     }
     return out;
+  }
+  // A disk that has no replica yet, with its number; its ring is to begin elsewhere.
+  std::shared_ptr<FaultDisk> AddDisk(unsigned number) {
+    auto disk = std::make_shared<FaultDisk>(std::make_shared<MemoryDisk>(kOtherRingOffset + kRingBytes));
+    disks_.Add(number, disk);
+    return disk;
+  }
+  void BeginReplica(unsigned number) {
+    journal_.BeginReplica({number, kOtherRingOffset}, [this](Status status) { replica_errors_.push_back(status.error()); });
   }
   bool Close() {
     journal_.Close([this] { closed_ = true; });
@@ -122,6 +133,7 @@ class JournalTest : public ::testing::Test, public JournalObserver {
   Journal journal_{&loop_, &disks_, this};
   std::vector<DurableRecord> durable_;
   std::vector<std::pair<uint64_t, int>> ended_;  // batch → errno
+  std::vector<int> replica_errors_;  // of each BeginReplica that has ended
   int full_ = 0;
   int failures_ = 0;
   int rounds_ = 0;
@@ -365,6 +377,101 @@ TEST_F(JournalTest, FullRingWaitsForItsTailAndClosesBehindIt) {
   loop_.RunAll();
   EXPECT_EQ(durable_.size(), 6u);
   EXPECT_TRUE(closed_);
+}
+
+TEST_F(JournalTest, ReplicaBegunInMidLifeHoldsTheLivePartAndWhatFollows) {
+  std::shared_ptr<FaultDisk> other = AddDisk(1);
+  // Over the end of the ring, whose tail has moved.
+  for (uint64_t token = 1; token <= 6; token++) {
+    AppendBatch(60000, token);
+    loop_.RunAll();
+    if (token == 4) journal_.Trim(durable_[2].head);
+    loop_.RunAll();
+  }
+  BeginReplica(1);
+  AppendBatch(5000, 7);
+  loop_.RunAll();
+  EXPECT_EQ(replica_errors_, std::vector<int>{0});
+  ASSERT_EQ(durable_.size(), 7u);
+  const uint64_t tail = durable_[2].head;
+  const uint64_t live = durable_.back().head - tail;
+  EXPECT_TRUE(RingBytes(tail, live) == RingBytesOn(*other, kOtherRingOffset, tail, live));
+
+  journal_.EndReplica(0, [] {});
+  const uint64_t last = durable_[6].head;
+  const std::vector<uint8_t> before = RingBytes(last, kJournalBlockBytes);
+  AppendBatch(5000, 8);
+  loop_.RunAll();
+  EXPECT_TRUE(RingBytes(last, kJournalBlockBytes) == before) << "an ended replica is not written";
+  EXPECT_EQ(RingBytesOn(*other, kOtherRingOffset, last, kJournalBlockBytes)[kRecordHeaderBytes], 8);
+  EXPECT_TRUE(Close());
+}
+
+TEST_F(JournalTest, ReplicaIsBegunOnlyBehindItsSync) {
+  std::shared_ptr<FaultDisk> other = AddDisk(1);
+  AppendBatch(5000, 1);
+  loop_.RunAll();
+  other->Set({{.op = FaultOp::kSync, .kind = FaultKind::kHang, .times = 1}});
+  BeginReplica(1);
+  AppendBatch(5000, 2);
+  loop_.RunAll();
+  EXPECT_TRUE(replica_errors_.empty()) << "a power cut may still take the copy away";
+  EXPECT_EQ(durable_.size(), 1u) << "the next round waits for it";
+  other->Set({});
+  loop_.RunAll();
+  EXPECT_EQ(replica_errors_, std::vector<int>{0});
+  EXPECT_EQ(durable_.size(), 2u);
+  EXPECT_TRUE(Close());
+}
+
+TEST_F(JournalTest, ReplicaThatCannotBeWrittenIsNoneAndTheJournalGoesOn) {
+  for (FaultOp op : {FaultOp::kWrite, FaultOp::kSync}) {
+    std::shared_ptr<FaultDisk> other = AddDisk(1);
+    AppendBatch(5000, 1);
+    loop_.RunAll();
+    other->Set({{.op = op, .error = ENOSPC}});
+    replica_errors_.clear();
+    BeginReplica(1);
+    AppendBatch(5000, 2);
+    loop_.RunAll();
+    EXPECT_EQ(replica_errors_, std::vector<int>{ENOSPC});
+  }
+  EXPECT_EQ(durable_.size(), 4u);
+  EXPECT_EQ(failures_, 0);
+  EXPECT_TRUE(Close());
+}
+
+TEST_F(JournalTest, WorkBetweenRoundsKeepsRoundsAndClosingWaiting) {
+  std::function<void()> resume;
+  journal_.BetweenRounds([&](std::function<void()> go_on) { resume = std::move(go_on); });
+  AppendDelta(1);
+  Waiter flush(journal_.Stamp(), &loop_);
+  journal_.WaitForRound(&flush.wait);
+  EXPECT_FALSE(Close());
+  EXPECT_TRUE(durable_.empty());
+  resume();
+  loop_.RunAll();
+  EXPECT_TRUE(closed_);
+  EXPECT_TRUE(flush.status.ok());
+  EXPECT_EQ(durable_.size(), 1u);
+}
+
+TEST_F(JournalTest, StoppedDuringWorkBetweenRoundsItEndsBehindIt) {
+  std::function<void()> resume;
+  journal_.BetweenRounds([&](std::function<void()> go_on) { resume = std::move(go_on); });
+  loop_.RunAll();
+  AppendBatch(100, 1);
+  journal_.Stop(Status(ESTALE, "control plane"));
+  BeginReplica(0);
+  loop_.RunAll();
+  EXPECT_EQ(failures_, 0);
+  resume();
+  loop_.RunAll();
+  EXPECT_EQ(failures_, 1);
+  ASSERT_EQ(ended_, (std::vector<std::pair<uint64_t, int>>{{1, ESTALE}}));
+  EXPECT_EQ(replica_errors_, std::vector<int>{EIO});
+  EXPECT_TRUE(durable_.empty());
+  EXPECT_TRUE(Close());
 }
 
 }  // namespace

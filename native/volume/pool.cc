@@ -40,6 +40,17 @@ void Pool::AfterAdmitted(std::function<void()> done) {
   });
 }
 
+void Pool::RemoveDisk(unsigned number, std::function<void()> done) {
+  AfterAdmitted([this, number, done = std::move(done)]() mutable {
+    // A round may be syncing it.
+    journal_.BetweenRounds([this, number, done = std::move(done)](std::function<void()> resume) {
+      disks_.Remove(number);
+      done();
+      resume();
+    });
+  });
+}
+
 void Pool::WaitForRoom(std::function<void()> retry) {
   {
     std::lock_guard lock(mutex_);

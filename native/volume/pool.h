@@ -42,6 +42,8 @@ class Pool : private JournalObserver {
   Status Open(const JournalSpec& spec) { return journal_.Open(spec); }
   // Any thread; before an address on the disk is granted or installed.
   void AddDisk(unsigned number, std::shared_ptr<Disk> disk) { disks_.Add(number, std::move(disk)); }
+  // Nothing lies on the disk, nothing of it is granted, it carries no replica. `done` on the home loop, when nobody has it in hand any more.
+  void RemoveDisk(unsigned number, std::function<void()> done);
   // Every volume is closed. `done` on the home loop, when all is durable and no grace period is under way.
   void Close(std::function<void()> done);
 

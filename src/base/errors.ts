@@ -45,6 +45,10 @@ export const errorCodes = {
   'disk/in-use': { status: 409, exit: 4, retry: false },
   /** The disk is smaller than the smallest that works, or than its label says. */
   'disk/too-small': { status: 400, exit: 1, retry: false },
+  /** Data lies on the disk. Drain it first: `varve disk drain`. */
+  'disk/not-empty': { status: 409, exit: 4, retry: false },
+  /** The pool cannot do without the disk: it is the only one, or no other can carry the journal. Add a disk first. */
+  'disk/needed': { status: 409, exit: 4, retry: false },
   /** The operating system reported an error for the disk. */
   'disk/io': { status: 500, exit: 1, retry: true },
   /** No such volume. `varve volume list` names them. */

@@ -21,6 +21,8 @@ export const remedies: Readonly<Partial<Record<ErrorCode, string>>> = {
   'disk/unusable': 'name another file or block device, or make this one writable',
   'disk/in-use': 'name another disk; varve disk list shows whose it is',
   'disk/too-small': 'name a larger disk, or give back the size it had',
+  'disk/not-empty': 'varve disk drain DISK, then repeat',
+  'disk/needed': 'varve disk add POOL DISK-URI, then repeat',
   'disk/io': "look at the host's log and the space left below the disk, then repeat",
   'volume/not-found': 'varve volume list',
   'volume/exists': 'choose another name',

@@ -239,6 +239,15 @@ export interface Addon {
   /** value: handle. */
   openPool(token: Token, spec: PoolSpec): void;
   addPoolDisk(pool: Handle, disk: Handle, number: number): void;
+  /** Nothing lies on the disk, nothing of it is granted, it carries no replica. Done when nobody has it in hand: it may be closed. */
+  removePoolDisk(token: Token, pool: Handle, number: number): void;
+  /**
+   * The disk gets what the journal's ring holds, between two rounds, durably, and every record from then on. After an error it carries
+   * no replica. `offset`: of the ring on it.
+   */
+  beginReplica(token: Token, pool: Handle, number: number, offset: number): void;
+  /** The ring on that disk, which need not carry one, is not written any more. Another disk carries one. */
+  endReplica(token: Token, pool: Handle, number: number): void;
   /** Everything of the pool must be closed; makes what is pending durable first. */
   closePool(token: Token, pool: Handle): void;
   /** Appends one record (1 deltas, 2 batch) in order; done when durable, value: its sequence. A `durable` event precedes `done`. */
@@ -360,7 +369,7 @@ export interface Addon {
 }
 
 /** The addon's interface version this code was written for; checked before anything else is called. */
-export const addonAbi = 2;
+export const addonAbi = 3;
 
 /** Loads the addon. @throws Error when it was not built or is of another version. */
 export function loadAddon(): Addon {

@@ -351,6 +351,23 @@ export class PoolPlane {
     this.plane.addon.addPoolDisk(this.handle, disk.handle, number);
   }
 
+  /** See Addon.removePoolDisk. */
+  async removeDisk(number: number): Promise<void> {
+    await this.plane.call((token) => this.plane.addon.removePoolDisk(token, this.handle, number));
+  }
+
+  /** See Addon.beginReplica. */
+  async beginReplica(number: number, offset: number): Promise<void> {
+    await this.plane.call((token) =>
+      this.plane.addon.beginReplica(token, this.handle, number, offset),
+    );
+  }
+
+  /** See Addon.endReplica. */
+  async endReplica(number: number): Promise<void> {
+    await this.plane.call((token) => this.plane.addon.endReplica(token, this.handle, number));
+  }
+
   /** Appends one record; resolves when it is durable on every replica, after its `durable` event. @returns its sequence. */
   async append(kind: 'deltas' | 'batch', payload: Uint8Array): Promise<number> {
     const done = await this.plane.call((token) =>

@@ -57,6 +57,8 @@ export class Allocator {
   /** Released and not free yet, by disk. */
   readonly #returning = new Map<number, number>();
   #granted = 0;
+  /** Of these nothing is granted: they are joining the pool, or leaving it. */
+  readonly #withheld = new Set<number>();
 
   /** @param reserveClusters how many clusters a journal disk keeps for checkpoints of a pool of that many */
   constructor(
@@ -70,7 +72,36 @@ export class Allocator {
   addDisk(spec: AllocatorDiskSpec): void {
     invariant(!this.#disks.has(spec.number), `disk ${spec.number} is new`);
     this.#disks.set(spec.number, new DiskSpace(spec));
-    if (spec.journal) this.#journalDisks.add(spec.number);
+    this.setJournal(spec.number, spec.journal);
+  }
+
+  /** Nobody has anything on the disk. */
+  removeDisk(number: number): void {
+    invariant(this.occupiedCountOn(number) === 0, `nothing lies on disk ${number}`);
+    invariant(this.checkpointCountOn(number) === 0, `disk ${number} carries no checkpoint`);
+    this.#disks.delete(number);
+    this.#journalDisks.delete(number);
+    this.#withheld.delete(number);
+    this.#placements.delete(number);
+    this.#checkpointHeld.delete(number);
+    this.#returning.delete(number);
+  }
+
+  /** Whether the disk carries a checkpoint, so keeps a reserve for it. */
+  setJournal(number: number, journal: boolean): void {
+    if (journal) this.#journalDisks.add(number);
+    else this.#journalDisks.delete(number);
+  }
+
+  /** Whether nothing of the disk is to be granted; what is granted already stays granted. */
+  withhold(number: number, withheld: boolean): void {
+    if (withheld) this.#withheld.add(number);
+    else this.#withheld.delete(number);
+  }
+
+  /** Whether the disk could take a checkpoint and the one that replaces it. */
+  hasRoomForCheckpoint(number: number): boolean {
+    return this.disk(number).freeCount >= this.#reserveClusters(this.usableCount);
   }
 
   get disks(): readonly DiskSpace[] {
@@ -288,6 +319,7 @@ export class Allocator {
   }
 
   #grantable(disk: DiskSpace): number {
+    if (this.#withheld.has(disk.spec.number)) return 0;
     return disk.freeCount - this.#reserveLeft(disk);
   }
 

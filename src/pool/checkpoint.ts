@@ -15,12 +15,28 @@ import { type DiskSet, explained, type PoolDisk } from './disk-set.ts';
 import { type CheckpointBlock, CheckpointWriter } from './format/checkpoint-codec.ts';
 import { hostKey, isHostKey } from './format/index-keys.ts';
 import type { CheckpointRef } from './format/label.ts';
+import type { RingPlace } from './format/ring.ts';
 import type { IndexSnapshot, IndexStore } from './index-store.ts';
 import type { PoolIndex } from './pool-index.ts';
 import { type Applied, encodeJson, parseRecord } from './pool-state.ts';
 
 /** Clusters of each journal disk's chain, by disk number. */
 export type Chains = ReadonlyMap<number, readonly number[]>;
+
+/** Told the new tail of the ring. */
+export type OnTail = (position: number) => void;
+
+/** A disk on its way to carry a replica, and where its ring is. */
+export interface JoiningReplica {
+  readonly disk: PoolDisk;
+  readonly ring: RingPlace;
+}
+
+interface Step {
+  readonly applied: Applied;
+  readonly onTail: OnTail;
+  readonly joining: JoiningReplica | undefined;
+}
 
 const chainsKey = hostKey('checkpoint');
 const clustersPerHold = 16;
@@ -50,18 +66,41 @@ export class Checkpointer {
    * Writes a checkpoint of everything applied so far.
    *
    * @param onTail told the new tail of the ring once the labels that name it are durable
+   * @param joining a disk whose ring the data plane writes already: its label says so with its first checkpoint
    * @throws StorageError pool/full no room for the chain; disk/io; pool/damaged; pool/held another host took the pool over;
    *   pool/failed stopped: the old checkpoint stays
    */
-  take(onTail: (position: number) => void = () => {}): Promise<void> {
+  take(onTail: OnTail = () => {}, joining?: JoiningReplica): Promise<void> {
     return this.#running.run(async () => {
       await this.#parts.disks.expectOwned();
       const { snapshot, applied } = await this.#parts.index.foldedSnapshot();
       try {
-        await this.#replace(snapshot, applied, onTail);
+        await this.#replace(snapshot, { applied, onTail, joining });
       } finally {
         await snapshot.close();
       }
+    });
+  }
+
+  /**
+   * The disk carries neither checkpoint nor ring from now on, durably; the data plane may still write the ring.
+   *
+   * @throws StorageError disk/io; pool/held another host took the pool over
+   */
+  leave(disk: PoolDisk): Promise<void> {
+    return this.#running.run(async () => {
+      const { disks, allocator, index } = this.#parts;
+      const nothing = () => ({ journalOffset: 0, journalBytes: 0, checkpoint: null });
+      // In both copies: an older one that comes to light would show a ring that lags behind.
+      await disks.writeLabels(nothing, [disk]);
+      await disks.writeLabels(nothing, [disk]);
+      const number = disk.label.diskNumber;
+      const rest = new Map(this.#chains);
+      const clusters = rest.get(number) ?? [];
+      rest.delete(number);
+      this.#chains = rest;
+      allocator.freeCheckpoint(number, clusters);
+      await rememberChains(index.store, disks.label.tailSequence - 1, rest);
     });
   }
 
@@ -70,18 +109,16 @@ export class Checkpointer {
     this.#stopped = true;
   }
 
-  async #replace(
-    snapshot: IndexSnapshot,
-    applied: Applied,
-    onTail: (position: number) => void,
-  ): Promise<void> {
+  async #replace(snapshot: IndexSnapshot, step: Step): Promise<void> {
     const { disks, allocator, index } = this.#parts;
-    const chains = disks.journals.map((disk) => new ChainInWriting(disk, allocator, applied));
+    const { applied, joining } = step;
+    const replicas = joining === undefined ? disks.journals : [...disks.journals, joining.disk];
+    const chains = replicas.map((disk) => new ChainInWriting(disk, allocator, applied));
     await this.#writeChains(snapshot, chains);
     this.#expectGoing();
     // From here on some label may name a new chain: when this fails, neither chain is given back.
-    await this.#switchLabels(chains, applied);
-    onTail(applied.position);
+    await this.#switchLabels(chains, step);
+    step.onTail(applied.position);
     const old = this.#chains;
     this.#chains = new Map(chains.map((chain) => [chain.number, chain.clusters]));
     for (const [number, clusters] of old) allocator.freeCheckpoint(number, clusters);
@@ -91,7 +128,7 @@ export class Checkpointer {
   async #writeChains(snapshot: IndexSnapshot, chains: readonly ChainInWriting[]): Promise<void> {
     try {
       await this.#writeEntries(snapshot, chains);
-      await this.#parts.disks.sync(this.#parts.disks.journals);
+      await this.#parts.disks.sync(chains.map(({ disk }) => disk));
     } catch (error) {
       for (const chain of chains) chain.abandon();
       throw error;
@@ -117,27 +154,33 @@ export class Checkpointer {
     if (this.#stopped) throw new StorageError('pool/failed', 'the pool stopped');
   }
 
-  async #switchLabels(chains: readonly ChainInWriting[], applied: Applied): Promise<void> {
+  async #switchLabels(
+    chains: readonly ChainInWriting[],
+    { applied, joining }: Step,
+  ): Promise<void> {
     const references = new Map(chains.map((chain) => [chain.number, chain.reference]));
     await this.#parts.disks.writeLabels((disk) => ({
       tailPosition: applied.position,
       tailSequence: applied.sequence + 1,
       checkpoint: references.get(disk.label.diskNumber) ?? null,
+      ...(disk === joining?.disk ? joining.ring : {}),
     }));
   }
 }
 
 /** One disk's new chain: clusters are held as the payload grows, the rest is given back at its end. */
 class ChainInWriting {
-  readonly #disk: PoolDisk;
   readonly #allocator: Allocator;
   readonly #writer: CheckpointWriter;
   readonly #clusters: number[] = [];
   #blocks = 0;
   #step: CheckpointBlock[] = [];
 
-  constructor(disk: PoolDisk, allocator: Allocator, applied: Applied) {
-    this.#disk = disk;
+  constructor(
+    readonly disk: PoolDisk,
+    allocator: Allocator,
+    applied: Applied,
+  ) {
     this.#allocator = allocator;
     this.#writer = new CheckpointWriter({
       clusterBytes: disk.label.clusterBytes,
@@ -147,7 +190,7 @@ class ChainInWriting {
   }
 
   get number(): number {
-    return this.#disk.label.diskNumber;
+    return this.disk.label.diskNumber;
   }
 
   get clusters(): readonly number[] {
@@ -174,10 +217,10 @@ class ChainInWriting {
   }
 
   async writeStep(): Promise<void> {
-    const { plane, label } = this.#disk;
+    const { plane, label } = this.disk;
     const blocks = this.#step;
     this.#step = [];
-    await explained(this.#disk, () =>
+    await explained(this.disk, () =>
       allEnded(blocks.map((block) => plane.write(block.cluster * label.clusterBytes, block.bytes))),
     );
     await yieldToOthers();
@@ -195,7 +238,7 @@ class ChainInWriting {
 
   /** An entry may end one cluster, fill some, and begin another, whose header names its successor. */
   #holdFor(entryBytes: number): void {
-    const needed = this.#blocks + Math.ceil(entryBytes / this.#disk.label.clusterBytes) + 3;
+    const needed = this.#blocks + Math.ceil(entryBytes / this.disk.label.clusterBytes) + 3;
     while (this.#clusters.length < needed) {
       this.#clusters.push(...this.#allocator.holdForCheckpoint(this.number, clustersPerHold));
     }

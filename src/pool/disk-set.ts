@@ -19,7 +19,7 @@ import {
 } from '../dataplane/data-plane.ts';
 import { diskSpec } from './disk-spec.ts';
 import { FormatError } from './format/format-error.ts';
-import { labelBytes } from './format/geometry.ts';
+import { labelAreaBytes, labelBytes } from './format/geometry.ts';
 import { encodeLabel, type Label, labelOffset, newestLabel } from './format/label.ts';
 import { networkRemedies } from './network-remedies.ts';
 
@@ -155,14 +155,28 @@ export async function openDisks(
   dataPlane: DataPlane,
   locations: readonly DiskLocation[],
 ): Promise<PoolDisk[]> {
+  const { opened, failure } = await openThoseThere(dataPlane, locations);
+  if (failure === undefined) return opened;
+  for (const { plane } of opened) await plane.close();
+  throw failure;
+}
+
+/** As `openDisks`, leaving out those that cannot be opened; `failure` says why of the first one. */
+export async function openThoseThere(
+  dataPlane: DataPlane,
+  locations: readonly DiskLocation[],
+): Promise<{ opened: PoolDisk[]; failure: StorageError | undefined }> {
   const opened: PoolDisk[] = [];
-  try {
-    for (const location of locations) opened.push(await openDisk(dataPlane, location));
-    return opened;
-  } catch (error) {
-    for (const { plane } of opened) await plane.close();
-    throw error;
+  let failure: StorageError | undefined;
+  for (const location of locations) {
+    try {
+      opened.push(await openDisk(dataPlane, location));
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      failure ??= error;
+    }
   }
+  return { opened, failure };
 }
 
 async function openDisk(dataPlane: DataPlane, location: DiskLocation): Promise<PoolDisk> {
@@ -176,11 +190,11 @@ async function openDisk(dataPlane: DataPlane, location: DiskLocation): Promise<P
 }
 
 export class DiskSet {
-  readonly #disks: PoolDisk[];
+  #disks: PoolDisk[];
   readonly #labelWrites = new Mutex();
 
   constructor(disks: readonly PoolDisk[]) {
-    this.#disks = [...disks].sort((a, b) => a.label.diskNumber - b.label.diskNumber);
+    this.#disks = inOrder(disks);
   }
 
   get all(): readonly PoolDisk[] {
@@ -211,7 +225,17 @@ export class DiskSet {
   }
 
   add(disk: PoolDisk): void {
-    this.#disks.push(disk);
+    this.#disks = inOrder([...this.#disks, disk]);
+  }
+
+  /**
+   * The disk is none of the pool's any more: no label says that it was, and nobody holds it. It is closed whatever happens.
+   *
+   * @throws StorageError disk/io its labels may be there still
+   */
+  async expel(disk: PoolDisk): Promise<void> {
+    this.#disks = this.#disks.filter((other) => other !== disk);
+    await this.#labelWrites.run(() => wipeAndClose(disk));
   }
 
   /**
@@ -241,6 +265,25 @@ export class DiskSet {
   async close(): Promise<void> {
     for (const disk of this.#disks) await disk.plane.close();
   }
+}
+
+/** Nothing is left of labels, ours or a stranger's. @throws StorageError disk/io */
+export async function wipeLabels(disk: Pick<PoolDisk, 'location' | 'plane'>): Promise<void> {
+  await explained(disk, () => disk.plane.write(0, new Uint8Array(labelAreaBytes)));
+}
+
+/** Nobody takes the disk for one of a pool from now on, durably; it is closed whatever happens. @throws StorageError disk/io */
+export async function wipeAndClose(disk: Pick<PoolDisk, 'location' | 'plane'>): Promise<void> {
+  try {
+    await wipeLabels(disk);
+    await explained(disk, () => disk.plane.sync());
+  } finally {
+    await disk.plane.close();
+  }
+}
+
+function inOrder(disks: readonly PoolDisk[]): PoolDisk[] {
+  return [...disks].sort((a, b) => a.label.diskNumber - b.label.diskNumber);
 }
 
 async function expectOurs({ plane, location, label }: PoolDisk): Promise<void> {

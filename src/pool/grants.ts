@@ -59,11 +59,6 @@ export class Grants {
     return this.#allocator.grant(count, target);
   }
 
-  /** Nobody has clusters of that disk any more but whoever is just writing to them. */
-  takeBack(disk: number): void {
-    this.#allocator.ungrant(runsOf(this.#plane.takeBackDisk(disk)));
-  }
-
   /** What `hold` gave and nobody owns. */
   giveBack(runs: readonly ClusterRun[]): void {
     this.#allocator.ungrant(runs);
@@ -107,6 +102,16 @@ export class Grants {
     );
   }
 
+  /** Nobody has clusters of that disk any more but whoever is just writing to them. */
+  takeBack(disk: number): void {
+    this.#allocator.ungrant(runsOf(this.#plane.takeBackDisk(disk)));
+  }
+
+  /** Resolves when the discards begun have ended, and their clusters are free. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#discarding);
+  }
+
   /** The pool has failed: nothing is punched out of its disks any more. */
   halt(): void {
     this.#halted = true;
@@ -115,7 +120,7 @@ export class Grants {
   /** The data plane has closed the pool: gives it nothing more, and waits for the discards begun. */
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.all(this.#discarding);
+    await this.settled();
   }
 }
 

@@ -156,7 +156,7 @@ async function walkChain(disk: PoolDisk): Promise<number[]> {
 
 /** Builds the index in an empty folder from the first replica of the checkpoint that is sound to its end. */
 async function rebuild(folder: PoolFolder, disks: DiskSet, truth: Label): Promise<void> {
-  if (truth.checkpoint === null) return rebuildFrom(folder, undefined, truth);
+  if (truth.tailSequence === 1) return rebuildFrom(folder, undefined, truth);
   const failures: unknown[] = [];
   for (const disk of disks.journals.filter(({ label }) => label.checkpoint !== null)) {
     try {

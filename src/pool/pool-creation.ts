@@ -10,15 +10,22 @@ import type { DataPlane, DiskPlane } from '../dataplane/data-plane.ts';
 import { Allocator } from './allocator.ts';
 import type { BackingPlan } from './backing.ts';
 import { removeFiles } from './backing-files.ts';
-import { type DiskLocation, DiskSet, explained, openDiskPlane, type PoolDisk } from './disk-set.ts';
+import {
+  type DiskLocation,
+  DiskSet,
+  openDiskPlane,
+  type PoolDisk,
+  wipeAndClose,
+  wipeLabels,
+} from './disk-set.ts';
 import { encodeBatch } from './format/batch.ts';
 import {
   checkpointReserveClusters,
   diskGeometry,
-  type GeometryOptions,
+  type Geometry,
   journalBytesFor,
   journalReplicasMax,
-  labelAreaBytes,
+  memberGeometry,
 } from './format/geometry.ts';
 import { encodeRecord, recordKind } from './format/journal-record.ts';
 import type { Label } from './format/label.ts';
@@ -46,32 +53,32 @@ export function planPool(
   // Replicas are alike to the byte: the smallest disk decides.
   const journalBytes = Math.min(...withJournal.map((plan) => journalBytesFor(plan.sizeBytes)));
   const poolUuid = newUuid();
-  const labels = plans.map((plan, number) => {
-    const journal = number < withJournal.length;
-    const layout = { diskBytes: plan.sizeBytes, clusterBytes, journal, journalBytes };
-    return newLabel(layout, {
-      poolUuid,
-      poolName: name,
-      diskNumber: number,
-      diskCount: plans.length,
-    });
+  const labels = plans.map(({ sizeBytes: diskBytes }, diskNumber) => {
+    const disk = { diskBytes, clusterBytes };
+    const geometry =
+      diskNumber < withJournal.length
+        ? diskGeometry({ ...disk, journal: true, journalBytes })
+        : memberGeometry({ ...disk, ringBytes: journalBytes });
+    const identity = { poolUuid, poolName: name, diskNumber, diskCount: plans.length };
+    return newLabel({ ...geometry, ...disk }, identity);
   });
   return { name, clusterBytes, plans, labels, createdAt: isoTime(clock) };
 }
 
 type LabelIdentity = Pick<Label, 'poolUuid' | 'poolName' | 'diskNumber' | 'diskCount'>;
 
-function newLabel(layout: GeometryOptions, identity: LabelIdentity): Label {
+type LabelLayout = Geometry & Pick<Label, 'diskBytes' | 'clusterBytes'>;
+
+function newLabel(layout: LabelLayout, identity: LabelIdentity): Label {
   return {
     ...identity,
-    ...diskGeometry(layout),
+    ...layout,
     generation: 0,
     featuresCompatible: 0n,
     featuresReadOnly: 0n,
     featuresRefused: 0n,
     diskUuid: newUuid(),
-    clusterBytes: layout.clusterBytes,
-    diskBytes: layout.diskBytes,
+    membership: null,
     tailPosition: 0,
     tailSequence: 1,
     checkpoint: null,
@@ -125,11 +132,6 @@ export async function writePool(dataPlane: DataPlane, pool: NewPool): Promise<vo
   }
 }
 
-/** Nothing is left of labels, ours or a stranger's. */
-async function wipeLabels(disk: Pick<PoolDisk, 'location' | 'plane'>): Promise<void> {
-  await explained(disk, () => disk.plane.write(0, new Uint8Array(labelAreaBytes)));
-}
-
 /**
  * Labels a disk that is to join a pool; its file exists.
  *
@@ -162,13 +164,7 @@ export async function wipeDisks(
   locations: readonly DiskLocation[],
 ): Promise<void> {
   for (const location of locations) {
-    const plane = await openDiskPlane(dataPlane, location);
-    try {
-      await wipeLabels({ location, plane });
-      await explained({ location }, () => plane.sync());
-    } finally {
-      await plane.close();
-    }
+    await wipeAndClose({ location, plane: await openDiskPlane(dataPlane, location) });
   }
 }
 

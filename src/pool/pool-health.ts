@@ -8,7 +8,7 @@ import type { Log } from '../base/log.ts';
 import type { RecoveredPool } from './recovery.ts';
 import type { EmitEvent, PoolWarning } from './types.ts';
 
-type Recovery = Pick<RecoveredPool, 'rebuilt' | 'recoveredDeltas'>;
+type Recovery = Pick<RecoveredPool, 'rebuilt' | 'recoveredDeltas' | 'left'>;
 
 export interface PoolHealthParts {
   readonly pool: string;
@@ -74,7 +74,7 @@ export class PoolHealth {
     onIndexDamage();
   }
 
-  tellRecovery({ rebuilt, recoveredDeltas }: Recovery): void {
+  tellRecovery({ rebuilt, recoveredDeltas, left }: Recovery): void {
     if (rebuilt !== undefined) {
       const message = `the index of pool ${this.#parts.pool} was built from its disks: ${rebuilt}`;
       this.tell('warning', 'pool/index-rebuilt', message);
@@ -82,6 +82,10 @@ export class PoolHealth {
     if (recoveredDeltas > 0) {
       const message = `${recoveredDeltas} changes of a killed service were recovered`;
       this.tell('info', 'pool/recovered', message);
+    }
+    for (const { uri } of left) {
+      const message = `disk ${uri} was removed from pool ${this.#parts.pool}, as was begun before`;
+      this.tell('info', 'disk/removed', message);
     }
   }
 

@@ -25,7 +25,7 @@ import type { ClusterPlace, Placement, Target } from './allocator.ts';
 import type { Checkpointer } from './checkpoint.ts';
 import type { DiskSet, PoolDisk } from './disk-set.ts';
 import type { BatchOp, ClusterRun } from './format/batch.ts';
-import { diskGeometry } from './format/geometry.ts';
+import { memberGeometry } from './format/geometry.ts';
 import type { Label } from './format/label.ts';
 import { Grants } from './grants.ts';
 import { JournalFeed } from './journal-feed.ts';
@@ -33,6 +33,7 @@ import { recordPayloadLimit } from './journal-replay.ts';
 import { beat, heartbeatIntervalMs } from './lease.ts';
 import type { PoolFolder } from './lineage.ts';
 import { Maintenance } from './maintenance.ts';
+import { Members } from './members.ts';
 import { OpenVolumes, type VolumeToOpen } from './open-volumes.ts';
 import { type PendingMove, PendingMoves, placeOf } from './pending-moves.ts';
 import { planeSpec } from './plane-spec.ts';
@@ -41,6 +42,7 @@ import type { PoolIndex } from './pool-index.ts';
 import { describeDisk, describePool, type PoolDescription } from './pool-info.ts';
 import {
   type DiskRecord,
+  deleteRecord,
   diskRecordName,
   diskRecordOp,
   type PoolRecord,
@@ -98,6 +100,7 @@ export class Pool {
   #grants!: Grants;
   #maintenance!: Maintenance;
   #volumes!: OpenVolumes;
+  #members!: Members;
   readonly #moves = new PendingMoves();
   #cowListener: CowListener = () => {};
   #stopHeartbeat: () => void = () => {};
@@ -170,9 +173,7 @@ export class Pool {
   }
 
   diskInfo(number: number): DiskInfo {
-    const disk = this.#disks.byNumber(number);
-    invariant(disk !== undefined, `disk ${number} belongs to the pool`);
-    return describeDisk(disk, this.#description());
+    return describeDisk(this.#diskOf(number), this.#description());
   }
 
   /** @returns undefined when there is no such record */
@@ -316,28 +317,36 @@ export class Pool {
   }
 
   /**
-   * Takes a labelled disk into the pool while it serves; its clusters are used at once.
+   * Takes a labelled disk into the pool while it serves; its clusters are used at once, and it carries a replica of the journal where one is missing.
    *
-   * Disks added here carry no replica of the journal: a ring cannot be begun in the middle of a life.
    * After a crash the disk belongs to the pool when its record is durable, or when it is named at the next opening.
+   *
+   * @throws StorageError disk/io, pool/failed
    */
   async addDisk(disk: PoolDisk): Promise<DiskInfo> {
-    const { label } = disk;
-    const number = label.diskNumber;
-    this.#plane.addDisk(disk.plane, number);
-    await this.commit([diskRecordOp(disk)]);
-    this.#disks.add(disk);
-    this.#state.allocator.addDisk({ ...label, number, journal: false });
-    await this.#disks.writeLabels(() => ({ diskCount: this.#disks.all.length }));
-    this.#grants.spaceFreed();
-    return this.diskInfo(number);
+    await this.#members.add(disk);
+    return this.diskInfo(disk.label.diskNumber);
+  }
+
+  /** Whether an empty disk may leave the pool, see `removeDisk`. @throws StorageError disk/not-empty, disk/needed; pool/failed */
+  expectRemovable(number: number): Promise<void> {
+    return this.#members.expectRemovable(this.#diskOf(number));
+  }
+
+  /**
+   * Takes an empty disk out of the pool while it serves: it carries no label afterwards, and is closed. A replica that it carried begins on another
+   * disk. Killed in between, the disk belongs to the pool as before or is out of it.
+   *
+   * @throws StorageError disk/not-empty, disk/needed; disk/io, pool/failed it may be repeated
+   */
+  async removeDisk(number: number): Promise<void> {
+    this.expectOnline();
+    await this.#members.remove(this.#diskOf(number));
   }
 
   /** What is said of the disk holds for everything that is allocated from now on. @throws StorageError pool/failed */
   async placeDisk(number: number, placement: Placement): Promise<void> {
-    const disk = this.#disks.byNumber(number);
-    invariant(disk !== undefined, `disk ${number} belongs to the pool`);
-    await this.commit([diskRecordOp(disk, placement)]);
+    await this.commit([diskRecordOp(this.#diskOf(number), placement)]);
     this.#state.allocator.place(number, placement);
     if (placement.cordoned) this.takeBackGrants(number);
     this.#grants.spaceFreed();
@@ -364,15 +373,15 @@ export class Pool {
 
   /** The label that a disk of that size must carry to join now. @throws StorageError disk/too-small */
   labelForNewDisk(diskBytes: number): Label {
-    const layout = { diskBytes, clusterBytes: this.clusterBytes, journal: false };
+    const ringBytes = this.#disks.journalBytes;
+    const disk = { diskBytes, clusterBytes: this.clusterBytes };
     return {
       ...this.#disks.label,
-      ...diskGeometry(layout),
-      diskBytes,
+      ...disk,
+      ...memberGeometry({ ...disk, ringBytes }),
+      ...this.#members.next,
       diskUuid: newUuid(),
       generation: 0,
-      diskNumber: this.#disks.all.length,
-      diskCount: this.#disks.all.length + 1,
       checkpoint: null,
       heartbeatMs: this.#services.clock.nowMs(),
     };
@@ -405,6 +414,12 @@ export class Pool {
     return this.#closing;
   }
 
+  #diskOf(number: number): PoolDisk {
+    const disk = this.#disks.byNumber(number);
+    invariant(disk !== undefined, `disk ${number} belongs to the pool`);
+    return disk;
+  }
+
   async #start(recovered: RecoveredPool): Promise<void> {
     await recovered.folder.writeLineage({ ...recovered.lineage, served: recovered.lineage.epoch });
     await this.#openPlane(recovered.journal);
@@ -412,6 +427,7 @@ export class Pool {
     this.#grants.replenish(0);
     if (this.#epoch > 1) this.#health.tellRecovery(recovered);
     await this.#recordDisks();
+    await this.#members.completeReplicas();
   }
 
   async #close(letGo: boolean): Promise<void> {
@@ -485,6 +501,17 @@ export class Pool {
       onTail: (position) => this.#tailMoved(position),
       onError: (work, error) => this.#health.maintenanceFailed(work, error),
     });
+    this.#members = new Members({
+      disks: this.#disks,
+      allocator,
+      checkpointer: this.#checkpointer,
+      plane: this.#plane,
+      grants: this.#grants,
+      onTail: (position) => this.#tailMoved(position),
+      commit: (ops) => this.commit(ops),
+      flush: () => this.flush(),
+      onUndone: (kind, message) => this.#health.tell('warning', kind, message),
+    });
     this.#stopHeartbeat = clock.every(heartbeatIntervalMs, () => {
       this.#beating = this.#beating.then(() => this.#beat());
     });
@@ -546,12 +573,20 @@ export class Pool {
     void this.#maintenance.stop();
   }
 
-  /** Disks whose addition was cut off become members. */
+  /** The records name the members: what was cut off when a disk was added or removed. */
   async #recordDisks(): Promise<void> {
-    const missing = this.#disks.all.filter(
+    const { all } = this.#disks;
+    const missing = all.filter(
       ({ label }) => this.record(diskRecordName(label.diskNumber)) === undefined,
     );
-    if (missing.length > 0) await this.commit(missing.map((disk) => diskRecordOp(disk)));
+    const left = this.records<DiskRecord>('disk/').filter(
+      ({ number }) => this.#disks.byNumber(number) === undefined,
+    );
+    const ops = [
+      ...missing.map((disk) => diskRecordOp(disk)),
+      ...left.map(({ number }) => deleteRecord(diskRecordName(number))),
+    ];
+    if (ops.length > 0) await this.commit(ops);
   }
 
   #description(): PoolDescription {

@@ -213,8 +213,8 @@ export class Pools {
       this.#expectNotServed(name);
       await this.#expectNoClashOnDisks(name, disks);
       if (options.dryRun) return describeUnopened({ entry: { uuid, name, disks }, error: null });
-      const pool = await this.#start(disks, options.takeover ?? false);
-      await this.#list.put({ uuid, name, disks });
+      const pool = await this.#start(disks, { takeover: options.takeover ?? false });
+      await this.#remember(pool);
       this.#unopened.delete(name);
       this.#tell('pool/imported', name, `pool ${name} was imported`);
       return pool.info();
@@ -242,6 +242,31 @@ export class Pools {
     });
   }
 
+  /**
+   * Takes an empty disk out of a pool while it serves: it belongs to nobody afterwards.
+   *
+   * @returns what it was
+   * @throws StorageError pool/not-found, disk/not-found, disk/not-empty, disk/needed; pool/failed, disk/io it may be repeated
+   */
+  removeDisk(
+    poolName: string,
+    number: number,
+    options: { readonly dryRun?: boolean } = {},
+  ): Promise<DiskInfo> {
+    return this.#changing.run(async () => {
+      const pool = this.get(poolName);
+      pool.expectOnline();
+      expectDisk(pool, number);
+      const disk = pool.diskInfo(number);
+      await pool.expectRemovable(number);
+      if (options.dryRun) return disk;
+      await pool.removeDisk(number);
+      await this.#remember(pool);
+      this.#tell('disk/removed', poolName, `disk ${disk.uri} was removed from pool ${poolName}`);
+      return disk;
+    });
+  }
+
   /** Verifies a pool while it serves. @throws StorageError pool/not-found, pool/failed */
   async check(name: string): Promise<CheckReport> {
     const pool = this.get(name);
@@ -259,7 +284,8 @@ export class Pools {
 
   async #openKnown(entry: PoolEntry): Promise<void> {
     try {
-      await this.#start(entry.disks, false);
+      const pool = await this.#start(entry.disks, { remembered: true });
+      if (pool.disks.length !== entry.disks.length) await this.#remember(pool);
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
       this.#unopened.set(entry.name, { entry, error });
@@ -269,13 +295,17 @@ export class Pools {
     }
   }
 
-  async #start(disks: readonly DiskLocation[], takeover: boolean): Promise<Pool> {
+  async #start(
+    disks: readonly DiskLocation[],
+    options: { readonly takeover?: boolean; readonly remembered?: boolean } = {},
+  ): Promise<Pool> {
     const recovered = await recoverPool({
       dataPlane: this.#services.dataPlane,
       clock: this.#services.clock,
       locations: disks,
       hostId: this.#list.hostId,
-      takeover,
+      takeover: options.takeover ?? false,
+      remembered: options.remembered ?? false,
       folderOf: (uuid) => this.#list.folderOf(uuid),
     });
     const pool = await Pool.start(await this.#withoutClash(recovered), this.#services);
@@ -315,8 +345,8 @@ export class Pools {
     try {
       await writePool(this.#services.dataPlane, plan);
       const disks = plan.plans.map(({ location }) => location);
-      const pool = await this.#start(disks, false);
-      await this.#list.put({ uuid: pool.uuid, name: pool.name, disks });
+      const pool = await this.#start(disks);
+      await this.#remember(pool);
       this.#tell('pool/created', pool.name, `pool ${pool.name} was created`);
       return pool;
     } catch (error) {
@@ -328,11 +358,20 @@ export class Pools {
   async #addDisk(pool: Pool, plan: BackingPlan, label: PoolDisk['label']): Promise<DiskInfo> {
     await createFiles(this.#services.dataPlane, [plan]);
     const disk = await labelDisk(this.#services.dataPlane, plan, label);
-    const known = pool.disks.map(({ location }) => location);
-    await this.#list.put({ uuid: pool.uuid, name: pool.name, disks: [...known, plan.location] });
+    await this.#remember(pool, plan.location);
     const info = await pool.addDisk(disk);
     this.#tell('disk/added', pool.name, `disk ${info.uri} was added to pool ${pool.name}`);
     return info;
+  }
+
+  /** Where the pool's disks are, and one that is about to join. */
+  async #remember({ uuid, name, disks }: Pool, joining?: DiskLocation): Promise<void> {
+    const known = disks.map(({ location }) => location);
+    await this.#list.put({
+      uuid,
+      name,
+      disks: joining === undefined ? known : [...known, joining],
+    });
   }
 
   async #letGo(pool: Pool): Promise<void> {
@@ -407,6 +446,11 @@ function expectClusterBytes(clusterBytes: number): void {
     'request/invalid',
     'a cluster size is a power of two between 16 KiB and 1 MiB',
   );
+}
+
+function expectDisk({ name, disks }: Pool, number: number): void {
+  if (disks.some(({ label }) => label.diskNumber === number)) return;
+  throw new StorageError('disk/not-found', `pool ${name} has no disk ${number}`);
 }
 
 function namedRecords({ name, index }: Pool): NamedRecords {

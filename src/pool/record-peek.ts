@@ -21,15 +21,16 @@ export async function peekRecords(
   dataPlane: DataPlane,
   locations: readonly DiskLocation[],
 ): Promise<[name: string, value: unknown][]> {
-  const disks = new DiskSet(await openDisks(dataPlane, locations));
+  const opened = await openDisks(dataPlane, locations);
   try {
-    const truth = chooseTruth(disks.all);
+    const { label: truth, members } = chooseTruth(opened);
+    const disks = new DiskSet(members);
     const records: Records = new Map();
     await addCheckpointed(records, disks, truth);
     await addJournaled(records, disks, truth);
     return [...records];
   } finally {
-    await disks.close();
+    for (const { plane } of opened) await plane.close();
   }
 }
 

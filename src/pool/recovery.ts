@@ -13,7 +13,13 @@ import type { Clock } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import { Checkpointer } from './checkpoint.ts';
-import { type DiskLocation, DiskSet, openDisks, type PoolDisk } from './disk-set.ts';
+import {
+  type DiskLocation,
+  DiskSet,
+  openThoseThere,
+  type PoolDisk,
+  wipeAndClose,
+} from './disk-set.ts';
 import type { ClusterRun } from './format/batch.ts';
 import { paddedRecordBytes } from './format/journal-record.ts';
 import type { Label } from './format/label.ts';
@@ -23,7 +29,9 @@ import { type JournalPlace, lastRecords, replayJournal, writeRecord } from './jo
 import { expectLeaseFree } from './lease.ts';
 import { continues, type Lineage, type PoolFolder } from './lineage.ts';
 import type { PoolIndex } from './pool-index.ts';
-import { chooseTruth } from './truth.ts';
+import { type DiskRecord, diskRecordName } from './pool-records.ts';
+import type { PoolState } from './pool-state.ts';
+import { chooseTruth, type Truth } from './truth.ts';
 
 export interface RecoveryInput {
   readonly dataPlane: DataPlane;
@@ -31,6 +39,8 @@ export interface RecoveryInput {
   readonly locations: readonly DiskLocation[];
   readonly hostId: string;
   readonly takeover: boolean;
+  /** These disks had the pool when this host last served it: some may have left it since. Otherwise all are meant. */
+  readonly remembered: boolean;
   readonly folderOf: (poolUuid: string) => Promise<PoolFolder>;
 }
 
@@ -48,6 +58,8 @@ export interface RecoveredPool {
   readonly rebuilt: string | undefined;
   /** Deltas that only the pending log of a killed process had. */
   readonly recoveredDeltas: number;
+  /** Their removal was cut off: they have no label any more. */
+  readonly left: readonly DiskLocation[];
 }
 
 /**
@@ -57,27 +69,49 @@ export interface RecoveredPool {
  *   disk/io; the disks are closed then
  */
 export async function recoverPool(input: RecoveryInput): Promise<RecoveredPool> {
-  const opened = await openDisks(input.dataPlane, input.locations);
+  const { opened, failure } = await openThoseThere(input.dataPlane, input.locations);
   try {
-    return await recoverDisks(input, opened);
+    if (failure !== undefined && !input.remembered) throw failure;
+    return await recoverDisks(input, truthOf(opened, failure));
   } catch (error) {
     for (const disk of opened) await disk.plane.close();
     throw error;
   }
 }
 
-async function recoverDisks(input: RecoveryInput, opened: PoolDisk[]): Promise<RecoveredPool> {
-  const truth = chooseTruth(opened);
-  expectLeaseFree(opened, truth, input);
+/** What keeps a disk from being opened is the reason why it is missing, unless nobody misses it. */
+function truthOf(opened: readonly PoolDisk[], failure: StorageError | undefined): Truth {
+  try {
+    return chooseTruth(opened);
+  } catch (error) {
+    throw failure ?? error;
+  }
+}
+
+async function recoverDisks(input: RecoveryInput, found: Truth): Promise<RecoveredPool> {
+  const { label: truth, members, left } = found;
+  expectLeaseFree(members, truth, input);
   const folder = await input.folderOf(truth.poolUuid);
-  const disks = new DiskSet(opened);
+  const disks = new DiskSet(members);
   const lineage = await takeEpoch(input, folder, disks, truth);
+  // Every label of a member says by now that these are none.
+  for (const disk of left) await dismiss(disk);
+  const locations = left.map(({ location }) => location);
   const loaded = await loadOrRebuildIndex(folder, disks, truth);
   try {
-    return await replay({ folder, lineage, disks, truth, ...loaded });
+    return await replay({ folder, lineage, disks, truth, left: locations, ...loaded });
   } catch (error) {
     await loaded.index.close();
     throw error;
+  }
+}
+
+/** A disk that cannot be wiped keeps a label that is of no use to anybody: the pool opens without it. */
+async function dismiss(disk: PoolDisk): Promise<void> {
+  try {
+    await wipeAndClose(disk);
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error;
   }
 }
 
@@ -99,7 +133,8 @@ async function takeEpoch(
     epoch,
     owner: input.hostId,
     heartbeatMs: input.clock.nowMs(),
-    diskCount: disks.all.length,
+    diskCount: truth.diskCount,
+    membership: truth.membership,
     tailPosition: truth.tailPosition,
     tailSequence: truth.tailSequence,
     // A checkpoint that lags behind the tail leads nowhere: the records after it may be overwritten.
@@ -108,7 +143,10 @@ async function takeEpoch(
   return lineage;
 }
 
-type ReplayInput = Pick<RecoveredPool, 'folder' | 'lineage' | 'disks' | 'index' | 'rebuilt'> & {
+type ReplayInput = Pick<
+  RecoveredPool,
+  'folder' | 'lineage' | 'disks' | 'index' | 'rebuilt' | 'left'
+> & {
   readonly truth: Label;
   readonly chains: ReadonlyMap<number, readonly number[]>;
 };
@@ -124,6 +162,7 @@ async function replay(input: ReplayInput): Promise<RecoveredPool> {
   await replayJournal(disks, { position, sequence: sequence + 1 }, (record) =>
     state.replay(record),
   );
+  expectRecorded(disks, state);
   const recoveredDeltas = await drainPendingLog(input, checkpointer);
   state.replayedReleases = null;
   if (isCheckpointDue(input)) await checkpointer.take();
@@ -138,6 +177,19 @@ async function replay(input: ReplayInput): Promise<RecoveredPool> {
     discards: allocator.stillFree(released),
     recoveredDeltas,
   };
+}
+
+/** A number may have been another disk's before: that one does not stand in for its successor. */
+function expectRecorded(disks: DiskSet, state: PoolState): void {
+  for (const { label, location } of disks.all) {
+    const record = state.record(diskRecordName(label.diskNumber)) as DiskRecord | undefined;
+    if (record === undefined || record.uuid === label.diskUuid) continue;
+    throw new StorageError(
+      'disk/unusable',
+      `disk ${location.uri} is not the disk ${label.diskNumber} of pool ${label.poolName}, which is ${record.uri}`,
+      { actions: [`name ${record.uri} instead`] },
+    );
+  }
 }
 
 function isCheckpointDue({ disks, index, rebuilt, truth }: ReplayInput): boolean {

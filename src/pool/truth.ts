@@ -1,31 +1,71 @@
 /**
- * Which of the labels found is the pool's truth, and whether all disks are there.
+ * Which of the labels found is the pool's truth, and which of the disks belong to it.
+ *
+ * Of labels written in turn some may be newer than others when power is lost. Each field has its own order, within the
+ * highest epoch: members go by their generation, the tail by its sequence. The checkpoint that goes with the tail is found
+ * on the disks that carry it. A replica needs no such order: a disk says so only while its ring holds every durable record.
  */
 import { StorageError } from '../base/errors.ts';
 import type { PoolDisk } from './disk-set.ts';
-import type { Label } from './format/label.ts';
+import { type Label, memberNumbers } from './format/label.ts';
 
-/**
- * The label with the highest epoch, and among those the newest checkpoint.
- *
- * @throws StorageError pool/disk-missing; disk/unusable disks of different pools, or one disk given twice
- */
-export function chooseTruth(disks: readonly PoolDisk[]): Label {
-  expectOnePool(disks);
-  expectNoDoubles(disks);
-  const truth = disks.map((disk) => disk.label).reduce((a, b) => (isNewer(b, a) ? b : a));
-  expectAllThere(disks, truth);
-  // Only a journal disk knows the ring's size; its other fields are the pool's.
-  const journal = disks.find(({ label }) => label.journalBytes > 0)?.label;
-  if (journal === undefined) throw new StorageError('pool/damaged', 'no disk carries a journal');
-  const { journalOffset, journalBytes } = journal;
-  return { ...truth, journalOffset, journalBytes };
+export interface Truth {
+  /** Tail and checkpoint of the pool, and the place of its ring on some disk; the rest is any disk's. */
+  readonly label: Label;
+  /** The disks found that belong to the pool. */
+  readonly members: readonly PoolDisk[];
+  /** Those whose removal was cut off behind its last step that counts: nothing of the pool is on them. */
+  readonly left: readonly PoolDisk[];
 }
 
-function isNewer(a: Label, b: Label): boolean {
-  if (a.epoch !== b.epoch) return a.epoch > b.epoch;
-  const sequence = (label: Label) => label.checkpoint?.sequence ?? 0;
-  return sequence(a) > sequence(b);
+/**
+ * @throws StorageError pool/disk-missing; disk/unusable disks of different pools, or one disk given twice;
+ *   pool/damaged no disk carries a journal
+ */
+export function chooseTruth(disks: readonly PoolDisk[]): Truth {
+  expectOnePool(disks);
+  expectNoDoubles(disks);
+  const membership = newest(disks, membersOrder);
+  const numbers = memberNumbers(membership);
+  const isMember = ({ label }: PoolDisk) => numbers.includes(label.diskNumber);
+  const members = disks.filter(isMember);
+  expectAllThere(members, membership);
+  const left = disks.filter((disk) => !isMember(disk));
+  return { label: truthOf(members, membership), members, left };
+}
+
+function truthOf(members: readonly PoolDisk[], { diskCount, membership }: Label): Label {
+  const label = newest(members, tailOrder);
+  // Only a journal disk knows the ring's size; its other fields are the pool's.
+  const journal = members.find((disk) => disk.label.journalBytes > 0)?.label;
+  if (journal === undefined) throw new StorageError('pool/damaged', 'no disk carries a journal');
+  const { journalOffset, journalBytes } = journal;
+  const checkpoint = checkpointAt(members, label.tailSequence);
+  return { ...label, diskCount, membership, journalOffset, journalBytes, checkpoint };
+}
+
+/** The newest label may be of a disk that carries none, or has fallen behind with it. */
+function checkpointAt(members: readonly PoolDisk[], tailSequence: number): Label['checkpoint'] {
+  const checkpoints = members.map(({ label }) => label.checkpoint);
+  return checkpoints.find((found) => found?.sequence === tailSequence - 1) ?? null;
+}
+
+type Order = (label: Label) => readonly number[];
+
+const membersOrder: Order = ({ epoch, membership, diskCount }) => [
+  epoch,
+  membership?.generation ?? 0,
+  diskCount,
+];
+const tailOrder: Order = ({ epoch, tailSequence }) => [epoch, tailSequence];
+
+function newest(disks: readonly PoolDisk[], order: Order): Label {
+  return disks.map(({ label }) => label).reduce((a, b) => (isHigher(order(b), order(a)) ? b : a));
+}
+
+function isHigher(a: readonly number[], b: readonly number[]): boolean {
+  const at = a.findIndex((value, place) => value !== b[place]);
+  return at >= 0 && (a[at] as number) > (b[at] as number);
 }
 
 function expectOnePool(disks: readonly PoolDisk[]): void {
@@ -55,10 +95,7 @@ function expectNoDoubles(disks: readonly PoolDisk[]): void {
 
 function expectAllThere(disks: readonly PoolDisk[], truth: Label): void {
   const there = new Set(disks.map(({ label }) => label.diskNumber));
-  const missing: number[] = [];
-  for (let number = 0; number < truth.diskCount; number++) {
-    if (!there.has(number)) missing.push(number);
-  }
+  const missing = memberNumbers(truth).filter((number) => !there.has(number));
   if (missing.length === 0) return;
   throw new StorageError(
     'pool/disk-missing',

@@ -302,7 +302,7 @@ describe('pools', () => {
     await create('a');
     const before = fixture.pools.get('gold').info().freeBytes;
     const disk = await fixture.pools.addDisk('gold', uri('b', '512MiB'));
-    expect(disk).toMatchObject({ number: 1, journal: false });
+    expect(disk).toMatchObject({ number: 1, journal: true });
     expect(fixture.pools.get('gold').info().freeBytes).toBeGreaterThan(before + 500 * MiB);
     await fixture.volumes.create({ name: 'v', sizeBytes: 10 * GiB });
     await writePattern(5);

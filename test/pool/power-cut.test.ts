@@ -141,6 +141,7 @@ describe(`power cut, seed ${seed}`, () => {
       locations,
       hostId: `00000000-0000-4000-8000-${String(hosts).padStart(12, '0')}`,
       takeover: true,
+      remembered: false,
       folderOf: async () => new PoolFolder(host),
     });
     const services = { dataPlane: plane, clock, log: quietLog, emit() {}, flushWindowMs: 1000 };

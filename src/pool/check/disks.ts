@@ -5,7 +5,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { StorageError } from '../../base/errors.ts';
 import { FormatError } from '../format/format-error.ts';
 import { firstClusterFor, labelBytes } from '../format/geometry.ts';
-import { decodeLabel, type Label, newestLabel } from '../format/label.ts';
+import { decodeLabel, type Label, memberNumbers, newestLabel } from '../format/label.ts';
 import type { ReadDisk } from '../format/ring.ts';
 import { diskSizeBytes, openForReading, readAt } from '../probe.ts';
 import type { FindingLog } from './findings.ts';
@@ -21,7 +21,7 @@ export type OpenedDisk = readonly [path: string, handle: FileHandle];
 export interface CheckedPool {
   /** In the order of their numbers. */
   readonly disks: readonly CheckedDisk[];
-  /** The label that tells the truth about the pool: highest epoch, then newest checkpoint. */
+  /** What the newest labels say of the pool: the members by their generation, the tail by its sequence, both within the highest epoch. */
   readonly truth: Label;
 }
 
@@ -46,7 +46,9 @@ function checkGeometry(path: string, label: Label, sizeBytes: number, log: Findi
   if (sizeBytes < diskBytes) {
     log.damage('disk/shrunk', path, `has ${sizeBytes} bytes, its label says ${diskBytes}`);
   }
-  if (firstCluster !== firstClusterFor(journalBytes, clusterBytes)) {
+  const first = firstClusterFor(journalBytes, clusterBytes);
+  // A disk without a ring may keep room for one.
+  if (journalBytes === 0 ? firstCluster < first : firstCluster !== first) {
     log.damage('label/geometry', path, `first cluster ${firstCluster} is not where it belongs`);
   }
   if (clusterCount !== Math.floor(diskBytes / clusterBytes)) {
@@ -87,9 +89,40 @@ async function checkDisk(
   }
 }
 
-function isNewer(a: Label, b: Label): boolean {
-  if (a.epoch !== b.epoch) return a.epoch > b.epoch;
-  return (a.checkpoint?.sequence ?? 0) > (b.checkpoint?.sequence ?? 0);
+type Order = (label: Label) => readonly number[];
+
+const membersOrder: Order = ({ epoch, membership, diskCount }) => [
+  epoch,
+  membership?.generation ?? 0,
+  diskCount,
+];
+const tailOrder: Order = ({ epoch, tailSequence }) => [epoch, tailSequence];
+
+function newest(disks: readonly CheckedDisk[], order: Order): Label {
+  const sorted = disks.map(({ label }) => label).sort((a, b) => compareNumbers(order(b), order(a)));
+  return sorted[0] as Label;
+}
+
+function compareNumbers(a: readonly number[], b: readonly number[]): number {
+  const at = a.findIndex((value, place) => value !== b[place]);
+  return at < 0 ? 0 : (a[at] as number) - (b[at] as number);
+}
+
+/** Members and tail each have the newest label of their own; a label without a checkpoint tells of one that others have. */
+function truthOf(disks: readonly CheckedDisk[]): Label {
+  const { diskCount, membership } = newest(disks, membersOrder);
+  const tail = newest(disks, tailOrder);
+  const checkpoints = disks.map(({ label }) => label.checkpoint);
+  const fitting = checkpoints.find((found) => found?.sequence === tail.tailSequence - 1);
+  return { ...tail, diskCount, membership, checkpoint: tail.checkpoint ?? fitting ?? null };
+}
+
+/** A disk that was removed and kept its label: whatever it says, it is none of the pool's. */
+function isMember({ path, label }: CheckedDisk, truth: Label, log: FindingLog): boolean {
+  if (memberNumbers(truth).includes(label.diskNumber)) return true;
+  const message = `was disk ${label.diskNumber} of pool ${truth.poolName}, which was removed; the next opening takes its label`;
+  log.warning('disk/left', path, message);
+  return false;
 }
 
 function checkAgreement(disks: readonly CheckedDisk[], truth: Label, log: FindingLog): void {
@@ -108,10 +141,9 @@ function checkAgreement(disks: readonly CheckedDisk[], truth: Label, log: Findin
 
 /** With disks left out everything that points to them would look damaged. A disk whose label is gone is not left out. */
 function expectAllGiven(givenCount: number, disks: readonly CheckedDisk[], truth: Label): void {
-  if (givenCount >= truth.diskCount) return;
   const there = new Set(disks.map(({ label }) => label.diskNumber));
-  const all = Array.from({ length: truth.diskCount }, (_, number) => number);
-  const missing = all.filter((number) => !there.has(number));
+  const missing = memberNumbers(truth).filter((number) => !there.has(number));
+  if (missing.length === 0 || givenCount >= truth.diskCount) return;
   throw new StorageError(
     'pool/disk-missing',
     `pool ${truth.poolName} has ${truth.diskCount} disks, number ${missing.join(', ')} was not given`,
@@ -152,17 +184,15 @@ export async function checkDisks(
     const disk = await checkDisk(handle, path, log);
     if (disk !== null) found.push(disk);
   }
-  const [first] = found;
-  if (first === undefined) return null;
-  const truth = found.reduce(
-    (best, { label }) => (isNewer(label, best) ? label : best),
-    first.label,
-  );
-  expectAllGiven(opened.length, found, truth);
-  checkAgreement(found, truth, log);
-  checkJournals(found, log);
+  if (found.length === 0) return null;
+  const named = newest(found, membersOrder);
+  const members = found.filter((disk) => isMember(disk, named, log));
+  const truth = truthOf(members);
+  expectAllGiven(opened.length - (found.length - members.length), members, truth);
+  checkAgreement(members, truth, log);
+  checkJournals(members, log);
   checkLease(truth, nowMs, log);
-  const disks = found
+  const disks = members
     .filter(({ label }) => label.poolUuid === truth.poolUuid)
     .sort((a, b) => a.label.diskNumber - b.label.diskNumber);
   return { disks, truth };

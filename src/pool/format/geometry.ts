@@ -14,7 +14,7 @@ export const labelAreaBytes = 64 * KiB;
 export const clusterBytesMin = 16 * KiB;
 export const clusterBytesMax = MiB;
 export const defaultClusterBytes = 64 * KiB;
-/** The first disks of a pool carry a replica of journal and checkpoint. */
+/** So many disks of a pool carry a replica of journal and checkpoint, where it has as many. */
 export const journalReplicasMax = 3;
 
 const journalBytesDefault = 64 * MiB;
@@ -93,6 +93,31 @@ export function minimumDiskBytes(options: Omit<GeometryOptions, 'diskBytes'>): n
   const enough = dataClustersMin + roundingClusters;
   while (dataClusters({ ...options, diskBytes }) < enough) diskBytes += clusterBytes;
   return diskBytes;
+}
+
+/**
+ * Lays out a disk that may carry a replica one day: with room for a ring of that size, where the disk is large enough for it.
+ *
+ * @throws StorageError disk/too-small
+ */
+export function memberGeometry(options: {
+  readonly diskBytes: number;
+  readonly clusterBytes: number;
+  readonly ringBytes: number;
+}): Geometry {
+  const { ringBytes: journalBytes, ...disk } = options;
+  const withRing = { ...disk, journal: true, journalBytes };
+  const fits = disk.diskBytes >= minimumDiskBytes(withRing);
+  const geometry = diskGeometry(fits ? withRing : { ...disk, journal: false });
+  return { ...geometry, journalOffset: 0, journalBytes: 0 };
+}
+
+/** Whether a ring of that size fits between the disk's labels and its clusters. */
+export function hasRoomForRing(
+  disk: { readonly firstCluster: number; readonly clusterBytes: number },
+  ringBytes: number,
+): boolean {
+  return disk.firstCluster >= firstClusterFor(ringBytes, disk.clusterBytes);
 }
 
 /**

@@ -11,8 +11,12 @@ import { xxh64WithoutField } from './hash.ts';
 import { diskLimit } from './slot.ts';
 
 export const formatVersion = 1;
-/** Features of the class "unknown is refused" that this version understands. */
-const featuresKnown = 0n;
+/**
+ * Feature of the class "unknown is refused": the label has a membership. Who does not know it takes the numbers of a pool's disks for 0 up to
+ * the count, and would miss a disk that was added, or ask for one that was removed.
+ */
+const membershipFeature = 1n;
+const featuresKnown = membershipFeature;
 const magic = Buffer.from('VARVEDSK', 'latin1');
 const poolNameBytes = 64;
 const noUuid = '00000000-0000-0000-0000-000000000000';
@@ -43,8 +47,18 @@ const at = {
   owner: 208,
   heartbeatMs: 224,
   poolName: 232,
-  end: 296,
+  membershipGeneration: 296,
+  members: 304,
+  end: 336,
 } as const;
+
+/** Which disks the pool has. */
+export interface Membership {
+  /** Grows by one with each disk that is added or removed; among labels of one epoch the highest counts. At least 1. */
+  readonly generation: number;
+  /** Numbers of the disks, ascending. */
+  readonly numbers: readonly number[];
+}
 
 /** Where a disk keeps its copy of the checkpoint, and what it must contain. */
 export interface CheckpointRef {
@@ -61,6 +75,7 @@ export interface Label {
   readonly generation: number;
   readonly featuresCompatible: bigint;
   readonly featuresReadOnly: bigint;
+  /** But for those that follow from other fields. */
   readonly featuresRefused: bigint;
   readonly poolUuid: string;
   readonly diskUuid: string;
@@ -80,6 +95,13 @@ export interface Label {
   readonly owner: string | null;
   readonly heartbeatMs: number;
   readonly poolName: string;
+  /** null: the pool has its first disks, numbered from 0 on. */
+  readonly membership: Membership | null;
+}
+
+/** Numbers of the disks that the pool has, as far as the label knows. */
+export function memberNumbers({ membership, diskCount }: Label): readonly number[] {
+  return membership?.numbers ?? Array.from({ length: diskCount }, (_, number) => number);
 }
 
 /** The byte at which the copy of that generation lies. */
@@ -101,12 +123,21 @@ function encodeIdentity(bytes: Uint8Array, view: DataView, label: Label): void {
   view.setUint32(at.version, formatVersion, true);
   view.setBigUint64(at.featuresCompatible, label.featuresCompatible, true);
   view.setBigUint64(at.featuresReadOnly, label.featuresReadOnly, true);
-  view.setBigUint64(at.featuresRefused, label.featuresRefused, true);
+  const membership = label.membership === null ? 0n : membershipFeature;
+  view.setBigUint64(at.featuresRefused, label.featuresRefused | membership, true);
   bytes.set(uuidBytes(label.poolUuid), at.poolUuid);
   bytes.set(uuidBytes(label.diskUuid), at.diskUuid);
   const name = Buffer.from(label.poolName, 'utf8');
   invariant(name.length <= poolNameBytes, 'a pool name has at most 64 bytes');
   bytes.set(name, at.poolName);
+}
+
+function encodeMembership(bytes: Uint8Array, view: DataView, membership: Membership): void {
+  writeU64(view, at.membershipGeneration, membership.generation);
+  for (const number of membership.numbers) {
+    const byte = at.members + (number >> 3);
+    bytes[byte] = (bytes[byte] as number) | (1 << (number & 7));
+  }
 }
 
 /** The label as it is written at `labelOffset(label.generation)`. */
@@ -129,6 +160,7 @@ export function encodeLabel(label: Label): Uint8Array {
   writeU64(view, at.epoch, label.epoch);
   bytes.set(uuidBytes(label.owner ?? noUuid), at.owner);
   writeU64(view, at.heartbeatMs, label.heartbeatMs);
+  if (label.membership !== null) encodeMembership(bytes, view, label.membership);
   view.setBigUint64(at.hash, xxh64WithoutField(bytes, at.hash), true);
   return bytes;
 }
@@ -156,11 +188,26 @@ function expectReadable(bytes: Uint8Array, view: DataView): void {
 }
 
 function decodePoolName(bytes: Uint8Array): string {
-  const field = bytes.subarray(at.poolName, at.end);
+  const field = bytes.subarray(at.poolName, at.membershipGeneration);
   const end = field.indexOf(0);
   const length = end < 0 ? field.length : end;
   expectFormat(isZero(field.subarray(length)), 'bad-value', 'label: bytes after the pool name');
   return readText(field.subarray(0, length));
+}
+
+function decodeMembership(bytes: Uint8Array, view: DataView): Membership | null {
+  const generation = readU64(view, at.membershipGeneration);
+  const numbers: number[] = [];
+  for (let number = 0; number < 8 * (at.end - at.members); number++) {
+    const byte = bytes[at.members + (number >> 3)] as number;
+    if ((byte >> (number & 7)) & 1) numbers.push(number);
+  }
+  const has = (view.getBigUint64(at.featuresRefused, true) & membershipFeature) !== 0n;
+  const fits = has
+    ? generation > 0 && numbers.length === view.getUint32(at.diskCount, true)
+    : generation === 0 && numbers.length === 0;
+  expectFormat(fits, 'bad-value', 'label: the members of the pool');
+  return has ? { generation, numbers } : null;
 }
 
 function decodeCheckpoint(bytes: Uint8Array, view: DataView): CheckpointRef | null {
@@ -235,7 +282,7 @@ export function decodeLabel(bytes: Uint8Array): Label {
     generation: readU64(view, at.generation),
     featuresCompatible: view.getBigUint64(at.featuresCompatible, true),
     featuresReadOnly: view.getBigUint64(at.featuresReadOnly, true),
-    featuresRefused: view.getBigUint64(at.featuresRefused, true),
+    featuresRefused: view.getBigUint64(at.featuresRefused, true) & ~membershipFeature,
     poolUuid: uuidText(bytes.subarray(at.poolUuid, at.diskUuid)),
     diskUuid: uuidText(bytes.subarray(at.diskUuid, at.diskNumber)),
     diskNumber: view.getUint32(at.diskNumber, true),
@@ -253,6 +300,7 @@ export function decodeLabel(bytes: Uint8Array): Label {
     owner: owner === noUuid ? null : owner,
     heartbeatMs: readU64(view, at.heartbeatMs),
     poolName: decodePoolName(bytes),
+    membership: decodeMembership(bytes, view),
   };
   expectSensible(label);
   return label;

@@ -181,6 +181,7 @@ export function diskImage(spec: PoolSpec, number: number): Buffer {
     owner: null,
     heartbeatMs: 0,
     poolName: 'main',
+    membership: null,
     ...spec.labels[number],
   });
   disk.set(label, labelOffset(spec.labels[number]?.generation ?? 3));

@@ -44,10 +44,17 @@ test('a label is read back as it was written', () => {
         hash: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
       }),
     ),
+    membership: fc.option(
+      fc.record({
+        generation: fc.integer({ min: 1 }),
+        numbers: fc.uniqueArray(fc.integer({ min: 0, max: 254 }), { minLength: 1 }),
+      }),
+    ),
   });
   fc.assert(
     fc.property(overrides, (changed) => {
-      const label = sampleLabel(changed);
+      const numbers = changed.membership?.numbers.sort((a, b) => a - b);
+      const label = sampleLabel({ ...changed, diskCount: numbers?.length ?? 3 });
       expect(decodeLabel(encodeLabel(label))).toEqual(label);
     }),
   );
@@ -94,6 +101,17 @@ test.each<[string, string, (bytes: Buffer) => void]>([
   ['a journal in another place', 'bad-value', (b) => b.writeUInt32LE(4096, 128)],
   ['a journal of broken blocks', 'bad-value', (b) => b.writeUInt32LE(4095, 136)],
   ['a checkpoint under the journal', 'bad-value', (b) => b.writeUInt32LE(16, 160)],
+  ['members without the feature that says so', 'bad-value', (b) => b.writeUInt8(1, 304)],
+  ['a feature without members', 'bad-value', (b) => b.writeUInt8(1, 32)],
+  [
+    'another count than there are members',
+    'bad-value',
+    (b) => {
+      b.writeUInt8(1, 32);
+      b.writeUInt8(1, 296);
+      b.writeUInt8(3, 304);
+    },
+  ],
   ['a checkpoint behind the end', 'bad-value', (b) => b.writeUInt32LE(4096, 160)],
   ['a checkpoint of no clusters', 'bad-value', (b) => b.writeUInt32LE(0, 168)],
   ['fields of a checkpoint that is nowhere', 'bad-value', (b) => b.writeUInt32LE(0, 160)],

@@ -36,6 +36,7 @@ export function sampleLabel(overrides: Partial<Label> = {}): Label {
     owner: poolUuid,
     heartbeatMs: 1_700_000_000_000,
     poolName: 'main',
+    membership: null,
     ...overrides,
   };
 }
