@@ -1,5 +1,5 @@
 /**
- * Which disk is meant by a uuid, the beginning of one, a path or a URI.
+ * Which disk is meant by a uuid, the beginning of one, a path, a URI, or by its number in its pool (`gold/0`).
  */
 import { StorageError } from '../base/errors.ts';
 import type { DiskInfo } from '../pool/types.ts';
@@ -8,12 +8,19 @@ import type { PoolsPort } from './ports.ts';
 /** Shorter beginnings of a uuid are too easily another's. */
 const uuidPrefixCharsMin = 4;
 
+interface NamedDisk extends Pick<DiskInfo, 'uuid' | 'uri' | 'path'> {
+  /** null: of no pool. */
+  readonly pool: string | null;
+  readonly number: number | null;
+}
+
+function namesOf({ uuid, uri, path, pool, number }: NamedDisk): string[] {
+  return [uuid, uri, path, ...(pool === null ? [] : [`${pool}/${number}`])];
+}
+
 /** @throws StorageError disk/not-found none, or more than one by that beginning */
-export function findDisk<D extends Pick<DiskInfo, 'uuid' | 'uri' | 'path'>>(
-  disks: readonly D[],
-  wanted: string,
-): D {
-  const exact = disks.find((disk) => [disk.uuid, disk.uri, disk.path].includes(wanted));
+export function findDisk<D extends NamedDisk>(disks: readonly D[], wanted: string): D {
+  const exact = disks.find((disk) => namesOf(disk).includes(wanted));
   if (exact !== undefined) return exact;
   const long = wanted.length >= uuidPrefixCharsMin;
   const alike = long ? disks.filter((disk) => disk.uuid.startsWith(wanted)) : [];

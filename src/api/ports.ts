@@ -41,6 +41,7 @@ export interface PoolsPort {
     uri: string,
     options: { force?: boolean; dryRun?: boolean },
   ): Promise<DiskInfo>;
+  removeDisk(pool: string, number: number, options: { dryRun?: boolean }): Promise<DiskInfo>;
   check(name: string): Promise<CheckReport>;
 }
 

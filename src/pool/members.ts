@@ -13,10 +13,12 @@ import { formatSize } from '../base/size.ts';
 import type { DiskLocation, PoolDisk } from './disk-set.ts';
 import type { BatchOp } from './format/batch.ts';
 import type { Label } from './format/label.ts';
+import type { Grants } from './grants.ts';
 import { deleteRecord, diskRecordName, diskRecordOp } from './pool-records.ts';
 import { type ReplicaParts, Replicas } from './replicas.ts';
 
 export interface MembersParts extends ReplicaParts {
+  readonly grants: Grants;
   readonly commit: (ops: readonly BatchOp[]) => Promise<unknown>;
   /** Everything written so far is durable. */
   readonly flush: () => Promise<void>;

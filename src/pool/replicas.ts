@@ -12,14 +12,12 @@ import type { Allocator } from './allocator.ts';
 import type { Checkpointer, OnTail } from './checkpoint.ts';
 import { type DiskSet, explained, type PoolDisk } from './disk-set.ts';
 import { hasRoomForRing, journalReplicasMax, labelAreaBytes } from './format/geometry.ts';
-import type { Grants } from './grants.ts';
 
 export interface ReplicaParts {
   readonly disks: DiskSet;
   readonly allocator: Allocator;
   readonly checkpointer: Checkpointer;
   readonly plane: PoolPlane;
-  readonly grants: Grants;
   readonly onTail: OnTail;
 }
 

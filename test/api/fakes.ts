@@ -66,6 +66,12 @@ export class FakePools implements PoolsPort {
     return { ...(disk as DiskInfo), number: 1, uri };
   }
 
+  async removeDisk(name: string, number: number): Promise<DiskInfo> {
+    const { disks } = this.get(name).info();
+    if (disks.length > 1) return disks[number] as DiskInfo;
+    throw new StorageError('disk/needed', `disk ${number} is the only one of its pool`);
+  }
+
   async check(name: string): Promise<CheckReport> {
     const counts = { clustersChecked: 10, leavesChecked: 2, recordsChecked: 3 };
     return { pool: this.get(name).info().name, findings: this.findings, ...counts };

@@ -151,6 +151,8 @@ test('a cancelled operation says so, and cannot be cancelled again', async () =>
 test.each([
   ['GET', '/v1/pools/none', undefined, 404, 'pool/not-found'],
   ['GET', '/v1/disks/none', undefined, 404, 'disk/not-found'],
+  ['DELETE', '/v1/disks/none', undefined, 404, 'disk/not-found'],
+  ['DELETE', '/v1/disks/main%2F0', undefined, 409, 'disk/needed'],
   ['GET', '/v1/volumes/none', undefined, 404, 'volume/not-found'],
   ['GET', '/v1/exports/none', undefined, 404, 'export/not-found'],
   ['GET', '/v1/operations/op-9', undefined, 404, 'op/not-found'],
@@ -221,8 +223,9 @@ test('an attachment names URI, QEMU and libvirt', async () => {
   expect(body.libvirt_xml).toContain("<source protocol='nbd' name='gold'>");
 });
 
-test('a disk is found by uuid, its beginning, path and URI', async () => {
-  for (const wanted of ['11111111-aaaa-0000-0000-000000000000', '1111', '/disks/main.img']) {
+test('a disk is found by uuid, its beginning, path, URI, and its number in its pool', async () => {
+  const uuid = '11111111-aaaa-0000-0000-000000000000';
+  for (const wanted of [uuid, '1111', '/disks/main.img', 'main/0']) {
     const { body } = await get(`/v1/disks/${encodeURIComponent(wanted)}`);
     expect(body.pool).toBe('main');
   }

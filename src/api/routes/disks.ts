@@ -1,13 +1,13 @@
 /**
- * /v1/disks: add, list, show; those of pools and those that are passed through. A disk is named by its uuid, the beginning of it, its path or its URI.
+ * /v1/disks: add, list, show, remove; those of pools and those that are passed through. How a disk is named: find-disk.ts.
  */
 import { Type } from 'typebox';
 import { redactedUri } from '../../pool/uri-parts.ts';
 import { diskItem, envelope, passthroughItem, planDocument } from '../documents.ts';
-import { findDisk } from '../find-disk.ts';
+import { findDisk, findPoolDisk } from '../find-disk.ts';
 import type { ApiServices } from '../ports.ts';
 import { type ApiApp, body, DryRunQuery, defined, problems } from '../route-kit.ts';
-import { listRoute } from '../route-shapes.ts';
+import { listRoute, resultRoute } from '../route-shapes.ts';
 import { Disk, type DiskItem, DiskList, Plan } from '../schemas.ts';
 
 const DiskBody = body({
@@ -63,6 +63,21 @@ export function diskRoutes(app: ApiApp, services: ApiServices): void {
       return envelope('Disk', { ...diskItem(disk), changed: true });
     },
   );
+
+  resultRoute(app, {
+    method: 'DELETE',
+    tag: 'disk',
+    path: '/v1/disks/:disk',
+    params: DiskParams,
+    summary: 'Takes an empty disk out of its pool, online; it belongs to nobody afterwards',
+    action: 'disk remove',
+    find: (disk) => findPoolDisk(services.pools, disk),
+    configuration: ({ uuid, pool }) => ({ uuid, pool }),
+    work: async ({ pool, number }, options) => {
+      await services.pools.removeDisk(pool, number, options);
+      return {};
+    },
+  });
 }
 
 function allDisks({ pools, exports }: ApiServices): DiskItem[] {

@@ -2,12 +2,12 @@
  * varve disk …
  */
 import type { Command } from 'commander';
-import type { DiskDocument, OperationDocument } from '../../api/schemas.ts';
+import type { DiskDocument, OperationDocument, ResultDocument } from '../../api/schemas.ts';
 import { parseRate } from '../../base/size.ts';
 import { path } from '../client.ts';
 import { confirmLoss } from '../confirm.ts';
 import type { Context } from '../context.ts';
-import { writeChange, writeList, writeOne } from '../output.ts';
+import { writeChange, writeList, writeOne, writeResult } from '../output.ts';
 import { absoluteUri } from '../paths.ts';
 import { collect, does } from '../verb.ts';
 import { diskView } from '../views.ts';
@@ -31,8 +31,13 @@ export function addDiskNoun(program: Command): void {
   disk.command('list').alias('ls').description('all disks').action(does(list));
   disk
     .command('show <disk>')
-    .description('one disk, by its uuid, the beginning of it, or its path')
+    .description('one disk, by its uuid, the beginning of it, its path, or POOL/NUMBER')
     .action(does(show));
+  disk
+    .command('remove <disk>')
+    .alias('rm')
+    .description('take an empty disk out of its pool, while it serves')
+    .action(does(remove));
   disk
     .command('cordon <disk>')
     .description('give the disk no new data')
@@ -73,6 +78,12 @@ async function passthrough(
 
 async function list(context: Context): Promise<void> {
   writeList(context, await context.client.list('/v1/disks'), diskView);
+}
+
+async function remove(context: Context, [disk]: [string]): Promise<void> {
+  const call = { method: 'DELETE', query: context.dryRun } as const;
+  const answer = await context.client.call<ResultDocument>(path`/v1/disks/${disk}`, call);
+  writeResult(context, answer.document, `disk ${disk} is out of its pool, and nobody's`);
 }
 
 function cordons(action: 'cordon' | 'uncordon') {
