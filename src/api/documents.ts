@@ -31,7 +31,7 @@ export function warningItem(warning: PoolWarning) {
 export function diskItem(disk: DiskInfo): DiskItem {
   return {
     uuid: disk.uuid,
-    role: 'pool',
+    role: disk.role,
     number: disk.number,
     pool: disk.pool,
     export: null,
@@ -107,6 +107,7 @@ export function volumeItem(volume: VolumeInfo, exportName: string | null): Volum
     snapshot_mode: volume.snapshotMode,
     thick: volume.thick,
     origin: volume.origin,
+    adopted_from: volume.adoptedFrom,
     export: exportName,
     created_at: volume.createdAt,
   };

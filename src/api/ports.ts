@@ -16,6 +16,7 @@ import type {
   ReportProgress,
 } from '../pool/types.ts';
 import type { Snapshots } from '../snapshot/types.ts';
+import type { Adoption } from '../volume/adoption.ts';
 import type {
   CreateVolumeOptions,
   DeleteVolumeOptions,
@@ -75,6 +76,7 @@ export type MigrationPort = Pick<MigrationService, 'setCordoned' | 'planDrain'>;
 export interface ApiServices {
   readonly pools: PoolsPort;
   readonly volumes: VolumesPort;
+  readonly adoption: Pick<Adoption, 'plan' | 'adopt'>;
   readonly snapshots: Snapshots;
   readonly exports: ExportService;
   readonly migration: MigrationPort;

@@ -40,8 +40,9 @@ const warningFields = {
 
 const diskFields = {
   uuid: Text,
-  role: Type.Union([Type.Literal('pool'), Type.Literal('passthrough')], {
-    description: 'holds clusters of its pool, or is exported as it is',
+  role: Type.Union([Type.Literal('pool'), Type.Literal('adopted'), Type.Literal('passthrough')], {
+    description:
+      'holds clusters of its pool; is only read, by an adopted volume; is exported as it is',
   }),
   number: Type.Union([Type.Integer(), Type.Null()], { description: 'in its pool' }),
   pool: Type.Union([Text, Type.Null()], { description: 'null of a passthrough' }),
@@ -92,6 +93,9 @@ const volumeFields = {
   thick: Type.Boolean(),
   origin: Type.Union([Text, Type.Null()], {
     description: 'VOLUME@SNAPSHOT that a linked clone reads through',
+  }),
+  adopted_from: Type.Union([Text, Type.Null()], {
+    description: 'the disk that it still reads from, in place',
   }),
   export: Type.Union([Text, Type.Null()]),
   created_at: Time,

@@ -12,6 +12,7 @@ import { openapiInfo } from './openapi.ts';
 import type { ApiServices } from './ports.ts';
 import { problemOf, problemType, toStorageError } from './problem.ts';
 import type { ApiApp } from './route-kit.ts';
+import { adoptionRoutes } from './routes/adoption.ts';
 import { diskActionRoutes } from './routes/disk-actions.ts';
 import { diskRoutes } from './routes/disks.ts';
 import { eventRoutes } from './routes/events.ts';
@@ -35,6 +36,7 @@ const routes = [
   diskRoutes,
   diskActionRoutes,
   volumeRoutes,
+  adoptionRoutes,
   volumeActionRoutes,
   snapshotRoutes,
   scheduleRoutes,

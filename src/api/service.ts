@@ -20,6 +20,7 @@ import { MigrationService } from '../migration/migration-service.ts';
 import { Pools } from '../pool/pools.ts';
 import type { EmitEvent } from '../pool/types.ts';
 import { SnapshotService } from '../snapshot/snapshot-service.ts';
+import { Adoption } from '../volume/adoption.ts';
 import { VolumeService } from '../volume/volume-service.ts';
 import type { Config } from './config.ts';
 import { EventLog } from './event-log.ts';
@@ -99,7 +100,7 @@ export class Service {
         dataPlane,
         volumes,
         snapshots,
-        disks: new PassthroughDisks(dataPlane, () => pools.diskUses()),
+        disks: new PassthroughDisks(dataPlane, pools),
         emit,
         pools: () => pools.all(),
         host: await HostStore.open(state.file('passthrough.json')),
@@ -118,7 +119,8 @@ export class Service {
       (opened) => opened.close(),
     );
     const service = this.#info(state.path, dataPlane.backend, startedAt);
-    return { pools, volumes, snapshots, exports, migration, operations, events, service };
+    const adoption = new Adoption({ pools, volumes, clock, emit });
+    return { pools, volumes, adoption, snapshots, exports, migration, operations, events, service };
   }
 
   async #listen(services: ApiServices, socket: string): Promise<void> {

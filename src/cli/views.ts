@@ -75,6 +75,7 @@ export const volumeView: View<VolumeItem> = {
     { title: 'SHARED', right: true, value: (volume) => context.size(volume.shared_bytes) },
     { title: 'EXPORT', value: (volume) => volume.export ?? '-' },
     { title: 'ORIGIN', wide: true, value: (volume) => volume.origin ?? '-' },
+    { title: 'ADOPTED', wide: true, value: (volume) => volume.adopted_from ?? '-' },
     { title: 'MODE', wide: true, value: (volume) => volume.snapshot_mode },
     { title: 'THICK', wide: true, value: (volume) => yesNo(volume.thick) },
     { title: 'ID', right: true, wide: true, value: (volume) => String(volume.id) },
@@ -197,6 +198,7 @@ function labelText({ labels }: SnapshotItem): string {
 
 /** The pool, or how else the disk is used. */
 function diskHome({ pool, role, export: name }: DiskItem): string {
+  if (role === 'adopted') return `${pool} (adopted)`;
   return pool ?? `(${role} ${name})`;
 }
 

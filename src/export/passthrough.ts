@@ -5,7 +5,8 @@
  */
 import type { DataPlane, DiskPlane } from '../dataplane/data-plane.ts';
 import { openDiskPlane } from '../pool/disk-set.ts';
-import { type ExistingDisk, findExistingDisk } from '../pool/existing-disk.ts';
+import type { ExistingDisk } from '../pool/existing-disk.ts';
+import type { Pools } from '../pool/pools.ts';
 import type { DiskExportRecord } from './types.ts';
 
 /** What exports need of disks that belong to no pool. */
@@ -18,20 +19,15 @@ export interface ExportDisks {
 
 export class PassthroughDisks implements ExportDisks {
   readonly #dataPlane: Pick<DataPlane, 'openDisk'>;
-  readonly #diskUses: () => Promise<(identity: string) => string | undefined>;
+  readonly #pools: Pick<Pools, 'findExistingDisk'>;
 
-  /** @param diskUses what disks are used for here, by identity; see Pools */
-  constructor(
-    dataPlane: Pick<DataPlane, 'openDisk'>,
-    diskUses: () => Promise<(identity: string) => string | undefined>,
-  ) {
+  constructor(dataPlane: Pick<DataPlane, 'openDisk'>, pools: Pick<Pools, 'findExistingDisk'>) {
     this.#dataPlane = dataPlane;
-    this.#diskUses = diskUses;
+    this.#pools = pools;
   }
 
-  async find(uri: string, { readOnly }: { readonly readOnly: boolean }): Promise<ExistingDisk> {
-    const usedAs = await this.#diskUses();
-    return findExistingDisk(this.#dataPlane, uri, { readOnly, usedAs });
+  find(uri: string, access: { readonly readOnly: boolean }): Promise<ExistingDisk> {
+    return this.#pools.findExistingDisk(uri, access);
   }
 
   open({ disk, readOnly }: DiskExportRecord): Promise<DiskPlane> {

@@ -47,6 +47,10 @@ interface Released extends ClusterPlace {
 
 export class Allocator {
   readonly #disks = new Map<number, DiskSpace>();
+  /** Disks that are only read: slots own their clusters, nothing is ever handed out or given back. */
+  readonly #foreign = new Map<number, DiskSpace>();
+  /** Bitmaps of foreign disks that are gone, to be taken out of the index. */
+  #goneChunks: IndexChange[] = [];
   readonly #journalDisks = new Set<number>();
   readonly #placements = new Map<number, Placement>();
   /** Clusters held by each journal disk's checkpoints. */
@@ -102,6 +106,27 @@ export class Allocator {
   /** Whether the disk could take a checkpoint and the one that replaces it. */
   hasRoomForCheckpoint(number: number): boolean {
     return this.disk(number).freeCount >= this.#reserveClusters(this.usableCount);
+  }
+
+  /** A disk that layers own clusters of, and that is no space of the pool's. */
+  addForeign(spec: DiskSpaceSpec): void {
+    invariant(!this.#disks.has(spec.number), `disk ${spec.number} is not the pool's own`);
+    if (!this.#foreign.has(spec.number)) this.#foreign.set(spec.number, new DiskSpace(spec));
+  }
+
+  /** Nothing points to it any more. */
+  removeForeign(number: number): void {
+    const disk = this.#foreign.get(number);
+    if (disk === undefined) return;
+    for (let chunk = 0; chunk < disk.chunkCount; chunk++) {
+      this.#goneChunks.push({ key: allocatorKey(number, chunk), value: null });
+    }
+    this.#foreign.delete(number);
+  }
+
+  /** Clusters of a foreign disk that layers own. */
+  foreignUsedCount(number: number): number {
+    return this.#foreign.get(number)?.usedCount ?? 0;
   }
 
   get disks(): readonly DiskSpace[] {
@@ -206,6 +231,8 @@ export class Allocator {
    * @throws StorageError pool/damaged no disk of the pool has such a cluster
    */
   release(disk: number, cluster: number, sequence: number): boolean {
+    // Nobody else ever gets a foreign cluster, so there is nothing to wait for, and nothing to punch.
+    if (this.#foreign.has(disk)) return this.releaseNow(disk, cluster);
     if (!this.#usable(disk, cluster).unuse(cluster, 'held')) return false;
     this.#released.push({ sequence, disk, cluster });
     this.#returning.set(disk, (this.#returning.get(disk) ?? 0) + 1);
@@ -235,7 +262,9 @@ export class Allocator {
 
   /** Of those clusters the ones that are free, coalesced: a replay may have used others again. */
   stillFree(clusters: readonly ClusterPlace[]): ClusterRun[] {
-    return coalesce(clusters.filter(({ disk, cluster }) => this.disk(disk).isFree(cluster)));
+    return coalesce(
+      clusters.filter(({ disk, cluster }) => this.#disks.get(disk)?.isFree(cluster) ?? false),
+    );
   }
 
   /** Holds up to `count` clusters for the data plane, on the target's disks in proportion to what they can give. */
@@ -291,21 +320,28 @@ export class Allocator {
 
   /** @returns false when the chunk is not one of the disk's */
   loadChunk(disk: number, chunk: number, bytes: Uint8Array): boolean {
-    return this.#disks.get(disk)?.loadChunk(chunk, bytes) ?? false;
+    return this.#any(disk)?.loadChunk(chunk, bytes) ?? false;
   }
 
   /** Bitmap chunks changed since the last call, as the index stores them. */
   takeChanges(): IndexChange[] {
-    return this.disks.flatMap((disk) =>
+    const gone = this.#goneChunks;
+    this.#goneChunks = [];
+    const changed = [...this.disks, ...this.#foreign.values()].flatMap((disk) =>
       disk.takeDirtyChunks().map(({ chunk, bytes }) => ({
         key: allocatorKey(disk.spec.number, chunk),
         value: bytes,
       })),
     );
+    return [...gone, ...changed];
+  }
+
+  #any(number: number): DiskSpace | undefined {
+    return this.#disks.get(number) ?? this.#foreign.get(number);
   }
 
   #usable(number: number, cluster: number): DiskSpace {
-    const disk = this.#disks.get(number);
+    const disk = this.#any(number);
     if (disk?.isUsable(cluster)) return disk;
     throw new StorageError('pool/damaged', `cluster ${cluster} of disk ${number} does not exist`);
   }

@@ -60,6 +60,11 @@ export class DiskSpace {
     return this.spec.clusterCount - this.spec.firstCluster;
   }
 
+  /** Pieces of the bitmap, as the index stores them. */
+  get chunkCount(): number {
+    return this.used.length / wordsPerChunk;
+  }
+
   isUsable(cluster: number): boolean {
     return cluster >= this.spec.firstCluster && cluster < this.spec.clusterCount;
   }

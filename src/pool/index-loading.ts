@@ -8,6 +8,7 @@ import { invariant, StorageError } from '../base/errors.ts';
 import { Allocator } from './allocator.ts';
 import { type Chains, rememberedChains } from './checkpoint.ts';
 import { type DiskSet, type PoolDisk, readerOf } from './disk-set.ts';
+import { isForeign } from './foreign-disk.ts';
 import { readCheckpoint, readCheckpointChain } from './format/checkpoint-codec.ts';
 import { FormatError } from './format/format-error.ts';
 import { checkpointReserveClusters } from './format/geometry.ts';
@@ -20,6 +21,7 @@ import {
   type Applied,
   appliedKey,
   encodeJson,
+  foreignSpace,
   layerSpacePrefix,
   PoolState,
   parseRecord,
@@ -97,10 +99,13 @@ async function load(store: IndexStore, disks: DiskSet, truth: Label): Promise<Lo
     })),
     (clusters) => checkpointReserveClusters(clusters, truth.clusterBytes),
   );
+  const { records, layerClusters } = await loadRecords(store);
+  for (const [name, record] of records) {
+    if (name.startsWith('disk/') && isForeign(record)) allocator.addForeign(foreignSpace(record));
+  }
   await loadBitmaps(store, allocator);
   const chains = await findChains(store, disks, truth);
   for (const [number, clusters] of chains) allocator.adoptCheckpoint(number, clusters);
-  const { records, layerClusters } = await loadRecords(store);
   const state = new PoolState(allocator, { applied, records, layerClusters });
   return { index: new PoolIndex(store, state), chains };
 }

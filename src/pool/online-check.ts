@@ -5,13 +5,14 @@
  */
 
 import { clearBit, getBit, setBit } from './bitmap.ts';
+import type { DiskSpaceSpec } from './disk-space.ts';
 import { FormatError } from './format/format-error.ts';
 import { clustersPerChunk, type IndexKey, isHostKey, parseIndexKey } from './format/index-keys.ts';
 import { leafEntries } from './format/leaf.ts';
 import { slotCluster, slotDisk, slotHasAddress } from './format/slot.ts';
 import type { IndexEntry } from './index-store.ts';
 import type { Pool } from './pool.ts';
-import { layerSpacePrefix, parseRecord } from './pool-state.ts';
+import { foreignSpace, layerSpacePrefix, parseRecord } from './pool-state.ts';
 import type { CheckFinding, CheckReport } from './types.ts';
 
 /** More of one kind say nothing new. */
@@ -50,13 +51,15 @@ class OnlineCheck {
   constructor(pool: Pool) {
     this.#pool = pool.name;
     for (const { label } of pool.disks) {
-      const words = Math.ceil(label.clusterCount / clustersPerChunk) * (clustersPerChunk / 32);
-      this.#disks.set(label.diskNumber, {
-        ...label,
-        owned: new Uint32Array(words),
-        stored: new Uint32Array(words),
-      });
+      this.#addDisk({ ...label, number: label.diskNumber });
     }
+    for (const { record } of pool.foreignDisks) this.#addDisk(foreignSpace(record));
+  }
+
+  #addDisk({ number, firstCluster, clusterCount }: DiskSpaceSpec): void {
+    const words = Math.ceil(clusterCount / clustersPerChunk) * (clustersPerChunk / 32);
+    const [owned, stored] = [new Uint32Array(words), new Uint32Array(words)];
+    this.#disks.set(number, { firstCluster, clusterCount, owned, stored });
   }
 
   add({ key, value }: IndexEntry): void {

@@ -3,11 +3,13 @@
  */
 import type { PoolSpec } from '../dataplane/binding.ts';
 import type { DiskSet } from './disk-set.ts';
+import type { ForeignDisks } from './foreign-disks.ts';
 import { uuidBytes } from './format/bytes.ts';
 import type { RecoveredPool } from './recovery.ts';
 
 export interface PlaneSpecParts {
   readonly disks: DiskSet;
+  readonly foreign: ForeignDisks;
   readonly epoch: number;
   readonly journal: RecoveredPool['journal'];
   readonly pendingLogPath: string;
@@ -15,16 +17,16 @@ export interface PlaneSpecParts {
 }
 
 export function planeSpec(parts: PlaneSpecParts): PoolSpec {
-  const { disks, journal, ...rest } = parts;
+  const { disks, foreign, journal, ...rest } = parts;
   const { poolUuid, clusterBytes } = disks.label;
   return {
     ...rest,
     uuid: uuidBytes(poolUuid),
     clusterBytes,
-    disks: disks.all.map(({ plane, label }) => ({
-      handle: plane.handle,
-      number: label.diskNumber,
-    })),
+    disks: [
+      ...disks.all.map(({ plane, label }) => ({ handle: plane.handle, number: label.diskNumber })),
+      ...foreign.all.map(({ plane, record }) => ({ handle: plane.handle, number: record.number })),
+    ],
     journal: {
       replicas: disks.journals.map(({ label }) => ({
         number: label.diskNumber,

@@ -105,6 +105,7 @@ export function previewPool(pool: NewPool): PoolInfo {
   );
   return describePool({
     disks,
+    foreign: [],
     allocator,
     promisedBytes: 0,
     journalUsedBytes: 0,

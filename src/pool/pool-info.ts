@@ -6,12 +6,15 @@
 import { formatSize } from '../base/size.ts';
 import { Allocator } from './allocator.ts';
 import type { PoolDisk } from './disk-set.ts';
+import type { OpenForeignDisk } from './foreign-disk.ts';
+import type { Label } from './format/label.ts';
 import type { DiskInfo, PoolInfo, PoolWarning } from './types.ts';
 
 type DescribedDisk = Pick<PoolDisk, 'label' | 'location'>;
 
 export interface PoolDescription {
   readonly disks: readonly DescribedDisk[];
+  readonly foreign: readonly Pick<OpenForeignDisk, 'record' | 'problem'>[];
   readonly allocator: Allocator;
   readonly promisedBytes: number;
   readonly journalUsedBytes: number;
@@ -51,7 +54,10 @@ export function describePool(pool: PoolDescription): PoolInfo {
       space.reserveBytes -
       allocator.cordonedCount * clusterBytes,
     promisedBytes: pool.promisedBytes,
-    disks: pool.disks.map((disk) => describeDisk(disk, pool)),
+    disks: [
+      ...pool.disks.map((disk) => describeDisk(disk, pool)),
+      ...pool.foreign.map((disk) => describeForeign(disk, pool.allocator, first.label)),
+    ],
     journalBytes: Math.max(...pool.disks.map(({ label }) => label.journalBytes)),
     journalUsedBytes: pool.journalUsedBytes,
     createdAt: pool.createdAt,
@@ -71,6 +77,7 @@ export function describeDisk(
     label.clusterBytes;
   return {
     uuid: label.diskUuid,
+    role: 'pool',
     number: label.diskNumber,
     pool: label.poolName,
     uri: location.uri,
@@ -83,6 +90,32 @@ export function describeDisk(
     capacityBytes,
     usedBytes,
     freeBytes: capacityBytes - usedBytes,
+  };
+}
+
+/** Neither capacity nor free space; used is what is still read from it. */
+function describeForeign(
+  { record, problem }: PoolDescription['foreign'][number],
+  allocator: Allocator,
+  { poolName, clusterBytes }: Pick<Label, 'poolName' | 'clusterBytes'>,
+): DiskInfo {
+  const { uuid, number, uri, foreign } = record;
+  return {
+    uuid,
+    role: 'adopted',
+    number,
+    pool: poolName,
+    uri,
+    path: foreign.path,
+    kind: foreign.kind,
+    state: problem === null ? 'online' : 'failed',
+    journal: false,
+    class: null,
+    cordoned: true,
+    sizeBytes: foreign.sizeBytes,
+    capacityBytes: 0,
+    usedBytes: allocator.foreignUsedCount(number) * clusterBytes,
+    freeBytes: 0,
   };
 }
 

@@ -7,6 +7,8 @@
  */
 import { StorageError } from '../base/errors.ts';
 import type { Allocator, ClusterPlace } from './allocator.ts';
+import type { DiskSpaceSpec } from './disk-space.ts';
+import { type ForeignDiskRecord, isForeign } from './foreign-disk.ts';
 import { type BatchOp, type ClusterRun, decodeBatch } from './format/batch.ts';
 import { forEachDelta } from './format/delta.ts';
 import { hostKey, parseIndexKey, recordKey } from './format/index-keys.ts';
@@ -173,7 +175,9 @@ export class PoolState {
 
   #put(key: Uint8Array, value: Uint8Array): void {
     const name = recordName(key);
-    this.#kind(name).set(name, parseRecord(key, value));
+    const record = parseRecord(key, value);
+    if (isDisk(name) && isForeign(record)) this.allocator.addForeign(foreignSpace(record));
+    this.#kind(name).set(name, record);
     this.#values.delete(kindOf(name));
     this.overlay.current.setKey(key, value);
   }
@@ -181,6 +185,8 @@ export class PoolState {
   /** A layer's record takes the count of its clusters with it. */
   #delete(key: Uint8Array): void {
     const name = recordName(key);
+    const before = this.record(name);
+    if (isDisk(name) && isForeign(before)) this.allocator.removeForeign(before.number);
     this.#kind(name).delete(name);
     this.#values.delete(kindOf(name));
     this.overlay.current.setKey(key, null);
@@ -224,6 +230,15 @@ export class PoolState {
   #appliedChange(): IndexChange {
     return { key: appliedKey, value: encodeJson(this.#applied) };
   }
+}
+
+/** The clusters of a foreign disk, all of which its owner may have used. */
+export function foreignSpace({ number, foreign }: ForeignDiskRecord): DiskSpaceSpec {
+  return { number, firstCluster: 0, clusterCount: foreign.clusterCount };
+}
+
+function isDisk(name: string): boolean {
+  return kindOf(name) === 'disk';
 }
 
 export function encodeJson(value: unknown): Uint8Array {

@@ -12,10 +12,12 @@ import type { Clock } from '../base/clock.ts';
 import { invariant, StorageError } from '../base/errors.ts';
 import { newUuid } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
+import { clustersFor } from '../base/units.ts';
 import type { Handle } from '../dataplane/binding.ts';
 import type {
   CowWanted,
   DataPlane,
+  DiskPlane,
   DurableEvent,
   PoolListener,
   PoolPlane,
@@ -23,7 +25,21 @@ import type {
 } from '../dataplane/data-plane.ts';
 import type { ClusterPlace, Placement, Target } from './allocator.ts';
 import type { Checkpointer } from './checkpoint.ts';
-import type { DiskSet, PoolDisk } from './disk-set.ts';
+import {
+  type DiskLocation,
+  type DiskSet,
+  explained,
+  openDiskPlane,
+  type PoolDisk,
+} from './disk-set.ts';
+import {
+  type ForeignDiskRecord,
+  identify,
+  isForeign,
+  type OpenForeignDisk,
+  openForeignDisk,
+} from './foreign-disk.ts';
+import { ForeignDisks } from './foreign-disks.ts';
 import type { BatchOp, ClusterRun } from './format/batch.ts';
 import { memberGeometry } from './format/geometry.ts';
 import type { Label } from './format/label.ts';
@@ -47,6 +63,7 @@ import {
   diskRecordOp,
   type PoolRecord,
   placementOf,
+  putRecord,
 } from './pool-records.ts';
 import type { PoolState } from './pool-state.ts';
 import type { RecoveredPool } from './recovery.ts';
@@ -96,6 +113,7 @@ export class Pool {
   readonly #epoch: number;
   readonly #health: PoolHealth;
   readonly #feed: JournalFeed;
+  #foreign = new ForeignDisks([]);
   #plane!: PoolPlane;
   #grants!: Grants;
   #maintenance!: Maintenance;
@@ -162,6 +180,16 @@ export class Pool {
 
   get disks(): readonly PoolDisk[] {
     return this.#disks.all;
+  }
+
+  /** Adopted disks that the pool's maps point into. */
+  get foreignDisks(): readonly OpenForeignDisk[] {
+    return this.#foreign.all;
+  }
+
+  /** Whether the disk of that number is only read, never written to. */
+  isForeign(number: number): boolean {
+    return this.#foreign.has(number);
   }
 
   get index(): PoolIndex {
@@ -371,6 +399,62 @@ export class Pool {
     this.#grants.takeBack(number);
   }
 
+  /** Opens a disk that is to be read as it is, and locks it. @throws StorageError pool/held, disk/in-use, disk/unusable */
+  openForeign(location: DiskLocation): Promise<DiskPlane> {
+    return openDiskPlane(this.#services.dataPlane, location, { readOnly: true });
+  }
+
+  /**
+   * Takes a disk into the pool that is read as it is and never written to. The record is committed together with `ops`, which say who reads
+   * it: a disk that no layer names is dropped (src/volume/reaper.ts).
+   *
+   * @param disk open for reading alone; closed when this fails
+   * @throws StorageError disk/unusable no number is left; disk/io, pool/failed
+   */
+  async addForeignDisk(
+    disk: { readonly location: DiskLocation; readonly plane: DiskPlane },
+    ops: (number: number) => readonly BatchOp[],
+  ): Promise<ForeignDiskRecord> {
+    const { location, plane } = disk;
+    let record: ForeignDiskRecord | undefined;
+    try {
+      record = await this.#foreignRecord(location, plane);
+      this.#foreign.add({ record, plane, problem: null });
+      this.#plane.addDisk(plane, record.number);
+      await this.commit([putRecord(diskRecordName(record.number), record), ...ops(record.number)]);
+      return record;
+    } catch (error) {
+      if (record !== undefined) this.#foreign.remove(record.number);
+      await plane.close();
+      throw error;
+    }
+  }
+
+  /** No layer points to the foreign disk any more: it is closed and forgotten; nothing was ever changed on it. */
+  async dropForeignDisk(number: number): Promise<void> {
+    const disk = this.#foreign.get(number);
+    if (disk === undefined) return;
+    await this.commit([deleteRecord(diskRecordName(number))]);
+    await this.#plane.removeDisk(number);
+    this.#foreign.remove(number);
+    await disk.plane.close();
+    const { uri } = disk.record;
+    this.#health.tell('info', 'disk/released', `adopted disk ${uri} is not needed any more`);
+  }
+
+  /**
+   * Writes a piece of a held cluster, durably: for the little that the control plane makes itself.
+   *
+   * @throws StorageError disk/io
+   */
+  async writeCluster({ disk: number, cluster }: ClusterPlace, bytes: Uint8Array, at: number) {
+    const disk = this.#diskOf(number);
+    await explained(disk, async () => {
+      await disk.plane.write(cluster * this.clusterBytes + at, bytes);
+      await disk.plane.sync();
+    });
+  }
+
   /** The label that a disk of that size must carry to join now. @throws StorageError disk/too-small */
   labelForNewDisk(diskBytes: number): Label {
     const ringBytes = this.#disks.journalBytes;
@@ -420,7 +504,28 @@ export class Pool {
     return disk;
   }
 
+  async #foreignRecord(location: DiskLocation, plane: DiskPlane): Promise<ForeignDiskRecord> {
+    const identity = await explained({ location }, () => identify(plane, location));
+    const { path, kind, uri } = location;
+    const clusterCount = clustersFor(identity.sizeBytes, this.clusterBytes);
+    const number = this.#foreign.freeNumber(
+      this.name,
+      this.#disks.all.map(({ label }) => label.diskNumber),
+    );
+    return { number, uuid: newUuid(), uri, foreign: { ...identity, path, kind, clusterCount } };
+  }
+
+  async #openForeign(): Promise<void> {
+    const { dataPlane } = this.#services;
+    for (const record of this.records<unknown>('disk/').filter(isForeign)) {
+      const disk = await openForeignDisk(dataPlane, record);
+      this.#foreign.add(disk);
+      if (disk.problem !== null) this.#health.tell('error', 'disk/unusable', disk.problem);
+    }
+  }
+
   async #start(recovered: RecoveredPool): Promise<void> {
+    await this.#openForeign();
     await recovered.folder.writeLineage({ ...recovered.lineage, served: recovered.lineage.epoch });
     await this.#openPlane(recovered.journal);
     await this.#grants.discard(recovered.discards);
@@ -438,6 +543,7 @@ export class Pool {
       await this.#sayGoodbye(letGo);
     } finally {
       await this.#index.close();
+      await this.#foreign.close();
       await this.#disks.close();
     }
   }
@@ -475,6 +581,7 @@ export class Pool {
     const { pendingLogPath } = this.#folder;
     const parts = {
       disks: this.#disks,
+      foreign: this.#foreign,
       epoch: this.#epoch,
       journal,
       pendingLogPath,
@@ -550,7 +657,8 @@ export class Pool {
   }
 
   #diskError(number: number, message: string): void {
-    const uri = this.#disks.byNumber(number)?.location.uri ?? `number ${number}`;
+    const disk = this.#disks.byNumber(number)?.location ?? this.#foreign.get(number)?.record;
+    const uri = disk?.uri ?? `number ${number}`;
     this.#health.tell('error', 'disk/error', `disk ${uri}: ${message}`);
   }
 
@@ -580,7 +688,7 @@ export class Pool {
       ({ label }) => this.record(diskRecordName(label.diskNumber)) === undefined,
     );
     const left = this.records<DiskRecord>('disk/').filter(
-      ({ number }) => this.#disks.byNumber(number) === undefined,
+      (record) => !isForeign(record) && this.#disks.byNumber(record.number) === undefined,
     );
     const ops = [
       ...missing.map((disk) => diskRecordOp(disk)),
@@ -592,12 +700,13 @@ export class Pool {
   #description(): PoolDescription {
     return {
       disks: this.#disks.all,
+      foreign: this.#foreign.all,
       allocator: this.#state.allocator,
       promisedBytes: this.#promisedBytes(),
       journalUsedBytes: this.#state.applied.position - this.#disks.label.tailPosition,
       createdAt: this.record<PoolRecord>('pool')?.createdAt ?? '',
       failure: this.#health.failure,
-      warnings: this.#health.warnings,
+      warnings: [...this.#health.warnings, ...this.#foreign.warnings()],
     };
   }
 

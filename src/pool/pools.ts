@@ -22,6 +22,8 @@ import {
 import { createFiles, removeFiles } from './backing-files.ts';
 import type { DiskLocation, PoolDisk } from './disk-set.ts';
 import { parseDiskUri } from './disk-uri.ts';
+import { type ExistingDisk, findExistingDisk } from './existing-disk.ts';
+import { foreignUse } from './foreign-disks.ts';
 import { FormatError } from './format/format-error.ts';
 import { defaultClusterBytes, isClusterBytes } from './format/geometry.ts';
 import { expectNoClash, type NamedRecords } from './name-clash.ts';
@@ -130,11 +132,22 @@ export class Pools {
     const ofPools = this.#list.entries.map(({ name, disks }) => {
       return { use: `belongs to pool ${name}`, disks };
     });
-    const used = await usedDisks(this.#services.dataPlane, [
-      ...ofPools,
-      ...this.#otherUses.flatMap((uses) => uses()),
-    ]);
+    const adopted = this.all().flatMap(({ name, foreignDisks }) =>
+      foreignDisks.map(({ record }) => foreignUse(name, record)),
+    );
+    const others = this.#otherUses.flatMap((uses) => uses());
+    const uses = [...ofPools, ...adopted, ...others];
+    const used = await usedDisks(this.#services.dataPlane, uses);
     return (identity) => used.get(identity);
+  }
+
+  /** A disk that is to be used as it is; see existing-disk.ts. */
+  async findExistingDisk(
+    uri: string,
+    access: { readonly readOnly: boolean },
+  ): Promise<ExistingDisk> {
+    const usedAs = await this.diskUses();
+    return findExistingDisk(this.#services.dataPlane, uri, { ...access, usedAs });
   }
 
   /**

@@ -8,6 +8,8 @@
 export interface Signature {
   /** As in "the disk carries …". */
   readonly name: string;
+  /** An image format, as qemu-img names it: what a guest sees is inside of it. */
+  readonly imageFormat?: string;
   /** Bytes from the start; negative: from the end of the disk rounded down to `alignment`. */
   readonly offset: number;
   readonly magic: string | readonly number[];
@@ -27,13 +29,13 @@ const bcachefsMagic = [
 ];
 
 export const signatures: readonly Signature[] = [
-  { name: 'a qcow2 image', offset: 0, magic: 'QFI\xfb' },
-  { name: 'a VMDK image', offset: 0, magic: 'KDMV' },
-  { name: 'a VMDK image', offset: 0, magic: 'COWD' },
-  { name: 'a VMDK descriptor', offset: 0, magic: '# Disk DescriptorFile' },
-  { name: 'a VHDX image', offset: 0, magic: 'vhdxfile' },
-  { name: 'a VHD image', offset: 0, magic: 'conectix' },
-  { name: 'a VDI image', offset: 64, magic: [0x7f, 0x10, 0xda, 0xbe] },
+  { name: 'a qcow2 image', imageFormat: 'qcow2', offset: 0, magic: 'QFI\xfb' },
+  { name: 'a VMDK image', imageFormat: 'vmdk', offset: 0, magic: 'KDMV' },
+  { name: 'a VMDK image', imageFormat: 'vmdk', offset: 0, magic: 'COWD' },
+  { name: 'a VMDK descriptor', imageFormat: 'vmdk', offset: 0, magic: '# Disk DescriptorFile' },
+  { name: 'a VHDX image', imageFormat: 'vhdx', offset: 0, magic: 'vhdxfile' },
+  { name: 'a VHD image', imageFormat: 'vpc', offset: 0, magic: 'conectix' },
+  { name: 'a VDI image', imageFormat: 'vdi', offset: 64, magic: [0x7f, 0x10, 0xda, 0xbe] },
   { name: 'a LUKS container', offset: 0, magic: 'LUKS\xba\xbe' },
   { name: 'an LVM physical volume', offset: 24, magic: 'LVM2 001', step: 512, count: 4 },
   { name: 'a VDO volume', offset: 0, magic: 'dmvdo001' },
@@ -74,7 +76,7 @@ export const signatures: readonly Signature[] = [
   { name: 'a GPT partition table', offset: 512, magic: 'EFI PART' },
   { name: 'a GPT partition table', offset: 4096, magic: 'EFI PART' },
   { name: 'a GPT partition table', offset: -512, alignment: 512, magic: 'EFI PART' },
-  { name: 'a VHD image', offset: -512, alignment: 512, magic: 'conectix' },
+  { name: 'a VHD image', imageFormat: 'vpc', offset: -512, alignment: 512, magic: 'conectix' },
   { name: 'a partition table (MBR) or boot sector', offset: 510, magic: [0x55, 0xaa] },
 ];
 
@@ -106,6 +108,11 @@ function matches(signature: Signature, edges: DiskEdges): boolean {
     if (expected.equals(bytesAt(edges, base + index * step, expected.length))) return true;
   }
   return false;
+}
+
+/** What qemu-img calls the image format of that signature; undefined when it is none. */
+export function imageFormatOf(name: string | null): string | undefined {
+  return signatures.find((signature) => signature.name === name)?.imageFormat;
 }
 
 /** The name of what the disk carries, or null when nothing known is there. */

@@ -4,6 +4,8 @@
 
 export interface DiskInfo {
   readonly uuid: string;
+  /** `adopted`: only read, and no space of the pool's. */
+  readonly role: 'pool' | 'adopted';
   readonly number: number;
   readonly pool: string;
   /** As the operator gave it, normalized. */

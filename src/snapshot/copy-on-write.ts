@@ -12,9 +12,9 @@ import { InvariantError, StorageError } from '../base/errors.ts';
 import { slotsPerLeaf, slotsPerRegion } from '../base/units.ts';
 import type { CowWanted, VolumePlane } from '../dataplane/data-plane.ts';
 import { type ClusterPlace, placesOf } from '../pool/allocator.ts';
-import type { BatchOp } from '../pool/format/batch.ts';
+import { type BatchOp, packed } from '../pool/format/batch.ts';
 import type { LeafEntry } from '../pool/format/leaf.ts';
-import { slotMask } from '../pool/format/slot.ts';
+import { slotDisk, slotMask } from '../pool/format/slot.ts';
 import { compareEntries, type SlotEntry, type SlotStates } from '../pool/format/slot-states.ts';
 import { addressOf, type ClusterAddress, placeOf } from '../pool/pending-moves.ts';
 import type { Pool } from '../pool/pool.ts';
@@ -22,7 +22,6 @@ import { visibleIn } from '../pool/resolve.ts';
 import { chainOf, volumeKey } from '../volume/chain.ts';
 import { volumeRecords } from '../volume/records.ts';
 import type { VolumeService } from '../volume/volume-service.ts';
-import { packed } from './plan-ops.ts';
 import { copiesOf } from './sub-block-copies.ts';
 
 const EIO = 5;
@@ -47,6 +46,8 @@ interface Move extends Waiting {
   readonly mask: number;
   readonly visible: number;
   readonly to: ClusterAddress;
+  /** The old place can never be the head's: it gets the copy, and the frozen layer keeps what it has. */
+  readonly isForeign: boolean;
 }
 
 type Plan = Omit<Move, 'to'>;
@@ -109,7 +110,9 @@ export class CopyOnWrite {
       throw error;
     }
     const end = await this.#pool.movePlaces(
-      moves.map(({ wanted, from, to }) => ({ slot: wanted.slot, from, to })),
+      moves.flatMap(({ wanted, from, to, isForeign }) =>
+        isForeign ? [] : [{ slot: wanted.slot, from, to }],
+      ),
     );
     try {
       for (const batch of packed(moves.map(opsOf), this.#pool.batchBytesMax)) {
@@ -118,9 +121,10 @@ export class CopyOnWrite {
     } finally {
       end();
     }
-    for (const { plane, wanted, from, visible } of moves) {
-      const range = { first: wanted.slot, count: 1 };
-      plane.unlockSlots(range, [0, from.lo + visible, from.hi, wanted.zero]);
+    for (const move of moves) {
+      const range = { first: move.wanted.slot, count: 1 };
+      const { hi, lo } = headsPlace(move);
+      move.plane.unlockSlots(range, [0, lo + move.visible, hi, move.wanted.zero]);
     }
     // Not before: whoever waits is either told of a failure or looked at again, never both.
     this.#waiting.push(...later);
@@ -167,6 +171,7 @@ export class CopyOnWrite {
       from: { hi: cluster.hi, lo: cluster.lo - mask },
       mask,
       visible: cluster.mask & ~zero,
+      isForeign: pool.isForeign(slotDisk(cluster.hi)),
     };
   }
 }
@@ -175,8 +180,13 @@ function owns(states: SlotStates, slot: number, cluster: SlotEntry | undefined):
   return states.clusters(slot).some(({ hi, lo }) => hi === cluster?.hi && lo === cluster.lo);
 }
 
+function headsPlace({ isForeign, from, to }: Move): ClusterAddress {
+  return isForeign ? to : from;
+}
+
 /** The frozen layer has the new cluster, the head the old one: it gains one, the layer loses none. */
-function opsOf({ wanted, head, owner, content, from, to, mask, visible }: Move): BatchOp[] {
+function opsOf(move: Move): BatchOp[] {
+  const { wanted, head, owner, content, from, to, mask, visible } = move;
   const leaf = Math.floor(wanted.slot / slotsPerLeaf);
   const slot = wanted.slot % slotsPerLeaf;
   const { disk, cluster } = placeOf(to);
@@ -184,9 +194,11 @@ function opsOf({ wanted, head, owner, content, from, to, mask, visible }: Move):
     hi === from.hi && lo === from.lo + mask ? { hi: to.hi, lo: to.lo + mask } : { hi, lo },
   );
   const zeroes = wanted.zero === 0 ? [] : [{ hi: 0, lo: wanted.zero }];
-  const own = [...zeroes, { hi: from.hi, lo: from.lo + visible }];
+  const place = headsPlace(move);
+  const own = [...zeroes, { hi: place.hi, lo: place.lo + visible }];
+  const ofOwner: BatchOp = { op: 'patch', layer: owner, leaf, entries: inSlot(slot, moved) };
   return [
-    { op: 'patch', layer: owner, leaf, entries: inSlot(slot, moved) },
+    ...(move.isForeign ? [] : [ofOwner]),
     { op: 'patch', layer: head, leaf, entries: inSlot(slot, own) },
     { op: 'acquire', disk, firstCluster: cluster, count: 1 },
     { op: 'count', layer: head, change: 1 },

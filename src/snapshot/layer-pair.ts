@@ -7,7 +7,7 @@
  */
 import { leavesPerRegion, slotsPerLeaf, slotsPerRegion } from '../base/units.ts';
 import { DataPlaneError, type VolumePlane } from '../dataplane/data-plane.ts';
-import type { BatchOp } from '../pool/format/batch.ts';
+import { type BatchOp, packed } from '../pool/format/batch.ts';
 import { SlotStates } from '../pool/format/slot-states.ts';
 import type { Pool } from '../pool/pool.ts';
 import {
@@ -18,7 +18,7 @@ import {
   prune,
   type SlotRange,
 } from './merge.ts';
-import { changeOps, packed, releaseOps } from './plan-ops.ts';
+import { changeOps, releaseOps } from './plan-ops.ts';
 
 const EBUSY = 16;
 

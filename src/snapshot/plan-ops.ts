@@ -3,7 +3,7 @@
  */
 import { slotsPerLeaf } from '../base/units.ts';
 import { coalesce } from '../pool/allocator.ts';
-import { type BatchOp, batchBytes } from '../pool/format/batch.ts';
+import type { BatchOp } from '../pool/format/batch.ts';
 import type { LeafEntry } from '../pool/format/leaf.ts';
 import { compareEntries } from '../pool/format/slot-states.ts';
 import type { LayerChange, PairPlan } from './merge.ts';
@@ -27,23 +27,6 @@ export function changeOps({ layer, firstSlot }: ChangedLayer, change: LayerChang
 /** The clusters that a plan gives up. */
 export function releaseOps({ released }: Pick<PairPlan, 'released'>): BatchOp[] {
   return coalesce(released).map((run) => ({ op: 'release', ...run }));
-}
-
-/** As few batches as hold the groups; what is in one group stays together. */
-export function packed(groups: readonly (readonly BatchOp[])[], bytesMax: number): BatchOp[][] {
-  const batches: BatchOp[][] = [];
-  let bytes = Number.POSITIVE_INFINITY;
-  for (const group of groups) {
-    if (group.length === 0) continue;
-    const added = batchBytes(group);
-    if (bytes + added > bytesMax) {
-      batches.push([]);
-      bytes = 0;
-    }
-    batches.at(-1)?.push(...group);
-    bytes += added;
-  }
-  return batches;
 }
 
 function patchEntries(firstSlot: number, { slots }: LayerChange): LeafEntry[] {

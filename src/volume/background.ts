@@ -7,6 +7,7 @@
 import { messageOf, StorageError } from '../base/errors.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { EmitEvent } from '../pool/types.ts';
+import { abandonedOps } from './adoption.ts';
 import { Filler, type FillWatch } from './filler.ts';
 import { Reaper } from './reaper.ts';
 import { fillingOf, volumeRecords } from './records.ts';
@@ -26,7 +27,7 @@ export class Background {
     for (const record of volumeRecords(pool)) {
       if (fillingOf(pool, record.id) !== undefined) void this.#finish(record);
     }
-    void this.#reaper.wake();
+    void this.#begin(pool);
   }
 
   /** Layers may have lost their last reader. Resolves when their space is given back. */
@@ -53,6 +54,17 @@ export class Background {
   async stop(): Promise<void> {
     await this.#filler.stopAll(new StorageError('service/stopping', 'the pool is being closed'));
     await this.#reaper.stop();
+  }
+
+  /** What a killed service was adopting is nobody's; then whatever nobody reads goes. */
+  async #begin(pool: Pool): Promise<void> {
+    try {
+      const abandoned = abandonedOps(pool);
+      if (abandoned.length > 0) await pool.commit(abandoned);
+    } catch (error) {
+      if (!wasStopped(error)) this.#notFreed(pool.name, error);
+    }
+    await this.#reaper.wake();
   }
 
   async #finish(volume: VolumeRecord): Promise<void> {

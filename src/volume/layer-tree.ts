@@ -64,13 +64,18 @@ export class LayerTree {
   readonly #heads = new Map<number, VolumeRecord>();
   readonly #snapshots = new Map<number, number[]>();
   readonly #bookmarks = new Map<number, number[]>();
+  /** Layers whose slots point to a disk that is only read. */
+  readonly #foreign = new Set<number>();
+  readonly #adopting = new Set<number>();
   /** Layers that some name reads through, or is on; found out when somebody asks. */
   #alive: ReadonlySet<number> | undefined;
   #reductions: readonly Reduction[] | undefined;
 
   constructor({ layers, volumes, snapshots, bookmarks }: TreeRecords) {
-    for (const { id, parent } of layers) {
+    for (const { id, parent, foreign, adopting } of layers) {
       this.#parents.set(id, parent);
+      if (foreign !== undefined) this.#foreign.add(id);
+      if (adopting) this.#adopting.add(id);
       if (parent !== null) push(this.#children, parent, id);
     }
     for (const volume of volumes) this.#heads.set(volume.headLayer, volume);
@@ -140,7 +145,7 @@ export class LayerTree {
   }
 
   isNamed(layer: number): boolean {
-    return this.#heads.has(layer) || this.#snapshots.has(layer);
+    return this.#heads.has(layer) || this.#snapshots.has(layer) || this.#adopting.has(layer);
   }
 
   /** Whether a volume or a snapshot shows it; what is not alive is the reaper's alone. */
@@ -155,6 +160,8 @@ export class LayerTree {
     const [child, ...others] = this.children(layer);
     if (child === undefined) return { kind: 'reap', layer };
     if (others.length > 0 || !this.isAlive(child)) return undefined;
+    // A head would overwrite what it takes over.
+    if (this.#foreign.has(layer)) return undefined;
     const volume = this.headOf(child);
     if (this.#bookmarks.has(layer)) return { kind: 'prune', layer, child, volume };
     return volume === undefined
@@ -169,7 +176,8 @@ export class LayerTree {
 
   #findAlive(): Set<number> {
     const alive = new Set<number>();
-    for (const layer of [...this.#heads.keys(), ...this.#snapshots.keys()]) {
+    const names = [...this.#heads.keys(), ...this.#snapshots.keys(), ...this.#adopting];
+    for (const layer of names) {
       for (let at: number | null = layer; at !== null && !alive.has(at); at = this.parent(at)) {
         alive.add(at);
       }

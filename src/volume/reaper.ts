@@ -3,7 +3,7 @@
  *
  *   named by nobody → (a few leaves deleted, their clusters released: one batch) … → its record deleted, its parent looked at
  *
- * Every batch is whole by itself, so a crash at any point leaves less to do; the next opening goes on.
+ * An adopted disk that none of the layers left points to is let go. Every batch is whole by itself, so a crash at any point leaves less to do; the next opening goes on.
  */
 import { Chore } from '../base/chore.ts';
 import { StorageError } from '../base/errors.ts';
@@ -14,7 +14,7 @@ import { slotCluster, slotDisk } from '../pool/format/slot.ts';
 import type { SlotStates } from '../pool/format/slot-states.ts';
 import type { Pool } from '../pool/pool.ts';
 import { LayerTree } from './layer-tree.ts';
-import { deleteBookmarkOp, deleteLayerOp } from './records.ts';
+import { deleteBookmarkOp, deleteLayerOp, unreadForeignDisks } from './records.ts';
 
 /** Of the batch: one release per slot and sub-block at worst, but batches that large are cut in two. */
 const bytesPerLeafMax = 64 * 18;
@@ -46,6 +46,8 @@ export class Reaper {
       for (const { kind, layer } of tree.reductions()) {
         if (kind === 'reap') await this.#reapUp(tree, layer);
       }
+      if (this.#chore.isStopped) return;
+      for (const disk of unreadForeignDisks(this.#pool)) await this.#pool.dropForeignDisk(disk);
     } catch (error) {
       const stopping = error instanceof StorageError && error.code === 'service/stopping';
       if (!stopping) this.#onError(error);

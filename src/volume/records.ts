@@ -4,6 +4,7 @@
  *   volume/<id>    VolumeRecord       layer/<id>   LayerRecord      counters   the next ids; none is ever used twice
  *   filling/<id>   FillingRecord      of a thick volume that does not have all of its space yet
  */
+import { isForeign } from '../pool/foreign-disk.ts';
 import type { BatchOp } from '../pool/format/batch.ts';
 import type { Pool } from '../pool/pool.ts';
 import { deleteRecord, putRecord } from '../pool/pool-records.ts';
@@ -14,6 +15,10 @@ export interface LayerRecord {
   readonly id: number;
   /** The layer that holes read through to; null: they read as zero. */
   readonly parent: number | null;
+  /** The foreign disk that its slots point to; it stays a layer of its own until they do not any more. */
+  readonly foreign?: number;
+  /** It is being made, and kept although nobody reads through it yet. */
+  readonly adopting?: true;
 }
 
 /** As stored under `R filling/<id>`, next to the volume's record. */
@@ -70,6 +75,13 @@ export function volumeRecords(pool: Pool): readonly VolumeRecord[] {
 
 export function volumeById(pool: Pool, id: number): VolumeRecord | undefined {
   return pool.record<VolumeRecord>(`volume/${id}`);
+}
+
+/** Foreign disks that no layer points to. */
+export function unreadForeignDisks(pool: Pool): number[] {
+  const read = new Set(pool.records<LayerRecord>('layer/').map(({ foreign }) => foreign));
+  const disks = pool.records<unknown>('disk/').filter(isForeign);
+  return disks.map(({ number }) => number).filter((number) => !read.has(number));
 }
 
 export function volumeOp(volume: VolumeRecord): BatchOp {

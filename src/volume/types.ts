@@ -30,6 +30,8 @@ export interface VolumeInfo {
   readonly origin: string | null;
   /** It reads through to other layers: it has snapshots, or is a clone. */
   readonly hasParent: boolean;
+  /** The disk that it was adopted from, and still reads from; null for others. */
+  readonly adoptedFrom: string | null;
   readonly snapshotMode: 'row' | 'cow';
   readonly thick: boolean;
   readonly createdAt: string;
@@ -42,6 +44,15 @@ export interface CreateVolumeOptions {
   readonly pool?: string;
   readonly snapshotMode?: 'row' | 'cow';
   readonly thick?: boolean;
+  readonly dryRun?: boolean;
+}
+
+export interface AdoptOptions {
+  /** URI of the disk or image. */
+  readonly source: string;
+  readonly name: string;
+  /** Defaults to the only pool. */
+  readonly pool?: string;
   readonly dryRun?: boolean;
 }
 

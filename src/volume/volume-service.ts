@@ -220,6 +220,16 @@ export class VolumeService {
     return this.#catalog.lookUp(name);
   }
 
+  /** @throws StorageError volume/exists */
+  expectFree(name: string): void {
+    this.#catalog.expectFree(name);
+  }
+
+  /** The pool named, or the only one. @throws StorageError pool/not-found, request/invalid */
+  poolFor(name: string | undefined): Pool {
+    return this.#catalog.poolFor(name);
+  }
+
   /** @throws StorageError volume/busy it is getting its space */
   expectFilled({ pool, record }: FoundVolume): void {
     if (fillingOf(pool, record.id) === undefined) return;

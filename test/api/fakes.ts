@@ -187,6 +187,12 @@ export async function openApi(): Promise<TestApi> {
     stopping: false,
     readiness: () => [{ name: 'started', ok: !service.stopping }],
   };
+  const adoption = {
+    plan: async () => {
+      throw new StorageError('disk/unusable', 'no disk');
+    },
+    adopt: async () => {},
+  };
   const migration = new FakeMigration();
   const services = {
     pools,
@@ -194,6 +200,7 @@ export async function openApi(): Promise<TestApi> {
     snapshots,
     exports,
     migration,
+    adoption,
     operations,
     events,
     service,

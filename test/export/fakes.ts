@@ -157,6 +157,7 @@ export function poolInfo(name: string): PoolInfo {
     reserveBytes: 10 * 65_536,
     disks: [
       {
+        role: 'pool',
         uuid: '11111111-aaaa-0000-0000-000000000000',
         number: 0,
         pool: name,
@@ -197,6 +198,7 @@ export class FakeVolumes implements ExportVolumes {
       sharedBytes: 0,
       origin: null,
       hasParent: false,
+      adoptedFrom: null,
       snapshotMode: 'row',
       thick: false,
       createdAt: '2026-01-01T00:00:00.000Z',

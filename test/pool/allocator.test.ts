@@ -198,3 +198,24 @@ describe('allocator', () => {
     expect(makeAllocator().loadChunk(0, 0, behind)).toBe(false);
   });
 });
+
+test('a foreign disk is no space: nothing of it is granted, released clusters come to nobody, its bitmaps go with it', () => {
+  const allocator = new Allocator(disks, () => reserve);
+  const before = { usable: allocator.usableCount, grantable: allocator.grantableCount };
+  allocator.addForeign({ number: 254, firstCluster: 0, clusterCount: 40_000 });
+  for (const cluster of [0, 1, 39_999]) expect(allocator.use(254, cluster)).toBe(true);
+  expect(allocator.use(254, 0)).toBe(false);
+  expect(allocator.foreignUsedCount(254)).toBe(3);
+  expect({ usable: allocator.usableCount, grantable: allocator.grantableCount }).toEqual(before);
+  expect(allocator.usedCount).toBe(0);
+  expect(allocator.grant(1000).every(({ disk }) => disk !== 254)).toBe(true);
+  expect(allocator.release(254, 1, 7)).toBe(true);
+  expect(allocator.takeReleased(1000)).toEqual([]);
+  expect(allocator.stillFree([{ disk: 254, cluster: 1 }])).toEqual([]);
+  expect(() => allocator.use(254, 40_000)).toThrow(/does not exist/);
+  allocator.takeChanges();
+  allocator.removeForeign(254);
+  const gone = allocator.takeChanges();
+  expect(gone.map(({ value }) => value)).toEqual([null, null]);
+  expect(() => allocator.use(254, 0)).toThrow(/does not exist/);
+});

@@ -2,8 +2,8 @@
 // Method: examples of changes and releases; arbitrary groups packed, against what went in and the limit.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type BatchOp, batchBytes } from '../../src/pool/format/batch.ts';
-import { changeOps, packed, releaseOps } from '../../src/snapshot/plan-ops.ts';
+import { type BatchOp, batchBytes, packed } from '../../src/pool/format/batch.ts';
+import { changeOps, releaseOps } from '../../src/snapshot/plan-ops.ts';
 
 describe('a change of one leaf', () => {
   const change = {

@@ -146,3 +146,27 @@ describe('the tree of a pool', () => {
     expect(await changed([deleteLayerOp(3)], children)).toEqual([head]);
   });
 });
+
+describe('a layer of an adopted disk', () => {
+  const head = { id: 9, headLayer: 2 } as VolumeRecord;
+  const none = { snapshots: [], bookmarks: [] };
+  const base = { id: 1, parent: null, foreign: 254 };
+
+  test('becomes one with nobody: a head would overwrite what it takes over', () => {
+    const layers = [base, { id: 2, parent: 1 }];
+    expect(new LayerTree({ layers, volumes: [head], ...none }).reductionOf(1)).toBeUndefined();
+    const own = [
+      { id: 1, parent: null },
+      { id: 2, parent: 1 },
+    ];
+    const tree = new LayerTree({ layers: own, volumes: [head], ...none });
+    expect(tree.reductionOf(1)?.kind).toBe('absorb');
+  });
+
+  test('is kept while it is being made, and goes when it is not and nobody reads it', () => {
+    const made = new LayerTree({ layers: [{ ...base, adopting: true }], volumes: [], ...none });
+    expect([made.reductionOf(1), made.isAlive(1)]).toEqual([undefined, true]);
+    const left = new LayerTree({ layers: [base], volumes: [], ...none });
+    expect(left.reductionOf(1)).toEqual({ kind: 'reap', layer: 1 });
+  });
+});

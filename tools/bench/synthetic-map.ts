@@ -8,10 +8,10 @@ import { systemClock } from '../../src/base/clock.ts';
 import { clustersFor, slotsPerLeaf } from '../../src/base/units.ts';
 import { DataPlane } from '../../src/dataplane/data-plane.ts';
 import type { BatchOp } from '../../src/pool/format/batch.ts';
+import { packed } from '../../src/pool/format/batch.ts';
 import { makeSlot } from '../../src/pool/format/slot.ts';
 import type { Pool } from '../../src/pool/pool.ts';
 import { Pools } from '../../src/pool/pools.ts';
-import { packed } from '../../src/snapshot/plan-ops.ts';
 import type { VolumeRecord } from '../../src/volume/types.ts';
 
 const everySubBlock = 0xffff;

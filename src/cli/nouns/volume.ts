@@ -18,6 +18,7 @@ import type { Context } from '../context.ts';
 import { formatPause, heldText } from '../duration.ts';
 import { usageError } from '../errors.ts';
 import { type View, writeChange, writeJson, writeList, writeOne, writeResult } from '../output.ts';
+import { absoluteUri } from '../paths.ts';
 import { table } from '../table.ts';
 import { snapshotTarget, volumeTarget } from '../targets.ts';
 import { treeRows } from '../tree.ts';
@@ -75,6 +76,11 @@ export function addVolumeNoun(program: Command): void {
     .description('row: redirect on write; cow: copy on write')
     .action(does(setMode));
   volume
+    .command('adopt <disk-uri> <name>')
+    .description('make a volume of an existing disk or raw image, at once; the disk is only read')
+    .option('--pool <pool>', 'where what is written goes; the only pool when there is one')
+    .action(does(adopt));
+  volume
     .command('delete <name>')
     .alias('rm')
     .description('delete a volume and all of its data')
@@ -106,6 +112,38 @@ async function create(context: Context, [name]: [string], options: CreateOptions
     const created = await context.client.get<VolumeDocument>(address);
     writeCreated(context, { ...created, changed: true });
   });
+}
+
+async function adopt(
+  context: Context,
+  [uri, name]: [string, string],
+  { pool }: { pool?: string },
+): Promise<void> {
+  const source = absoluteUri(uri);
+  const address = volumeAddress(name);
+  const call = { method: 'POST', query: context.dryRun, body: { source, pool } } as const;
+  const answer = await context.client.call<VolumeDocument | OperationDocument>(
+    `${address}/actions/adopt`,
+    call,
+  );
+  const { document } = answer;
+  const write = (volume: VolumeDocument) => writeAdopted(context, volume, source);
+  if (document.kind !== 'Operation') return write(document);
+  await writeOperation(context, document, async () => {
+    write({ ...(await context.client.get<VolumeDocument>(address)), changed: true });
+  });
+}
+
+function writeAdopted(context: Context, document: VolumeDocument, source: string): void {
+  writeChange(context, document, volumeView, ({ name, size_bytes, changed }) =>
+    changed
+      ? [
+          `volume ${name} is there: ${context.size(size_bytes)}, read from ${source}`,
+          '  varve never writes to that disk: it stays as it is now, safe to go back to. Leave it in place, and do not change it',
+          `  next:  varve export add ${name}`,
+        ].join('\n')
+      : `volume ${name} was adopted already`,
+  );
 }
 
 function writeCreated(context: Context, document: VolumeDocument): void {

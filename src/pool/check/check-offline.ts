@@ -8,14 +8,18 @@
  * and what the journal's tail changes.
  */
 
+import type { DiskSpaceSpec } from '../disk-space.ts';
+import type { ForeignDiskRecord } from '../foreign-disk.ts';
 import { readCheckpoint, readCheckpointChain } from '../format/checkpoint-codec.ts';
 import type { IndexEntry } from '../format/checkpoint-entry.ts';
 import { FormatError } from '../format/format-error.ts';
+import { foreignSpace } from '../pool-state.ts';
 import type { CheckReport } from '../types.ts';
 import { compareIndexes } from './agreement.ts';
 import { ClusterMap } from './cluster-map.ts';
 import { type CheckedDisk, type CheckedPool, checkDisks, closeDisks, openDisks } from './disks.ts';
 import { FindingLog } from './findings.ts';
+import { checkForeign, foreignRecords } from './foreign.ts';
 import { checkReplicas, replicaRecords } from './journal.ts';
 import { mergedEntries } from './merge.ts';
 import { RecordCheck } from './records.ts';
@@ -72,6 +76,10 @@ function report(pool: string, log: FindingLog, counts: Partial<CheckReport> = {}
 class PoolCheck {
   readonly #pool: CheckedPool;
   readonly #log: FindingLog;
+  /** Of the checkpoints that can be read, by disk. */
+  readonly #chains = new Map<number, readonly number[]>();
+  /** As the checkpoint has them. */
+  #foreign: readonly ForeignDiskRecord[] = [];
 
   constructor(pool: CheckedPool, log: FindingLog) {
     this.#pool = pool;
@@ -79,12 +87,15 @@ class PoolCheck {
   }
 
   async run(index: IndexUnderCheck | undefined): Promise<CheckReport> {
-    const clusters = new ClusterMap(this.#pool.disks, this.#log);
+    const source = await this.#checkCheckpoints();
+    const journal = await checkReplicas(this.#pool, this.#log);
+    await this.#findForeign(source);
+    const tail = await this.#readTail(journal, Number.POSITIVE_INFINITY);
+    const foreign = await this.#foreignWith(source, tail);
+    const clusters = new ClusterMap(this.#pool.disks, foreign, this.#log);
+    for (const [disk, chain] of this.#chains) clusters.claimChain(disk, chain);
     const records = new RecordCheck(this.#log);
     const walk = new IndexWalk(clusters, records, this.#log);
-    const source = await this.#checkCheckpoints(clusters);
-    const journal = await checkReplicas(this.#pool, this.#log);
-    const tail = await this.#readTail(journal, Number.POSITIVE_INFINITY);
     if (source !== 'lost') {
       const base = withCountedSpace(this.#base(source), this.#log);
       await this.#reportRefusal(async () => {
@@ -106,10 +117,10 @@ class PoolCheck {
    *
    * @returns a disk with a sound one that fits the tail; `none` before the first checkpoint, `lost` when all are damaged
    */
-  async #checkCheckpoints(clusters: ClusterMap): Promise<CheckedDisk | 'none' | 'lost'> {
+  async #checkCheckpoints(): Promise<CheckedDisk | 'none' | 'lost'> {
     const sound: CheckedDisk[] = [];
     for (const disk of this.#pool.disks) {
-      if (disk.label.checkpoint !== null && (await this.#isCheckpointSound(disk, clusters))) {
+      if (disk.label.checkpoint !== null && (await this.#isCheckpointSound(disk))) {
         sound.push(disk);
       }
     }
@@ -118,9 +129,9 @@ class PoolCheck {
     return sound.find(({ label }) => label.checkpoint?.sequence === wanted.sequence) ?? 'lost';
   }
 
-  async #isCheckpointSound(disk: CheckedDisk, clusters: ClusterMap): Promise<boolean> {
+  async #isCheckpointSound(disk: CheckedDisk): Promise<boolean> {
     try {
-      clusters.claimChain(disk.label.diskNumber, await readCheckpointChain(disk.read, disk.label));
+      this.#chains.set(disk.label.diskNumber, await readCheckpointChain(disk.read, disk.label));
       for await (const _entry of readCheckpoint(disk.read, disk.label));
       return true;
     } catch (error) {
@@ -128,6 +139,25 @@ class PoolCheck {
       this.#log.damage('checkpoint/damaged', disk.path, error.message);
       return false;
     }
+  }
+
+  /** Bitmaps and slots come before the records in an index, and need to know these disks. */
+  async #findForeign(source: CheckedDisk | 'none' | 'lost'): Promise<void> {
+    if (source === 'lost') return;
+    await this.#reportRefusal(async () => {
+      this.#foreign = await foreignRecords(this.#base(source));
+    });
+  }
+
+  /** Those of the checkpoint and those that the tail adds. */
+  async #foreignWith(source: CheckedDisk | 'none' | 'lost', tail: Tail): Promise<DiskSpaceSpec[]> {
+    if (source === 'lost') return [];
+    const now: ForeignDiskRecord[] = [];
+    await this.#reportRefusal(async () => {
+      now.push(...(await foreignRecords(mergedEntries(this.#base(source), tail))));
+    });
+    await checkForeign(now, this.#log);
+    return now.map(foreignSpace);
   }
 
   async *#base(source: CheckedDisk | 'none'): AsyncGenerator<IndexEntry> {
@@ -138,7 +168,10 @@ class PoolCheck {
     const counts = this.#pool.disks.map(
       ({ label }) => [label.diskNumber, label.clusterCount] as const,
     );
-    const tail = new Tail(new Map(counts));
+    const ofForeign = this.#foreign.map(
+      ({ number, foreign }) => [number, foreign.clusterCount] as const,
+    );
+    const tail = new Tail(new Map([...counts, ...ofForeign]));
     if (journal === null) return tail;
     const checkpointed = this.#pool.truth.checkpoint?.sequence ?? 0;
     for await (const record of replicaRecords(this.#pool, journal)) {

@@ -5,6 +5,7 @@
  * that slots own.
  */
 import { findNext, getBit, setBit } from '../bitmap.ts';
+import type { DiskSpaceSpec } from '../disk-space.ts';
 import { chunkBytes, clustersPerChunk } from '../format/index-keys.ts';
 import type { CheckedDisk } from './disks.ts';
 import type { FindingLog } from './findings.ts';
@@ -29,9 +30,13 @@ export class ClusterMap {
   readonly #log: FindingLog;
   readonly #disks: ReadonlyMap<number, DiskMap>;
 
-  constructor(disks: readonly CheckedDisk[], log: FindingLog) {
+  /** @param foreign disks that slots point to and that are not the pool's */
+  constructor(disks: readonly CheckedDisk[], foreign: readonly DiskSpaceSpec[], log: FindingLog) {
     this.#log = log;
-    this.#disks = new Map(disks.map(({ label }) => [label.diskNumber, emptyMap(label)]));
+    this.#disks = new Map([
+      ...disks.map(({ label }) => [label.diskNumber, emptyMap(label)] as const),
+      ...foreign.map((space) => [space.number, emptyMap(space)] as const),
+    ]);
   }
 
   get clusterCount(): number {
@@ -133,7 +138,10 @@ function describe({ layer, slot }: SlotPlace): string {
   return `layer ${layer} slot ${slot}`;
 }
 
-function emptyMap({ firstCluster, clusterCount }: CheckedDisk['label']): DiskMap {
+function emptyMap({
+  firstCluster,
+  clusterCount,
+}: Pick<DiskSpaceSpec, 'firstCluster' | 'clusterCount'>): DiskMap {
   return {
     firstCluster,
     clusterCount,

@@ -15,6 +15,7 @@ import { decodeDeltasPayload, type JournalRecord, recordKind } from '../format/j
 import { slotCluster, slotDisk, slotHasAddress } from '../format/slot.ts';
 import type { SlotEntry } from '../format/slot-states.ts';
 import { bySlot } from '../overlay.ts';
+import { foreignSpaceIn } from './foreign.ts';
 
 export interface UsedPatch {
   readonly changed: Uint32Array;
@@ -31,7 +32,7 @@ export interface LayerPatch {
 export class Tail {
   readonly layers = new Map<number, LayerPatch>();
   readonly records = new Map<string, Uint8Array | null>();
-  readonly used: ReadonlyMap<number, UsedPatch>;
+  readonly used: Map<number, UsedPatch>;
   recordCount = 0;
   #epoch = 0;
   #serial = 0;
@@ -82,7 +83,7 @@ export class Tail {
   #applyOp(op: BatchOp): void {
     switch (op.op) {
       case 'put':
-        this.records.set(recordName(op.key), op.value);
+        this.#put(recordName(op.key), op.value);
         return;
       case 'delete':
         this.records.set(recordName(op.key), null);
@@ -102,6 +103,15 @@ export class Tail {
       case 'count':
       // Counts follow the fold; they are compared with the leaves of the checkpoint (walk.ts).
     }
+  }
+
+  /** A foreign disk is known from its record on. */
+  #put(name: string, value: Uint8Array): void {
+    this.records.set(name, value);
+    const space = foreignSpaceIn(name, value);
+    if (space === undefined || this.used.has(space.number)) return;
+    const [changed, used] = [bitsFor(space.clusterCount), bitsFor(space.clusterCount)];
+    this.used.set(space.number, { changed, used });
   }
 
   #change(layer: number, leaf: number, slot: number, content: readonly SlotEntry[]): void {

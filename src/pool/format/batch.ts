@@ -75,6 +75,23 @@ export function batchBytes(ops: readonly BatchOp[]): number {
   return ops.reduce((sum, op) => sum + opBytes(op), 0);
 }
 
+/** As few batches as hold the groups; what is in one group stays together. */
+export function packed(groups: readonly (readonly BatchOp[])[], bytesMax: number): BatchOp[][] {
+  const batches: BatchOp[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const group of groups) {
+    if (group.length === 0) continue;
+    const added = batchBytes(group);
+    if (bytes + added > bytesMax) {
+      batches.push([]);
+      bytes = 0;
+    }
+    batches.at(-1)?.push(...group);
+    bytes += added;
+  }
+  return batches;
+}
+
 function encodeKeyed(bytes: Uint8Array, view: DataView, at: number, op: BatchOp): void {
   if (op.op !== 'put' && op.op !== 'delete') return;
   invariant(op.key.length > 0 && op.key.length <= 0xffff, 'a key has 1 to 65535 bytes');

@@ -1,0 +1,108 @@
+/**
+ * Foreign disks: disks and images that were adopted as they are. A pool's maps point into them, and varve never writes to them.
+ *
+ * No label, no journal, nothing to allocate; numbered from the top of what a slot can name, away from the pool's own disks. What a
+ * disk was when it was adopted (size, time of the last change, a hash of both ends) is on record; one that is not that any more is not read:
+ * whoever reads there gets an error, never other bytes. docs/adr/0005.
+ */
+import { stat } from 'node:fs/promises';
+import { messageOf, StorageError } from '../base/errors.ts';
+import { formatSize } from '../base/size.ts';
+import { KiB } from '../base/units.ts';
+import type { DataPlane, DiskPlane } from '../dataplane/data-plane.ts';
+import { type DiskLocation, openDiskPlane } from './disk-set.ts';
+import { xxh64Stream } from './format/hash.ts';
+
+/** `R disk/<number>` of a foreign disk. */
+export interface ForeignDiskRecord {
+  readonly number: number;
+  readonly uuid: string;
+  readonly uri: string;
+  readonly foreign: ForeignIdentity & {
+    readonly path: string;
+    readonly kind: DiskLocation['kind'];
+    /** The last one may lie partly behind the end; no slot claims what does. */
+    readonly clusterCount: number;
+  };
+}
+
+/** What tells that a disk is still what it was. */
+export interface ForeignIdentity {
+  readonly sizeBytes: number;
+  /** Of a file: nanoseconds since the epoch, as text; null of a device, which has none that means its content. */
+  readonly modifiedNs: string | null;
+  /** XXH64 of the first and the last bytes, in hexadecimal. */
+  readonly endsHash: string;
+}
+
+export interface OpenForeignDisk {
+  readonly record: ForeignDiskRecord;
+  readonly plane: DiskPlane;
+  /** Why it cannot be read, if it cannot. */
+  readonly problem: string | null;
+}
+
+const endBytes = 64 * KiB;
+
+/** @param record of a disk */
+export function isForeign(record: unknown): record is ForeignDiskRecord {
+  return typeof (record as Partial<ForeignDiskRecord> | null | undefined)?.foreign === 'object';
+}
+
+export function locationOfForeign({ uri, foreign }: ForeignDiskRecord): DiskLocation {
+  return { uri, path: foreign.path, kind: foreign.kind };
+}
+
+/** What the open disk is now. */
+export async function identify(
+  plane: DiskPlane,
+  { path, kind }: Pick<DiskLocation, 'path' | 'kind'>,
+): Promise<ForeignIdentity> {
+  const { sizeBytes } = plane;
+  const hash = xxh64Stream();
+  const bytes = Math.min(endBytes, sizeBytes);
+  hash.update(await plane.read(0, bytes));
+  hash.update(await plane.read(sizeBytes - bytes, bytes));
+  const stats = kind === 'file' ? await stat(path, { bigint: true }) : undefined;
+  return {
+    sizeBytes,
+    modifiedNs: stats === undefined ? null : String(stats.mtimeNs),
+    endsHash: hash.digest().toString(16).padStart(16, '0'),
+  };
+}
+
+/** Opens a disk that was adopted; one that is missing or was changed is replaced by one that answers with errors. */
+export async function openForeignDisk(
+  dataPlane: Pick<DataPlane, 'openDisk'>,
+  record: ForeignDiskRecord,
+): Promise<OpenForeignDisk> {
+  const location = locationOfForeign(record);
+  let opened: DiskPlane | undefined;
+  try {
+    opened = await openDiskPlane(dataPlane, location, { readOnly: true });
+    expectSame(record, await identify(opened, location));
+    return { record, plane: opened, problem: null };
+  } catch (error) {
+    await opened?.close();
+    const { sizeBytes } = record.foreign;
+    const plane = await dataPlane.openDisk({ kind: 'absent', sizeBytes });
+    return { record, plane, problem: messageOf(error) };
+  }
+}
+
+/** @throws StorageError disk/unusable how it differs */
+function expectSame({ uri, foreign }: ForeignDiskRecord, now: ForeignIdentity): void {
+  const changed = (how: string) =>
+    new StorageError('disk/unusable', `disk ${uri} is not what was adopted: ${how}`);
+  if (now.sizeBytes !== foreign.sizeBytes) {
+    throw changed(`it has ${formatSize(now.sizeBytes)}, not ${formatSize(foreign.sizeBytes)}`);
+  }
+  if (now.modifiedNs !== foreign.modifiedNs) {
+    throw changed(`it was written to at ${timeOf(now)}, and was last at ${timeOf(foreign)}`);
+  }
+  if (now.endsHash !== foreign.endsHash) throw changed('its content is another');
+}
+
+function timeOf({ modifiedNs }: ForeignIdentity): string {
+  return new Date(Number(BigInt(modifiedNs ?? 0) / 1_000_000n)).toISOString();
+}
