@@ -37,6 +37,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("start", Napi::Function::New(env, Start));
   exports.Set("stop", Napi::Function::New(env, Stop));
   ExportDiskVerbs(env, exports);
+  ExportNfsVerbs(env, exports);
   ExportPoolVerbs(env, exports);
   ExportVolumeVerbs(env, exports);
   ExportMapVerbs(env, exports);

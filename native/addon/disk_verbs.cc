@@ -4,6 +4,7 @@
 
 #include "addon/arguments.h"
 #include "addon/iscsi_open.h"
+#include "addon/nfs_verbs.h"
 #include "addon/runtime.h"
 #include "addon/verbs.h"
 #include "io/absent_disk.h"
@@ -65,6 +66,7 @@ void OpenDisk(const Napi::CallbackInfo& info) {
   Napi::Object spec = info[1].As<Napi::Object>();
   std::string kind = StringOf(spec, "kind");
   if (kind == "file") return OpenFile(token, spec);
+  if (kind == "nfs") return OpenNfs(token, spec);
   if (kind == "memory") return DiskOpened(token, std::make_shared<MemoryDisk>(U64Of(spec, "sizeBytes")));
   if (kind == "absent") return DiskOpened(token, std::make_shared<AbsentDisk>(U64Of(spec, "sizeBytes")));
   if (kind == "recording") return DiskOpened(token, std::make_shared<RecordingDisk>(U64Of(spec, "sizeBytes")));

@@ -1,6 +1,6 @@
 // Goal: every disk keeps the contract of io/disk.h on every event loop.
 // Method: one suite, run on each disk x each loop. The block device is a loop device on a
-// temporary file; it is skipped, saying so, where losetup is not allowed.
+// temporary file; it is skipped, saying so, where losetup is not allowed. NFS disks are files on a real server.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,9 +14,12 @@
 #include "io/fault_disk.h"
 #include "io/file_disk.h"
 #include "io/memory_disk.h"
+#include "io/nfs_disk.h"
 #include "io/recording_disk.h"
 #include "io/unique_fd.h"
+#include "test/ganesha.h"
 #include "test/loop_fixture.h"
+#include "test/nfs_opening.h"
 #include "test/tgt_server.h"
 
 namespace varve {
@@ -66,7 +69,7 @@ TgtServer& SharedTarget() {
   return server;
 }
 
-enum class Kind { kFile, kBlockDevice, kMemory, kRecording, kFault, kIscsi, kIscsiThin };
+enum class Kind { kFile, kBlockDevice, kMemory, kRecording, kFault, kIscsi, kIscsiThin, kNfs3, kNfs4 };
 
 struct Case {
   Kind kind;
@@ -74,7 +77,8 @@ struct Case {
 };
 
 std::string Name(const testing::TestParamInfo<Case>& info) {
-  static const char* const kinds[] = {"file", "block_device", "memory", "recording", "fault", "iscsi", "iscsi_thin_4k"};
+  static const char* const kinds[] = {"file",  "block_device",  "memory", "recording", "fault",
+                                      "iscsi", "iscsi_thin_4k", "nfs3",   "nfs4"};
   std::string loop = info.param.backend == LoopBackend::kUring ? "uring" : "epoll";
   return std::string(kinds[static_cast<int>(info.param.kind)]) + "_" + loop;
 }
@@ -104,6 +108,8 @@ class DiskContract : public testing::TestWithParam<Case> {
       case Kind::kFault: return std::make_shared<FaultDisk>(std::make_shared<MemoryDisk>(kSizeBytes));
       case Kind::kIscsi: return OpenLun({.size_bytes = kSizeBytes});
       case Kind::kIscsiThin: return OpenLun({.size_bytes = kSizeBytes, .block_bytes = 4096, .thin = true});
+      case Kind::kNfs3: return OpenNfs(3);
+      case Kind::kNfs4: return OpenNfs(4);
       default: break;
     }
     std::shared_ptr<Disk> opened;
@@ -117,6 +123,16 @@ class DiskContract : public testing::TestWithParam<Case> {
     OpenResult result = OpenIscsi(*loop, server.Target(server.AddLun(lun)));
     EXPECT_TRUE(result.status.ok()) << result.status.what() << ": " << strerror(result.status.error());
     return result.opened.disk;
+  }
+
+  std::shared_ptr<Disk> OpenNfs(int version) {
+    static Ganesha server;
+    static int files = 0;
+    std::string name = "disk-" + std::to_string(++files);
+    server.MakeFile(name, kSizeBytes);
+    NfsOpening opening = OpenNfsDisk(*loop, server.Address(name, version));
+    EXPECT_TRUE(opening.status.ok()) << opening.status.what() << ": " << strerror(opening.status.error());
+    return opening.disk;
   }
 
   RunningLoop loop{GetParam().backend};
@@ -351,7 +367,7 @@ std::vector<Case> OnBothLoops(const std::vector<Kind>& kinds) {
 INSTANTIATE_TEST_SUITE_P(Disks, DiskContract,
                          testing::ValuesIn(OnBothLoops({Kind::kFile, Kind::kBlockDevice, Kind::kMemory,
                                                         Kind::kRecording, Kind::kFault, Kind::kIscsi,
-                                                        Kind::kIscsiThin})),
+                                                        Kind::kIscsiThin, Kind::kNfs3, Kind::kNfs4})),
                          Name);
 INSTANTIATE_TEST_SUITE_P(Disks, OpenedDisk,
                          testing::ValuesIn(OnBothLoops({Kind::kFile, Kind::kBlockDevice})), Name);

@@ -30,7 +30,18 @@ const freeBytesMin = GiB;
 
 /** @throws CommandError something is missing */
 export async function doctor(context: Context): Promise<void> {
-  const checks = [node, kernel, ioUring, nativeAddon, iscsi, openFiles, freeSpace, qemu, nbdTools];
+  const checks = [
+    node,
+    kernel,
+    ioUring,
+    nativeAddon,
+    nfs,
+    iscsi,
+    openFiles,
+    freeSpace,
+    qemu,
+    nbdTools,
+  ];
   const findings = await Promise.all([...checks.map((check) => check()), service(context)]);
   if (context.json) {
     writeJson(context, { api_version: '1', kind: 'DoctorReport', items: findings });
@@ -93,13 +104,21 @@ async function nativeAddon(): Promise<Finding> {
   return must('addon', absent.length === 0, found, 'npm run build (installs what it needs)');
 }
 
-/** As dlopen finds it: through the loader's cache. */
-async function iscsi(): Promise<Finding> {
+/** Loaded when an NFS disk first needs it. */
+function nfs(): Promise<Finding> {
+  return library('nfs', 'libnfs.so.13', 'apt install libnfs13 (only for NFS disks)');
+}
+
+/** Loaded when an iSCSI disk first needs it. */
+function iscsi(): Promise<Finding> {
+  return library('iscsi', 'libiscsi.so.7', 'apt install libiscsi7 (only for iSCSI disks)');
+}
+
+async function library(check: string, name: string, action: string): Promise<Finding> {
   const loader = { env: { ...process.env, PATH: `${process.env.PATH}:/sbin:/usr/sbin` } };
   const { stdout } = await run('ldconfig', ['-p'], loader).catch(() => ({ stdout: '' }));
-  const found = stdout.includes('libiscsi.so.7');
-  const action = 'apt install libiscsi7 (only for iSCSI disks)';
-  return should('iscsi', found, found ? 'libiscsi.so.7' : 'not installed', action);
+  const found = stdout.includes(name);
+  return should(check, found, found ? name : 'not installed', action);
 }
 
 async function openFiles(): Promise<Finding> {

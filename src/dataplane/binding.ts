@@ -27,7 +27,7 @@ export interface NfsSpec {
   readonly host: string;
   readonly path: string;
   readonly version: 3 | 4;
-  /** 0: asked of rpcbind (v3), 2049 (v4). */
+  /** 0: 2049. */
   readonly nfsPort: number;
   /** Of mountd, v3; 0: asked of rpcbind. */
   readonly mountPort: number;
@@ -225,6 +225,10 @@ export interface Addon {
   createNfsFile(token: Token, spec: NfsSpec, sizeBytes: number): void;
   /** A file that is not there is removed already. */
   removeNfsFile(token: Token, spec: NfsSpec): void;
+  /** data: per entry 1 byte (1: a folder), u64 LE size in bytes, the name, a zero byte. `spec.path` is not looked at. */
+  listNfsExports(token: Token, spec: NfsSpec): void;
+  /** Files and folders in the folder `spec.path`; data as of `listNfsExports`. */
+  listNfsFolder(token: Token, spec: NfsSpec): void;
   /** data: the bytes. */
   diskRead(token: Token, disk: Handle, offset: number, length: number): void;
   diskWrite(token: Token, disk: Handle, offset: number, data: Uint8Array): void;

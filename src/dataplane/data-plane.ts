@@ -142,6 +142,18 @@ export class DataPlane {
     await this.#call((token) => this.#addon.removeNfsFile(token, spec));
   }
 
+  /** The exports of a server, as folders; whatever `spec.path` says. */
+  async listNfsExports(spec: NfsSpec): Promise<NfsEntry[]> {
+    const done = await this.#call((token) => this.#addon.listNfsExports(token, spec));
+    return decodeEntries(done.data);
+  }
+
+  /** Files and folders in the folder `spec.path`. */
+  async listNfsFolder(spec: NfsSpec): Promise<NfsEntry[]> {
+    const done = await this.#call((token) => this.#addon.listNfsFolder(token, spec));
+    return decodeEntries(done.data);
+  }
+
   async openPool(spec: PoolSpec, listener: PoolListener): Promise<PoolPlane> {
     const done = await this.#call((token) => {
       this.#openingPools.set(token, listener);
@@ -276,6 +288,13 @@ export class DataPlane {
 export interface ByteRun {
   readonly offset: number;
   readonly length: number;
+}
+
+/** What an NFS server has. */
+export interface NfsEntry {
+  readonly name: string;
+  readonly isFolder: boolean;
+  readonly sizeBytes: number;
 }
 
 /** An open backing disk. Offsets and lengths in bytes. */
@@ -630,6 +649,21 @@ function decodeSlots(data: Uint8Array, count: number): HeadStates {
   for (let at = 0; at < 2 * count; at++) states.words[at] = view.getUint32(4 * at, true);
   for (let at = 0; at < count; at++) states.zeros[at] = view.getUint16(8 * count + 2 * at, true);
   return states;
+}
+
+/** Per entry 1 byte (1: a folder), u64 size, the name, a zero byte; nothing for no entry. */
+function decodeEntries(data: Uint8Array = new Uint8Array(0)): NfsEntry[] {
+  const entries: NfsEntry[] = [];
+  for (let at = 0; at < data.length; ) {
+    const end = data.indexOf(0, at + 9);
+    entries.push({
+      isFolder: data[at] === 1,
+      sizeBytes: readU64(data.subarray(at + 1, at + 9)),
+      name: new TextDecoder().decode(data.subarray(at + 9, end)),
+    });
+    at = end + 1;
+  }
+  return entries;
 }
 
 function decodeExtents(data: Uint8Array): MapExtent[] {

@@ -18,7 +18,7 @@ export interface NfsPlace {
   readonly host: string;
   readonly remotePath: string;
   readonly version: 3 | 4;
-  /** Absent: asked of the server's rpcbind (v3), 2049 (v4). */
+  /** Absent: 2049. */
   readonly nfsPort?: number;
   /** Of mountd, v3 only. Absent: asked of the server's rpcbind. */
   readonly mountPort?: number;

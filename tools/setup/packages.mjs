@@ -6,7 +6,15 @@
 import { output, run, SetupError, say } from './report.mjs';
 
 /** To build the addon and run the service. */
-export const runtimePackages = ['g++', 'make', 'python3', 'liburing-dev', 'libxxhash-dev'];
+export const runtimePackages = [
+  'g++',
+  'make',
+  'python3',
+  'liburing-dev',
+  'libxxhash-dev',
+  // Headers; the libraries themselves are loaded when a disk first needs them.
+  'libnfs-dev',
+];
 
 /** What the tests and the benchmark use on top: other people's clients, servers, a guest's userland. */
 export const testPackages = [
@@ -18,6 +26,9 @@ export const testPackages = [
   'libnbd-bin',
   'python3-libnbd',
   'nbdkit',
+  'nfs-ganesha',
+  'nfs-ganesha-vfs',
+  'rpcbind',
   'nbd-client',
   'nbd-server',
   'fio',
