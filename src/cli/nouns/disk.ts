@@ -7,8 +7,8 @@ import { parseRate } from '../../base/size.ts';
 import { path } from '../client.ts';
 import { confirmLoss } from '../confirm.ts';
 import type { Context } from '../context.ts';
+import { diskUris, secretFileOption } from '../disk-secret.ts';
 import { writeChange, writeList, writeOne, writeResult } from '../output.ts';
-import { absoluteUri } from '../paths.ts';
 import { collect, does } from '../verb.ts';
 import { diskView } from '../views.ts';
 import { writeOperation } from '../wait.ts';
@@ -21,12 +21,14 @@ export function addDiskNoun(program: Command): void {
     .command('add <pool> <disk-uri>')
     .description('make a pool larger, while it serves')
     .option('--force', 'overwrite whatever the disk carries')
+    .option(...secretFileOption)
     .action(does(add));
   disk
     .command('passthrough <disk-uri> <name>')
     .description('serve a whole disk or file as it is, under the name; no pool, no snapshots')
     .option('--read-only', 'refuse writes')
     .option('--listen <address>', 'also on unix:PATH or tcp:HOST:PORT (repeatable)', collect)
+    .option(...secretFileOption)
     .action(does(passthrough));
   disk.command('list').alias('ls').description('all disks').action(does(list));
   disk
@@ -56,10 +58,11 @@ export function addDiskNoun(program: Command): void {
 async function add(
   context: Context,
   [pool, uri]: [string, string],
-  { force }: { force?: boolean },
+  { force, secretFile }: { force?: boolean; secretFile?: string },
 ): Promise<void> {
   if (force) await confirmLoss(context, `overwrites ${uri}`);
-  const body = { pool, uri: absoluteUri(uri), force };
+  const [told] = await diskUris([uri], secretFile);
+  const body = { pool, uri: told, force };
   const call = { method: 'POST', query: context.dryRun, body } as const;
   const answer = await context.client.call<DiskDocument>('/v1/disks', call);
   writeChange(context, answer.document, diskView, (added) => {
@@ -70,10 +73,11 @@ async function add(
 async function passthrough(
   context: Context,
   [uri, name]: [string, string],
-  { readOnly, listen }: { readOnly?: boolean; listen?: string[] },
+  options: { readOnly?: boolean; listen?: string[]; secretFile?: string },
 ): Promise<void> {
-  const disk = absoluteUri(uri);
-  await putExport(context, name, { disk, read_only: readOnly, listen }, disk);
+  const { readOnly, listen, secretFile } = options;
+  const [disk] = await diskUris([uri], secretFile);
+  await putExport(context, name, { disk, read_only: readOnly, listen }, uri);
 }
 
 async function list(context: Context): Promise<void> {

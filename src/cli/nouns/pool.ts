@@ -12,9 +12,9 @@ import { parseSize } from '../../base/size.ts';
 import { path } from '../client.ts';
 import { confirmLoss } from '../confirm.ts';
 import type { Context } from '../context.ts';
+import { diskUris, secretFileOption } from '../disk-secret.ts';
 import { CommandError, exitDamage, usageError } from '../errors.ts';
 import { writeChange, writeJson, writeList, writeOne, writeResult } from '../output.ts';
-import { absoluteUri } from '../paths.ts';
 import { table } from '../table.ts';
 import { does } from '../verb.ts';
 import { poolView } from '../views.ts';
@@ -27,6 +27,7 @@ export function addPoolNoun(program: Command): void {
     .description('make a pool on disks: /path?size=100GiB, block:/dev/sdb')
     .option('--cluster-size <size>', 'unit of allocation, a power of two (default: 64KiB)')
     .option('--force', 'overwrite whatever the disks carry')
+    .option(...secretFileOption)
     .action(does(create));
   pool.command('list').alias('ls').description('all pools').action(does(list));
   pool.command('show <name>').description('one pool').action(does(show));
@@ -43,22 +44,24 @@ export function addPoolNoun(program: Command): void {
     .command('import <disk-uri...>')
     .description('take a pool from its disks alone')
     .option('--takeover', 'although its last owner may be alive')
+    .option(...secretFileOption)
     .action(does(take));
   pool
     .command('check <name-or-disk-uri...>')
     .description('verify a pool; exit 7 on damage')
     .option('--offline', 'read the disks themselves, no service needed')
+    .option(...secretFileOption)
     .action(does(check));
 }
 
 async function create(
   context: Context,
   [name, uris]: [string, string[]],
-  options: { clusterSize?: string; force?: boolean },
+  options: { clusterSize?: string; force?: boolean; secretFile?: string },
 ): Promise<void> {
   const { clusterSize, force } = options;
   const body = {
-    disks: uris.map(absoluteUri),
+    disks: await diskUris(uris, options.secretFile),
     cluster_size_bytes: clusterSize === undefined ? undefined : parseSize(clusterSize),
     force,
   };
@@ -97,9 +100,9 @@ async function letGo(context: Context, [name]: [string]): Promise<void> {
 async function take(
   context: Context,
   [uris]: [string[]],
-  { takeover }: { takeover?: boolean },
+  { takeover, secretFile }: { takeover?: boolean; secretFile?: string },
 ): Promise<void> {
-  const body = { disks: uris.map(absoluteUri), takeover };
+  const body = { disks: await diskUris(uris, secretFile), takeover };
   const call = { method: 'POST', query: context.dryRun, body } as const;
   const answer = await context.client.call<PoolDocument | PlanDocument>(
     '/v1/pools/actions/import',
@@ -111,10 +114,10 @@ async function take(
 async function check(
   context: Context,
   [targets]: [string[]],
-  { offline }: { offline?: boolean },
+  { offline, secretFile }: { offline?: boolean; secretFile?: string },
 ): Promise<void> {
   const report = offline
-    ? await checkOffline(targets.map(absoluteUri))
+    ? await checkOffline(await diskUris(targets, secretFile))
     : await checkOnline(context, targets);
   writeReport(context, report);
   const damage = report.findings.filter((finding) => finding.severity === 'damage').length;
