@@ -14,6 +14,7 @@
 #include <random>
 #include <thread>
 
+#include "io/iscsi_discovery.h"
 #include "test/loop_fixture.h"
 #include "test/tcp_proxy.h"
 #include "test/tgt_server.h"
@@ -181,6 +182,46 @@ TEST_P(IscsiDiskTest, AdmitsWithTheRightSecretOnly) {
   target.target_secret = "targetsecret1";
   disk = Open(target);
   Close(&disk);
+}
+
+// ---- discovery
+
+struct Discovered {
+  Status status;
+  std::vector<FoundTarget> targets;
+};
+
+Discovered Discover(EventLoop& loop, const IscsiTarget& seeker) {
+  std::promise<Discovered> result;
+  DiscoverIscsi(loop, seeker, [&](Status status, std::vector<FoundTarget> targets) {
+    result.set_value({status, std::move(targets)});
+  });
+  return result.get_future().get();
+}
+
+TEST_P(IscsiDiskTest, APortalTellsItsTargetsAndTheirLuns) {
+  unsigned plain = server.AddLun({.size_bytes = kSizeBytes});
+  unsigned thin = server.AddLun({.size_bytes = 2 * kSizeBytes, .block_bytes = 4096, .thin = true});
+  IscsiTarget seeker = server.Target(0);
+  Discovered found = Discover(*loop, seeker);
+  ASSERT_TRUE(found.status.ok()) << found.status.what();
+  ASSERT_EQ(found.targets.size(), 1u);
+  const FoundTarget& target = found.targets[0];
+  EXPECT_EQ(target.name, seeker.name);
+  EXPECT_EQ(target.portals, std::vector<std::string>{server.portal()});
+  ASSERT_EQ(target.luns.size(), 3u);
+  EXPECT_EQ(target.luns[0].status.error(), ENOTBLK);  // tgt's controller
+  EXPECT_EQ(target.luns[1].number, plain);
+  EXPECT_EQ(target.luns[1].lun.size_bytes(), kSizeBytes);
+  EXPECT_EQ(target.luns[2].number, thin);
+  EXPECT_TRUE(target.luns[2].lun.thin());
+  server.SetAccounts({"guest", "rightsecret12"});
+  found = Discover(*loop, seeker);
+  ASSERT_EQ(found.targets.size(), 1u);
+  EXPECT_EQ(found.targets[0].status.error(), EACCES);
+  EXPECT_TRUE(found.targets[0].luns.empty());
+  server.Kill();
+  EXPECT_TRUE(MayPass(Discover(*loop, seeker).status));
 }
 
 // ---- the target fails

@@ -50,7 +50,6 @@ export function addPoolNoun(program: Command): void {
     .command('check <name-or-disk-uri...>')
     .description('verify a pool; exit 7 on damage')
     .option('--offline', 'read the disks themselves, no service needed')
-    .option(...secretFileOption)
     .action(does(check));
 }
 
@@ -114,10 +113,10 @@ async function take(
 async function check(
   context: Context,
   [targets]: [string[]],
-  { offline, secretFile }: { offline?: boolean; secretFile?: string },
+  { offline }: { offline?: boolean },
 ): Promise<void> {
   const report = offline
-    ? await checkOffline(await diskUris(targets, secretFile))
+    ? await checkOffline(await diskUris(targets, undefined))
     : await checkOnline(context, targets);
   writeReport(context, report);
   const damage = report.findings.filter((finding) => finding.severity === 'damage').length;
