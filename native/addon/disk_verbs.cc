@@ -4,6 +4,7 @@
 
 #include "addon/arguments.h"
 #include "addon/iscsi_open.h"
+#include "addon/iscsi_scan.h"
 #include "addon/nfs_verbs.h"
 #include "addon/runtime.h"
 #include "addon/verbs.h"
@@ -229,6 +230,7 @@ void FaultSet(const Napi::CallbackInfo& info) {
 
 void ExportDiskVerbs(Napi::Env env, Napi::Object exports) {
   exports.Set("openDisk", Napi::Function::New(env, OpenDisk));
+  exports.Set("scanIscsi", Napi::Function::New(env, ScanIscsi));
   exports.Set("closeDisk", Napi::Function::New(env, CloseDisk));
   exports.Set("diskRead", Napi::Function::New(env, DiskRead));
   exports.Set("diskWrite", Napi::Function::New(env, DiskWrite));

@@ -13,21 +13,6 @@ namespace varve {
 
 namespace {
 
-IscsiTarget TargetOf(const Napi::Object& spec) {
-  IscsiTarget target;
-  Napi::Array portals = spec.Get("portals").As<Napi::Array>();
-  for (uint32_t i = 0; i < portals.Length(); i++) {
-    Napi::Object portal = portals.Get(i).As<Napi::Object>();
-    target.portals.push_back(StringOf(portal, "host") + ":" + std::to_string(U64Of(portal, "port")));
-  }
-  target.name = StringOf(spec, "target");
-  target.lun = static_cast<uint32_t>(U64Of(spec, "lun"));
-  target.initiator = StringOf(spec, "initiator");
-  target.user = StringOf(spec, "user");
-  target.secret = StringOf(spec, "secret");
-  return target;
-}
-
 const char* NameOf(IscsiPath::State state) {
   switch (state) {
     case IscsiPath::State::kActive: return "active";
@@ -74,13 +59,28 @@ void Opened(double token, Handle handle, const IscsiTarget& target, Status statu
 
 }  // namespace
 
+IscsiTarget IscsiTargetOf(const Napi::Object& spec) {
+  IscsiTarget target;
+  Napi::Array portals = spec.Get("portals").As<Napi::Array>();
+  for (uint32_t i = 0; i < portals.Length(); i++) {
+    Napi::Object portal = portals.Get(i).As<Napi::Object>();
+    target.portals.push_back(StringOf(portal, "host") + ":" + std::to_string(U64Of(portal, "port")));
+  }
+  target.name = StringOf(spec, "target");
+  target.lun = static_cast<uint32_t>(U64Of(spec, "lun"));
+  target.initiator = StringOf(spec, "initiator");
+  target.user = StringOf(spec, "user");
+  target.secret = StringOf(spec, "secret");
+  return target;
+}
+
 void OpenIscsi(double token, const Napi::Object& spec) {
   Runtime& runtime = Runtime::Get();
   Handle handle = runtime.NextHandle();
   // Each disk stays with one loop: spread over all.
   EventLoop* home = runtime.loops()[handle % runtime.loops().size()];
   IscsiCore::Options options;
-  auto target = std::make_shared<IscsiTarget>(TargetOf(spec.Get("iscsi").As<Napi::Object>()));
+  auto target = std::make_shared<IscsiTarget>(IscsiTargetOf(spec.Get("iscsi").As<Napi::Object>()));
   options.target = target;
   options.read_only = FlagOf(spec, "readOnly");
   options.on_paths = [handle](const std::vector<IscsiPath>& paths) { TellPaths(handle, paths); };

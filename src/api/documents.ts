@@ -2,6 +2,7 @@
  * From what the services tell to the documents of schemas.ts. Pure: info in, document out.
  */
 import type { ExportClient, ExportInfo, PassthroughInfo } from '../export/types.ts';
+import type { FoundDisk } from '../pool/disk-scan.ts';
 import type { CheckReport, DiskInfo, PoolInfo, PoolWarning } from '../pool/types.ts';
 import type { ScheduleInfo, SnapshotInfo } from '../snapshot/types.ts';
 import type { VolumeInfo, VolumeMapExtent } from '../volume/types.ts';
@@ -10,6 +11,7 @@ import type {
   ClientItem,
   DiskItem,
   ExportItem,
+  FoundDiskItem,
   PlanDocument,
   PoolItem,
   ResultDocument,
@@ -50,6 +52,11 @@ export function diskItem(disk: DiskInfo): DiskItem {
 }
 
 /** A disk without clusters of a pool: nothing can be taken from it. */
+export function foundDiskItem(disk: FoundDisk): FoundDiskItem {
+  const { uri, sizeBytes, thin, model, holds, problem } = disk;
+  return { uri, size_bytes: sizeBytes, thin, model, holds, problem };
+}
+
 export function passthroughItem({
   uuid,
   export: name,

@@ -7,6 +7,7 @@
 import type { ExportService } from '../export/export-service.ts';
 import type { RecordPool } from '../export/export-store.ts';
 import type { MigrationService } from '../migration/migration-service.ts';
+import type { FoundDisk } from '../pool/disk-scan.ts';
 import type {
   CheckReport,
   CreatePoolOptions,
@@ -74,6 +75,8 @@ export interface ServiceInfo {
 export type MigrationPort = Pick<MigrationService, 'setCordoned' | 'planDrain'>;
 
 export interface ApiServices {
+  /** What a server offers as disks. */
+  readonly scanDisks: (address: string) => Promise<FoundDisk[]>;
   readonly pools: PoolsPort;
   readonly volumes: VolumesPort;
   readonly adoption: Pick<Adoption, 'plan' | 'adopt'>;

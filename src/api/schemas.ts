@@ -201,6 +201,15 @@ const eventFields = {
 
 export const Disk = document('Disk', { ...diskFields, ...changed });
 export const DiskList = list('Disk', diskFields);
+/** Of a scan: a disk that could be added, or why it could not. */
+export const FoundDiskList = list('FoundDisk', {
+  uri: Type.String({ description: 'what to add it by; a CHAP secret is not in it' }),
+  size_bytes: Size,
+  thin: Type.Boolean(),
+  model: Type.String({ description: 'vendor and product, as far as it tells' }),
+  holds: Type.Union([Text, Type.Null()], { description: 'what it carries; null: nothing known' }),
+  problem: Type.Union([Text, Type.Null()], { description: 'why it cannot be used' }),
+});
 export const Pool = document('Pool', { ...poolFields, ...changed });
 export const PoolList = list('Pool', poolFields);
 export const Volume = document('Volume', { ...volumeFields, ...changed });
@@ -344,6 +353,7 @@ export const Problem = Type.Object({
   actions: Type.Array(Text),
 });
 
+export type FoundDiskListDocument = Static<typeof FoundDiskList>;
 export type DiskDocument = Static<typeof Disk>;
 export type PoolDocument = Static<typeof Pool>;
 export type VolumeDocument = Static<typeof Volume>;
@@ -363,6 +373,7 @@ export type ResultDocument = Static<typeof Result>;
 export type StatusDocument = Static<typeof Status>;
 export type ProblemDocument = Static<typeof Problem>;
 
+export type FoundDiskItem = Static<typeof FoundDiskList>['items'][number];
 export type DiskItem = Static<typeof DiskList>['items'][number];
 export type PoolItem = Static<typeof PoolList>['items'][number];
 export type VolumeItem = Static<typeof VolumeList>['items'][number];

@@ -17,6 +17,7 @@ import { HostStore } from '../export/export-store.ts';
 import { PassthroughDisks } from '../export/passthrough.ts';
 import { freeSocketPath } from '../export/unix-socket.ts';
 import { MigrationService } from '../migration/migration-service.ts';
+import { scanDisks } from '../pool/disk-scan.ts';
 import { Pools } from '../pool/pools.ts';
 import type { EmitEvent } from '../pool/types.ts';
 import { SnapshotService } from '../snapshot/snapshot-service.ts';
@@ -120,7 +121,19 @@ export class Service {
     );
     const service = this.#info(state.path, dataPlane.backend, startedAt);
     const adoption = new Adoption({ pools, volumes, clock, emit });
-    return { pools, volumes, adoption, snapshots, exports, migration, operations, events, service };
+    const scan = (address: string) => scanDisks(dataPlane, address);
+    return {
+      scanDisks: scan,
+      pools,
+      volumes,
+      adoption,
+      snapshots,
+      exports,
+      migration,
+      operations,
+      events,
+      service,
+    };
   }
 
   async #listen(services: ApiServices, socket: string): Promise<void> {

@@ -6,6 +6,7 @@ import type {
   DiskItem,
   EventItem,
   ExportItem,
+  FoundDiskItem,
   OperationItem,
   PoolItem,
   ScheduleItem,
@@ -62,6 +63,17 @@ export const diskView: View<DiskItem> = {
     { title: 'NUMBER', right: true, wide: true, value: (disk) => String(disk.number ?? '-') },
     { title: 'UUID', wide: true, value: (disk) => disk.uuid },
     { title: 'URI', wide: true, value: (disk) => disk.uri },
+  ],
+};
+
+export const foundDiskView: View<FoundDiskItem> = {
+  name: (disk) => disk.uri,
+  columns: (context) => [
+    { title: 'URI', value: (disk) => disk.uri },
+    { title: 'SIZE', right: true, value: (disk) => context.size(disk.size_bytes) },
+    { title: 'THIN', value: (disk) => yesNo(disk.thin) },
+    { title: 'HOLDS', value: (disk) => disk.problem ?? disk.holds ?? '-' },
+    { title: 'MODEL', wide: true, value: (disk) => disk.model },
   ],
 };
 

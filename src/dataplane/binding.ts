@@ -46,6 +46,29 @@ export interface IscsiSpec {
   readonly secret?: string;
 }
 
+/** What an iSCSI portal offers. */
+export interface FoundTarget {
+  readonly target: string;
+  /** As the target tells them: host:port. */
+  readonly portals: readonly string[];
+  /** errno (0 = ok) and reason of a refused login; then there are no LUNs. */
+  readonly error: number;
+  readonly message: string;
+  readonly luns: readonly FoundLun[];
+}
+
+export interface FoundLun {
+  readonly lun: number;
+  /** errno (0 = ok) and reason why it cannot be a disk. */
+  readonly error: number;
+  readonly message: string;
+  readonly sizeBytes: number;
+  readonly thin: boolean;
+  readonly readOnly: boolean;
+  readonly vendor: string;
+  readonly product: string;
+}
+
 /** One way to a disk that has several. */
 export interface DiskPath {
   readonly portal: string;
@@ -142,7 +165,15 @@ export interface ExportSpec {
 
 export type DataPlaneEvent =
   /** `error` is an errno (0 = ok), `message` what failed. `value`: a handle, or a size, or what the verb documents. */
-  | { kind: 'done'; token: Token; error: number; message: string; value: number; data?: Uint8Array }
+  | {
+      kind: 'done';
+      token: Token;
+      error: number;
+      message: string;
+      value: number;
+      data?: Uint8Array;
+      targets?: readonly FoundTarget[];
+    }
   /** One journal record became durable; `deltas` (32 bytes each, format.md section 4) for kind 1, the batch's token for kind 2. Also `head`: the ring position behind it. */
   | {
       kind: 'durable';
@@ -220,6 +251,8 @@ export interface Addon {
    * A network disk opened read-only shares the disk with everybody.
    */
   openDisk(token: Token, spec: DiskSpec): void;
+  /** Asks the first portal; target and LUN do not matter. `targets`: what it offers. */
+  scanIscsi(token: Token, spec: IscsiSpec): void;
   closeDisk(token: Token, disk: Handle): void;
   /** Makes a sparse file that was not there (EEXIST); none is left when it fails. */
   createNfsFile(token: Token, spec: NfsSpec, sizeBytes: number): void;

@@ -14,7 +14,9 @@ import {
   type DiskPath,
   type DiskSpec,
   type ExportSpec,
+  type FoundTarget,
   type Handle,
+  type IscsiSpec,
   loadAddon,
   type NfsSpec,
   type PoolSpec,
@@ -131,6 +133,12 @@ export class DataPlane {
     invariant(done.data !== undefined, 'openDisk tells the size');
     const identity = new TextDecoder().decode(done.data.subarray(8));
     return new DiskPlane(this, done.value, readU64(done.data), identity);
+  }
+
+  /** What an iSCSI portal offers. */
+  async scanIscsi(spec: IscsiSpec): Promise<readonly FoundTarget[]> {
+    const done = await this.#call((token) => this.#addon.scanIscsi(token, spec));
+    return done.targets ?? [];
   }
 
   /** Makes a sparse file on an NFS server; none is left when it fails. */

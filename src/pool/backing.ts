@@ -211,7 +211,8 @@ function expectTakeable(uri: DiskUri, probe: ProbeResult, rules: BackingRules): 
   });
 }
 
-function contentOf({ label, labelProblem, signature }: ProbeResult): string | undefined {
+/** What the disk carries, in words; undefined when nothing known is there. */
+export function contentOf({ label, labelProblem, signature }: ProbeResult): string | undefined {
   if (label !== null) return `a disk of pool ${label.poolName}`;
   if (labelProblem !== null) return `a varve label (${labelProblem.message})`;
   return signature ?? undefined;

@@ -201,6 +201,7 @@ export async function openApi(): Promise<TestApi> {
     exports,
     migration,
     adoption,
+    scanDisks: async () => [],
     operations,
     events,
     service,

@@ -42,6 +42,7 @@ test('no document names an address that is not served', () => {
     '/readyz',
     '/v1/clients',
     '/v1/disks',
+    '/v1/disks/actions/scan',
     '/v1/disks/{disk}',
     '/v1/disks/{disk}/actions/cordon',
     '/v1/disks/{disk}/actions/drain',

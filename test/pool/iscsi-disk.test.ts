@@ -8,6 +8,7 @@ import { copyFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { MiB } from '../../src/base/units.ts';
+import { scanDisks } from '../../src/pool/disk-scan.ts';
 import { Tgt } from '../servers/tgt.ts';
 import { Fixture } from './fixture.ts';
 
@@ -126,6 +127,43 @@ test('a LUN that shrank is refused at the next start, and taken again at its ful
     await fixture.pools.import([own.uri(lun)]);
     await expectPattern(3);
     await fixture.pools.export('gold');
+  } finally {
+    await own.close();
+  }
+});
+
+test('a scan tells the LUNs of a portal, and what they hold', async () => {
+  const own = await Tgt.start();
+  try {
+    const pooled = await own.addLun({ sizeBytes });
+    const empty = await own.addLun({ sizeBytes, blockBytes: 4096, thin: true });
+    const readOnly = await own.addLun({ sizeBytes, readOnly: true });
+    await createPool(own.uri(pooled));
+    const address = `iscsi://${own.portal}`;
+    const common = { sizeBytes, model: 'IET VIRTUAL-DISK' };
+    expect(await scanDisks(fixture.dataPlane, address)).toEqual([
+      { ...common, uri: own.uri(pooled), thin: false, holds: 'a disk of pool gold', problem: null },
+      { ...common, uri: own.uri(empty), thin: true, holds: null, problem: null },
+      {
+        ...common,
+        uri: own.uri(readOnly),
+        thin: false,
+        holds: null,
+        problem: 'it is write-protected',
+      },
+    ]);
+    await own.requireChap({ user: 'host', secret: 'open-sesame-12' });
+    const [guarded] = await scanDisks(fixture.dataPlane, address);
+    expect(guarded?.problem).toContain('CHAP');
+    const login = `iscsi://host%open-sesame-12@${own.portal}`;
+    const admitted = await scanDisks(fixture.dataPlane, login);
+    expect(admitted.map(({ holds }) => holds)).toEqual(['a disk of pool gold', null, null]);
+    expect(JSON.stringify(admitted)).not.toContain('open-sesame');
+    await fixture.pools.export('gold');
+    await own.kill();
+    await expect(scanDisks(fixture.dataPlane, address)).rejects.toMatchObject({
+      code: 'disk/unusable',
+    });
   } finally {
     await own.close();
   }

@@ -3,17 +3,25 @@
  */
 import { Type } from 'typebox';
 import { redactedUri } from '../../pool/uri-parts.ts';
-import { diskItem, envelope, passthroughItem, planDocument } from '../documents.ts';
+import { diskItem, envelope, foundDiskItem, passthroughItem, planDocument } from '../documents.ts';
 import { findDisk, findPoolDisk } from '../find-disk.ts';
 import type { ApiServices } from '../ports.ts';
 import { type ApiApp, body, DryRunQuery, defined, problems } from '../route-kit.ts';
 import { listRoute, resultRoute } from '../route-shapes.ts';
-import { Disk, type DiskItem, DiskList, Plan } from '../schemas.ts';
+import { Disk, type DiskItem, DiskList, FoundDiskList, Plan } from '../schemas.ts';
 
 const DiskBody = body({
   pool: Type.String(),
   uri: Type.String({ minLength: 1, maxLength: 4096 }),
   force: Type.Optional(Type.Boolean({ description: 'overwrite whatever the disk carries' })),
+});
+
+const ScanBody = body({
+  address: Type.String({
+    minLength: 1,
+    maxLength: 4096,
+    description: 'iscsi://[user%secret@]host[:port]',
+  }),
 });
 
 export const DiskParams = Type.Object({ disk: Type.String() });
@@ -29,6 +37,22 @@ export function diskRoutes(app: ApiApp, services: ApiServices): void {
     items: () => allDisks(services),
     key: keyOf,
   });
+
+  app.post(
+    '/v1/disks/actions/scan',
+    {
+      schema: {
+        tags,
+        summary: 'Lists what a server offers as disks, and what they hold',
+        body: ScanBody,
+        response: { 200: FoundDiskList, ...problems },
+      },
+    },
+    async (request) => {
+      const found = await services.scanDisks(request.body.address);
+      return envelope('FoundDiskList', { items: found.map(foundDiskItem) });
+    },
+  );
 
   app.get(
     '/v1/disks/:disk',

@@ -2,7 +2,12 @@
  * varve disk …
  */
 import type { Command } from 'commander';
-import type { DiskDocument, OperationDocument, ResultDocument } from '../../api/schemas.ts';
+import type {
+  DiskDocument,
+  FoundDiskListDocument,
+  OperationDocument,
+  ResultDocument,
+} from '../../api/schemas.ts';
 import { parseRate } from '../../base/size.ts';
 import { path } from '../client.ts';
 import { confirmLoss } from '../confirm.ts';
@@ -10,7 +15,7 @@ import type { Context } from '../context.ts';
 import { diskUris, secretFileOption } from '../disk-secret.ts';
 import { writeChange, writeList, writeOne, writeResult } from '../output.ts';
 import { collect, does } from '../verb.ts';
-import { diskView } from '../views.ts';
+import { diskView, foundDiskView } from '../views.ts';
 import { writeOperation } from '../wait.ts';
 import { putExport } from './export.ts';
 
@@ -31,6 +36,11 @@ export function addDiskNoun(program: Command): void {
     .option(...secretFileOption)
     .action(does(passthrough));
   disk.command('list').alias('ls').description('all disks').action(does(list));
+  disk
+    .command('scan <address>')
+    .description('what a server offers as disks, and what they hold: iscsi://HOST[:PORT]')
+    .option(...secretFileOption)
+    .action(does(scan));
   disk
     .command('show <disk>')
     .description('one disk, by its uuid, the beginning of it, its path, or POOL/NUMBER')
@@ -88,6 +98,17 @@ async function remove(context: Context, [disk]: [string]): Promise<void> {
   const call = { method: 'DELETE', query: context.dryRun } as const;
   const answer = await context.client.call<ResultDocument>(path`/v1/disks/${disk}`, call);
   writeResult(context, answer.document, `disk ${disk} is out of its pool, and nobody's`);
+}
+
+async function scan(
+  context: Context,
+  [given]: [string],
+  { secretFile }: { secretFile?: string },
+): Promise<void> {
+  const [address] = await diskUris([given], secretFile);
+  const call = { method: 'POST', body: { address } } as const;
+  const found = await context.client.call<FoundDiskListDocument>('/v1/disks/actions/scan', call);
+  writeList(context, found.document, foundDiskView);
 }
 
 function cordons(action: 'cordon' | 'uncordon') {
