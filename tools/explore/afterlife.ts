@@ -8,6 +8,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import type { DataPlane } from '../../src/dataplane/data-plane.ts';
 import { checkOffline } from '../../src/pool/check/check-offline.ts';
 import { Pools } from '../../src/pool/pools.ts';
+import { probeDisk } from '../../src/pool/probe.ts';
 import { SnapshotService } from '../../src/snapshot/snapshot-service.ts';
 import { VolumeService } from '../../src/volume/volume-service.ts';
 import { imageViolations } from './durability-model.ts';
@@ -18,7 +19,7 @@ const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
 export interface Cut {
   readonly moment: number;
-  /** Files with what the cut left of each disk. */
+  /** Files with what the cut left of each disk; those without a label belong to nobody. */
   readonly disks: readonly string[];
   /** Undefined: another host. */
   readonly memory: KeptMemory | undefined;
@@ -37,7 +38,8 @@ export async function judge(
   { lives, snapshotLives }: Pick<Life, 'lives' | 'snapshotLives'>,
   folder: string,
 ): Promise<Verdict> {
-  const found = await damageOn(cut.disks);
+  const disks = await labelledOf(cut.disks);
+  const found = await damageOn(disks);
   const stateDir = mkdtempSync(join(folder, 'state-'));
   if (cut.memory !== undefined) cpSync(cut.memory.folder, stateDir, { recursive: true });
   const told = new Set<string>();
@@ -50,7 +52,7 @@ export async function judge(
     options: { flushWindowMs: 1000 },
   });
   try {
-    await pools.import(cut.disks, { takeover: true });
+    await pools.import(disks, { takeover: true });
     const volumes = new VolumeService({ pools, clock: systemClock, emit: () => {} });
     const emit = () => {};
     const snapshots = new SnapshotService({ pools, volumes, clock: systemClock, emit });
@@ -67,9 +69,21 @@ export async function judge(
     await pools.close();
     rmSync(stateDir, { recursive: true });
   }
-  found.push(...(await damageOn(cut.disks)).map((finding) => `after recovery: ${finding}`));
+  found.push(
+    ...(await damageOn(await labelledOf(disks))).map((finding) => `after recovery: ${finding}`),
+  );
   const remembered = cut.memory !== undefined && !told.has('pool/index-rebuilt');
   return { sentences: found, remembered };
+}
+
+/** As an operator finds them. */
+async function labelledOf(disks: readonly string[]): Promise<string[]> {
+  const labelled: string[] = [];
+  for (const disk of disks) {
+    const { label, labelProblem } = await probeDisk(disk);
+    if (label !== null || labelProblem !== null) labelled.push(disk);
+  }
+  return labelled;
 }
 
 async function damageOn(disks: readonly string[]): Promise<string[]> {

@@ -13,6 +13,8 @@ import { RecordingPlane } from './recording-plane.ts';
 const diskBytes = 8 * MiB;
 const stepsPerLife = 60;
 const stepsPerMemory = 3;
+/** Disks that may join. */
+const sparesPerLife = 2;
 export const cutsPerLife = 50;
 
 export interface Violation {
@@ -62,14 +64,20 @@ async function exploreLife(
 ): Promise<void> {
   const random = new Random(seed);
   const home = join(folder, `life-${seed}`);
-  const disks = Array.from({ length: 1 + random.below(3) }, (_, at) => join(home, `disk${at}`));
+  const firstCount = 1 + random.below(3);
+  const disks = Array.from({ length: firstCount + sparesPerLife }, (_, at) =>
+    join(home, `disk${at}`),
+  );
   mkdirSync(home);
   for (const disk of disks) {
     writeFileSync(disk, '');
     truncateSync(disk, diskBytes);
   }
   const plane = new RecordingPlane(new Map(disks.map((disk) => [disk, diskBytes])));
-  const life = await Life.begin(plane, random, home, disks);
+  const life = await Life.begin(plane, random, home, {
+    first: disks.slice(0, firstCount),
+    spares: disks.slice(firstCount),
+  });
   const begun = plane.moment();
   const memories: KeptMemory[] = [];
   for (let step = 0; step < stepsPerLife; step++) {

@@ -1,10 +1,11 @@
 /**
  * A seeded life of a pool on recorded disks: I/O on several volumes in racing batches, volumes made and deleted, snapshots, groups of them, clones,
- * reverts, deletions in any order, both snapshot modes, flattening, and checkpoints as the small journal asks for them, and folds as if it
- * had been idle. Keeps what each moment promised.
+ * reverts, deletions in any order, both snapshot modes, flattening, disks that join and leave, and checkpoints as the small journal asks for
+ * them, and folds as if it had been idle. Keeps what each moment promised.
  */
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
+import { StorageError } from '../../src/base/errors.ts';
 import { KiB, MiB } from '../../src/base/units.ts';
 import { Pools } from '../../src/pool/pools.ts';
 import { SnapshotService } from '../../src/snapshot/snapshot-service.ts';
@@ -68,6 +69,8 @@ export class Life {
   readonly snapshotLives: SnapshotLife[] = [];
   #live: LiveVolume[] = [];
   #serial = 0;
+  /** Disks of no pool. */
+  #spares: string[] = [];
 
   private constructor(plane: RecordingPlane, random: Random, pools: Pools, volumes: VolumeService) {
     const services = { pools, volumes, clock: hastyClock(), emit() {} };
@@ -82,11 +85,12 @@ export class Life {
     return join(folder, 'state');
   }
 
+  /** @param disks of the pool at first, the others being at hand */
   static async begin(
     plane: RecordingPlane,
     random: Random,
     folder: string,
-    disks: readonly string[],
+    disks: { readonly first: readonly string[]; readonly spares: readonly string[] },
   ): Promise<Life> {
     const emit = () => {};
     const pools = await Pools.open({
@@ -98,8 +102,11 @@ export class Life {
       // Short, so that rounds nobody asked for happen too.
       options: { flushWindowMs: 20 },
     });
-    await pools.create('life', disks, { clusterBytes });
-    return new Life(plane, random, pools, new VolumeService({ pools, clock: systemClock, emit }));
+    await pools.create('life', disks.first, { clusterBytes });
+    const volumes = new VolumeService({ pools, clock: systemClock, emit });
+    const life = new Life(plane, random, pools, volumes);
+    life.#spares = [...disks.spares];
+    return life;
   }
 
   async step(): Promise<void> {
@@ -113,6 +120,7 @@ export class Life {
     if (this.#random.chance(20)) return this.#revert();
     if (this.#random.chance(10)) return this.#deleteSnapshot();
     if (this.#random.chance(8)) return this.#race();
+    if (this.#random.chance(10)) return this.#changeMembers();
     if (this.#random.chance(40)) return this.#changeMode();
     if (this.#random.chance(40)) return this.#flatten();
     return this.#batch();
@@ -281,6 +289,35 @@ export class Life {
       () => this.#revert(),
     ];
     await Promise.all([deleted, this.#random.pick(others)?.()]);
+  }
+
+  /** A disk joins or leaves while requests are in flight. */
+  async #changeMembers(): Promise<void> {
+    const change = this.#random.chance(2) ? this.#removeDisk() : this.#addDisk();
+    await Promise.all([change, this.#batch()]);
+  }
+
+  /** Half of them get no data: they can leave again. */
+  async #addDisk(): Promise<void> {
+    const path = this.#spares.pop();
+    if (path === undefined) return;
+    const { number } = await this.#pools.addDisk('life', path, { force: true });
+    if (this.#random.chance(2)) return;
+    await this.#pools.get('life').placeDisk(number, { class: null, cordoned: true });
+  }
+
+  async #removeDisk(): Promise<void> {
+    const pool = this.#pools.get('life');
+    const empty = pool.info().disks.filter(({ number }) => pool.occupancy(number).owned === 0);
+    const disk = this.#random.pick(empty);
+    if (disk === undefined || pool.disks.length === 1) return;
+    try {
+      await this.#pools.removeDisk('life', disk.number);
+      this.#spares.push(disk.path);
+    } catch (error) {
+      // What is written meanwhile may have got there first.
+      if (!(error instanceof StorageError) || error.code !== 'disk/not-empty') throw error;
+    }
   }
 
   async #changeMode(): Promise<void> {

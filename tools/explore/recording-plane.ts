@@ -41,7 +41,7 @@ export class RecordingPlane extends DataPlane {
     return this.addon.recordingMoment();
   }
 
-  /** Writes what a power cut at `cut` may have left of the disk at `path` to the file `target`. */
+  /** Writes what a power cut at `cut` may have left of the disk at `path` to the file `target`; nothing if it was never opened. */
   async cut(path: string, cut: number, seed: number, target: string): Promise<void> {
     const recorded = this.#disks.get(path);
     if (recorded === undefined) return;
