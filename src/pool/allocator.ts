@@ -103,9 +103,10 @@ export class Allocator {
     else this.#withheld.delete(number);
   }
 
-  /** Whether the disk could take a checkpoint and the one that replaces it. */
+  /** Whether the disk could take a checkpoint and the one that replaces it, when nothing of it was granted. */
   hasRoomForCheckpoint(number: number): boolean {
-    return this.disk(number).freeCount >= this.#reserveClusters(this.usableCount);
+    const owned = this.usedCountOn(number) + this.checkpointCountOn(number);
+    return this.disk(number).usableCount - owned >= this.#reserveClusters(this.usableCount);
   }
 
   /** A disk that layers own clusters of, and that is no space of the pool's. */

@@ -12,12 +12,14 @@ import type { Allocator } from './allocator.ts';
 import type { Checkpointer, OnTail } from './checkpoint.ts';
 import { type DiskSet, explained, type PoolDisk } from './disk-set.ts';
 import { hasRoomForRing, journalReplicasMax, labelAreaBytes } from './format/geometry.ts';
+import type { Grants } from './grants.ts';
 
 export interface ReplicaParts {
   readonly disks: DiskSet;
   readonly allocator: Allocator;
   readonly checkpointer: Checkpointer;
   readonly plane: PoolPlane;
+  readonly grants: Pick<Grants, 'takeBack'>;
   readonly onTail: OnTail;
 }
 
@@ -44,15 +46,15 @@ export class Replicas {
     }
   }
 
-  /** Disks that could carry a replica and do not, the one with the most space first. */
+  /** Disks that could carry a replica and do not, the one with the least data first. */
   candidates(leaving?: PoolDisk): PoolDisk[] {
     const { disks, allocator } = this.#parts;
-    const freeOn = ({ label }: PoolDisk) => allocator.disk(label.diskNumber).freeCount;
+    const usedOn = ({ label }: PoolDisk) => allocator.usedCountOn(label.diskNumber);
     return disks.all
       .filter((disk) => disk !== leaving && disk.label.journalBytes === 0)
       .filter(({ label }) => hasRoomForRing(label, disks.journalBytes))
       .filter(({ label }) => allocator.hasRoomForCheckpoint(label.diskNumber))
-      .sort((a, b) => freeOn(b) - freeOn(a));
+      .sort((a, b) => usedOn(a) - usedOn(b));
   }
 
   /** @throws StorageError disk/io */
@@ -65,13 +67,15 @@ export class Replicas {
   }
 
   async #begin(disk: PoolDisk): Promise<void> {
-    const { disks, allocator, checkpointer, plane, onTail } = this.#parts;
+    const { disks, allocator, checkpointer, plane, grants, onTail } = this.#parts;
     const number = disk.label.diskNumber;
     const ring = { journalOffset: labelAreaBytes, journalBytes: disks.journalBytes };
     await checkpointer.take(onTail);
     await explained(disk, () => plane.beginReplica(number, ring.journalOffset));
     try {
+      // From here on it keeps a reserve, which may all be granted yet.
       allocator.setJournal(number, true);
+      grants.takeBack(number);
       await checkpointer.take(onTail, { disk, ring });
     } catch (error) {
       allocator.setJournal(number, disk.label.journalBytes > 0);

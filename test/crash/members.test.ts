@@ -22,6 +22,9 @@ const never = Number.POSITIVE_INFINITY;
 const diskBytes = 8 * MiB;
 const clusterBytes = 16 * KiB;
 const sizeBytes = MiB;
+const writesMeanwhile = 4;
+/** Some hundred states, each opened, checked and compared. */
+const patienceMs = 600_000;
 
 let folder: string;
 let disks: string[];
@@ -64,15 +67,12 @@ afterEach(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** Writes clusters one after the other while `work` goes on, each durable before the next. */
+/** A few clusters are written while `work` goes on, each durable before the next: every one of them makes more moments to cut at. */
 async function whileWriting(work: () => Promise<unknown>): Promise<readonly [number, number]> {
   const begun = plane.moment();
   const volume = await volumes.open('v');
-  let going = true;
-  const working = work().finally(() => {
-    going = false;
-  });
-  while (going) {
+  const working = work();
+  for (let writes = 0; writes < writesMeanwhile; writes++) {
     serial += 1;
     const at = (serial * 3 * clusterBytes) % sizeBytes;
     const data = new Uint8Array(clusterBytes);
@@ -107,24 +107,36 @@ async function cutAll([from, to]: readonly [number, number]): Promise<string[]> 
   return broken;
 }
 
-test('a disk that joins, and the replica that begins on it, cut at every moment', async () => {
-  const span = await whileWriting(() => pools.addDisk('life', disks[2] as string));
-  expect(pool.info().disks.map(({ journal }) => journal)).toEqual([true, true, true]);
-  await pools.close();
-  expect(await cutAll(span)).toEqual([]);
-});
+test(
+  'a disk that joins, and the replica that begins on it, cut at every moment',
+  async () => {
+    const span = await whileWriting(() => pools.addDisk('life', disks[2] as string));
+    expect(pool.info().disks.map(({ journal }) => journal)).toEqual([true, true, true]);
+    await pools.close();
+    expect(await cutAll(span)).toEqual([]);
+  },
+  patienceMs,
+);
 
-test('a disk that leaves, and the replica that ends with it, cut at every moment', async () => {
-  const span = await whileWriting(() => pools.removeDisk('life', 1));
-  expect(pool.info().disks).toHaveLength(1);
-  await pools.close();
-  expect(await cutAll(span)).toEqual([]);
-});
+test(
+  'a disk that leaves, and the replica that ends with it, cut at every moment',
+  async () => {
+    const span = await whileWriting(() => pools.removeDisk('life', 1));
+    expect(pool.info().disks).toHaveLength(1);
+    await pools.close();
+    expect(await cutAll(span)).toEqual([]);
+  },
+  patienceMs,
+);
 
-test('a number that is used again, cut at every moment', async () => {
-  await pools.removeDisk('life', 1);
-  const span = await whileWriting(() => pools.addDisk('life', disks[2] as string));
-  expect(pool.info().disks.map(({ number }) => number)).toEqual([0, 1]);
-  await pools.close();
-  expect(await cutAll(span)).toEqual([]);
-});
+test(
+  'a number that is used again, cut at every moment',
+  async () => {
+    await pools.removeDisk('life', 1);
+    const span = await whileWriting(() => pools.addDisk('life', disks[2] as string));
+    expect(pool.info().disks.map(({ number }) => number)).toEqual([0, 1]);
+    await pools.close();
+    expect(await cutAll(span)).toEqual([]);
+  },
+  patienceMs,
+);

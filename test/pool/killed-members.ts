@@ -40,8 +40,7 @@ async function changeMembersForEver(): Promise<void> {
     const { disks } = pools.get('gold').info();
     for (const { number } of disks.slice(1)) await pools.removeDisk('gold', number);
     for (const name of ['b', 'c', 'd']) {
-      const uri = `file:${join(folder, name)}?size=64MiB`;
-      await pools.addDisk('gold', uri, { force: true });
+      await pools.addDisk('gold', join(folder, name), { force: true });
     }
   }
 }

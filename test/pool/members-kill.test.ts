@@ -6,6 +6,7 @@
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { truncateSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { checkOffline } from '../../src/pool/check/check-offline.ts';
@@ -29,7 +30,11 @@ describe(`killed while disks join and leave, seed ${seed}`, () => {
     const volume = await fixture.volumes.open('v');
     await volume.plane.write(0, new Uint8Array(2 * MiB), { fua: true });
     await volume.close();
-    await fixture.stop();
+    await fixture.pools.close();
+    for (const name of ['b', 'c', 'd']) {
+      writeFileSync(fixture.path(name), '');
+      truncateSync(fixture.path(name), 64 * MiB);
+    }
   });
   afterEach(() => fixture.close());
 
@@ -60,8 +65,9 @@ describe(`killed while disks join and leave, seed ${seed}`, () => {
     expect((await fixture.pools.check('gold')).findings).toEqual([]);
     const { disks } = fixture.pools.get('gold').info();
     const replicas = disks.filter(({ journal }) => journal);
-    expect(replicas).toHaveLength(Math.min(3, disks.length));
-    await fixture.stop();
+    const told = JSON.stringify(fixture.events);
+    expect(replicas, told).toHaveLength(Math.min(3, disks.length));
+    await fixture.pools.close();
     const { findings } = await checkOffline(disks.map(({ path }) => path));
     expect(findings.filter(({ severity }) => severity === 'damage')).toEqual([]);
   }

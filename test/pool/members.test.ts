@@ -149,6 +149,17 @@ describe('members of a pool', () => {
     await expectVolume(4);
   });
 
+  test('a replica begins where everything is granted', async () => {
+    await create('a');
+    await makeVolume(2);
+    await fixture.pools.addDisk('gold', uri('b', 64));
+    await fixture.restart(() =>
+      setLabel('b', { journalOffset: 0, journalBytes: 0, checkpoint: null }),
+    );
+    expect(journals()).toEqual([0, 1]);
+    await expectVolume(2);
+  });
+
   test('the only replica does not go where no other disk has room for one', async () => {
     await create('a');
     // Too small for labels, journal, reserve and data.

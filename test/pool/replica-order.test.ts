@@ -39,9 +39,10 @@ function recordingReplicas(done: string[], failing?: string) {
   const allocator = {
     setJournal: () => {},
     hasRoomForCheckpoint: () => true,
-    disk: () => ({ freeCount: 1000 }),
+    usedCountOn: () => 0,
   } as unknown as Allocator;
-  const replicas = new Replicas({ disks, allocator, checkpointer, plane, onTail() {} });
+  const grants = { takeBack: () => {} };
+  const replicas = new Replicas({ disks, allocator, checkpointer, plane, grants, onTail() {} });
   return { replicas, first };
 }
 
