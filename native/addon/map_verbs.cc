@@ -71,6 +71,8 @@ void SetCopyOnWrite(const Napi::CallbackInfo& info) {
   VolumeAt(info, 0).SetCopyOnWrite(info[1].As<Napi::Boolean>().Value());
 }
 
+void SetGrantGroup(const Napi::CallbackInfo& info) { VolumeAt(info, 0).SetGrantGroup(HandleAt(info, 1)); }
+
 // Deletes itself when the lock is held, or refused.
 struct ControlLock : Completion {
   explicit ControlLock(double token) : Completion(&OnDone), token(token) {}
@@ -167,6 +169,7 @@ void ExportMapVerbs(Napi::Env env, Napi::Object exports) {
   exports.Set("swapHead", Napi::Function::New(env, SwapHead));
   exports.Set("resumeVolume", Napi::Function::New(env, ResumeVolume));
   exports.Set("setCopyOnWrite", Napi::Function::New(env, SetCopyOnWrite));
+  exports.Set("setGrantGroup", Napi::Function::New(env, SetGrantGroup));
   exports.Set("lockSlots", Napi::Function::New(env, LockSlots));
   exports.Set("unlockSlots", Napi::Function::New(env, UnlockSlots));
   exports.Set("failSlot", Napi::Function::New(env, FailSlot));

@@ -121,7 +121,7 @@ void Grant(const Napi::CallbackInfo& info) {
     runs.push_back({static_cast<unsigned>(words[i]), static_cast<uint64_t>(words[i + 1]),
                     static_cast<uint64_t>(words[i + 2])});
   }
-  Runtime::Get().pools.at(HandleAt(info, 0))->pool().grants().Add(runs);
+  Runtime::Get().pools.at(HandleAt(info, 0))->pool().grants(HandleAt(info, 2)).Add(runs);
 }
 
 Napi::Value RunsValue(Napi::Env env, const std::vector<ClusterRun>& runs) {
@@ -134,16 +134,11 @@ Napi::Value RunsValue(Napi::Env env, const std::vector<ClusterRun>& runs) {
   return words;
 }
 
-Napi::Value TakeBackGrant(const Napi::CallbackInfo& info) {
-  Grants& grants = Runtime::Get().pools.at(HandleAt(info, 0))->pool().grants();
-  return RunsValue(info.Env(), grants.TakeBack(U64At(info, 1)));
-}
-
 Napi::Value TakeBackDisk(const Napi::CallbackInfo& info) {
   Runtime& runtime = Runtime::Get();
   Pool* pool = &runtime.pools.at(HandleAt(info, 0))->pool();
   const unsigned disk = HandleAt(info, 1);
-  std::vector<ClusterRun> runs = pool->grants().TakeBackOn(disk);
+  std::vector<ClusterRun> runs = pool->TakeBackOn(disk);
   for (auto& [handle, open] : runtime.volumes) {
     if (&open->pool() != pool) continue;
     ClusterRun share = open->volume().TakeBackOn(disk);
@@ -153,7 +148,7 @@ Napi::Value TakeBackDisk(const Napi::CallbackInfo& info) {
 }
 
 void GrantExhausted(const Napi::CallbackInfo& info) {
-  Runtime::Get().pools.at(HandleAt(info, 0))->pool().grants().SetExhausted();
+  Runtime::Get().pools.at(HandleAt(info, 0))->pool().grants(HandleAt(info, 1)).SetExhausted();
 }
 
 void FailPool(const Napi::CallbackInfo& info) {
@@ -205,7 +200,6 @@ void ExportPoolVerbs(Napi::Env env, Napi::Object exports) {
   exports.Set("journalAppend", Napi::Function::New(env, JournalAppend));
   exports.Set("journalTrim", Napi::Function::New(env, JournalTrim));
   exports.Set("grant", Napi::Function::New(env, Grant));
-  exports.Set("takeBackGrant", Napi::Function::New(env, TakeBackGrant));
   exports.Set("takeBackDisk", Napi::Function::New(env, TakeBackDisk));
   exports.Set("grantExhausted", Napi::Function::New(env, GrantExhausted));
   exports.Set("failPool", Napi::Function::New(env, FailPool));

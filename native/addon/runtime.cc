@@ -32,9 +32,10 @@ void OpenPool::OnSafe(uint64_t sequence) {
   });
 }
 
-void OpenPool::OnGrantLow(uint64_t clusters) {
-  events_->Push("grant-low", [handle = handle_, clusters](Napi::Env, Napi::Object event) {
+void OpenPool::OnGrantLow(unsigned group, uint64_t clusters) {
+  events_->Push("grant-low", [handle = handle_, group, clusters](Napi::Env, Napi::Object event) {
     event.Set("pool", handle);
+    event.Set("group", group);
     event.Set("clusters", static_cast<double>(clusters));
   });
 }

@@ -29,7 +29,7 @@ class OpenPool : public PoolObserver {
  private:
   void OnDurable(DurableRecord record) override;
   void OnSafe(uint64_t sequence) override;
-  void OnGrantLow(uint64_t clusters) override;
+  void OnGrantLow(unsigned group, uint64_t clusters) override;
   void OnJournalFull() override;
   void OnDiskError(unsigned disk, Status status) override;
   void OnFailed(Status status) override;

@@ -64,6 +64,7 @@ void OpenVolumeVerb(const Napi::CallbackInfo& info) {
   spec.size_bytes = U64Of(from, "sizeBytes");
   spec.empty = FlagOf(from, "empty");
   spec.copy_on_write = FlagOf(from, "copyOnWrite");
+  spec.grant_group = static_cast<unsigned>(U64Of(from, "grantGroup"));
   Handle handle = runtime.NextHandle();
   runtime.volumes[handle] = std::make_shared<OpenVolume>(
       handle, &runtime.events(), runtime.pools.at(HandleAt(info, 1)), spec, &runtime.map_budget());

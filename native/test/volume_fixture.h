@@ -155,7 +155,7 @@ class ControlPlaneForTest : public PoolObserver, public VolumeObserver {
     }
     if (exhausted) Grant();
   }
-  void OnGrantLow(uint64_t) override {
+  void OnGrantLow(unsigned, uint64_t) override {
     // Not on the caller's stack: it may hold the volume's mutex.
     loop(0).Post([this] { Grant(); });
   }
@@ -170,10 +170,10 @@ class ControlPlaneForTest : public PoolObserver, public VolumeObserver {
       if (runs.empty()) exhausted_ = true;
     }
     if (runs.empty()) {
-      if (!options_.patient) pool_->grants().SetExhausted();
+      if (!options_.patient) pool_->grants(0).SetExhausted();
       return;
     }
-    pool_->grants().Add(runs);
+    pool_->grants(0).Add(runs);
   }
   void OnJournalFull() override {}
   void OnDiskError(unsigned, Status) override {}

@@ -31,22 +31,6 @@ void Grants::SetExhausted() {
   for (auto& retry : waiters) retry();
 }
 
-std::vector<ClusterRun> Grants::TakeBack(uint64_t count) {
-  std::lock_guard lock(mutex_);
-  std::vector<ClusterRun> taken;
-  uint64_t left = std::min(count, free_);
-  free_ -= left;
-  while (left > 0) {
-    ClusterRun& back = runs_.back();
-    const uint64_t share = std::min(left, back.count);
-    back.count -= share;
-    taken.push_back({back.disk, back.first + back.count, share});
-    left -= share;
-    if (back.count == 0) runs_.pop_back();
-  }
-  return taken;
-}
-
 std::vector<ClusterRun> Grants::TakeBackOn(unsigned disk) {
   std::lock_guard lock(mutex_);
   std::vector<ClusterRun> taken;

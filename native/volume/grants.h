@@ -40,8 +40,6 @@ class Grants {
   void Add(const std::vector<ClusterRun>& runs);
   // There is nothing to add: those who wait, and those who come, get kNoSpace until the next Add().
   void SetExhausted();
-  // Takes up to `count` clusters away again that nobody has taken.
-  std::vector<ClusterRun> TakeBack(uint64_t count);
   // Takes every run of one disk away again.
   std::vector<ClusterRun> TakeBackOn(unsigned disk);
   // Puts back what a volume took and did not use.

@@ -10,9 +10,20 @@ Pool::Pool(std::vector<EventLoop*> loops, EventLoop* home, unsigned cluster_byte
     : home_(home),
       observer_(observer),
       cluster_shift_(static_cast<unsigned>(std::countr_zero(cluster_bytes))),
-      grants_([observer](uint64_t clusters) { observer->OnGrantLow(clusters); }),
       admissions_(std::move(loops), home),
-      journal_(home, &disks_, this) {}
+      journal_(home, &disks_, this) {
+  for (unsigned group = 0; group < kGrantGroups; group++) {
+    grants_.emplace_back([observer, group](uint64_t clusters) { observer->OnGrantLow(group, clusters); });
+  }
+}
+
+std::vector<ClusterRun> Pool::TakeBackOn(unsigned disk) {
+  std::vector<ClusterRun> taken;
+  for (Grants& grants : grants_) {
+    for (const ClusterRun& run : grants.TakeBackOn(disk)) taken.push_back(run);
+  }
+  return taken;
+}
 
 void Pool::OnDurable(DurableRecord record) {
   // A batch's operations are the control plane's secret: any of them may release.

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <mutex>
 #include <vector>
@@ -28,7 +29,7 @@ class PoolObserver {
   virtual ~PoolObserver() = default;
   virtual void OnDurable(DurableRecord record) = 0;
   virtual void OnSafe(uint64_t sequence) = 0;
-  virtual void OnGrantLow(uint64_t clusters) = 0;
+  virtual void OnGrantLow(unsigned group, uint64_t clusters) = 0;
   virtual void OnJournalFull() = 0;
   virtual void OnDiskError(unsigned disk, Status status) = 0;
   virtual void OnFailed(Status status) = 0;
@@ -48,7 +49,11 @@ class Pool : private JournalObserver {
   void Close(std::function<void()> done);
 
   Journal& journal() { return journal_; }
-  Grants& grants() { return grants_; }
+  // Free clusters come in groups, by where they lie: what a group means is the control plane's business.
+  static constexpr unsigned kGrantGroups = 64;
+  Grants& grants(unsigned group) { return grants_[group]; }
+  // Everything of one disk, from every group.
+  std::vector<ClusterRun> TakeBackOn(unsigned disk);
   Admissions& admissions() { return admissions_; }
   Disk& disk(unsigned number) { return *disks_.at(number); }
   EventLoop* home() { return home_; }
@@ -78,7 +83,7 @@ class Pool : private JournalObserver {
   PoolObserver* const observer_;
   const unsigned cluster_shift_;
   DiskTable disks_;
-  Grants grants_;
+  std::deque<Grants> grants_;
   Admissions admissions_;
   Journal journal_;
   std::atomic<bool> fenced_{false};

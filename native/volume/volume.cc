@@ -28,10 +28,11 @@ Volume::Volume(Pool* pool, const VolumeSpec& spec, MapBudget* budget, VolumeObse
       size_bytes_(spec.size_bytes),
       copy_on_write_(spec.copy_on_write),
       layer_(spec.layer),
-      table_(spec.empty) {}
+      table_(spec.empty),
+      group_(spec.grant_group) {}
 
 Volume::~Volume() {
-  pool_->grants().Return(share_);
+  pool_->grants(group_).Return(share_);
   budget_->bytes.fetch_sub(tracked_bytes_);
 }
 
@@ -116,7 +117,7 @@ void Volume::RegionFailed(uint64_t region) {
 
 GrantOutcome Volume::TakeCluster(Address* out, VolumeOp* op) {
   if (share_.count == 0) {
-    GrantOutcome outcome = pool_->grants().Take(kShareClusters, &share_, [op] { op->Resume(); });
+    GrantOutcome outcome = pool_->grants(group_).Take(kShareClusters, &share_, [op] { op->Resume(); });
     if (outcome != GrantOutcome::kTaken) return outcome;
   }
   *out = share_.Take();
@@ -126,6 +127,17 @@ GrantOutcome Volume::TakeCluster(Address* out, VolumeOp* op) {
 ClusterRun Volume::TakeBackOn(unsigned disk) {
   std::lock_guard lock(mutex_);
   return share_.disk == disk ? std::exchange(share_, {}) : ClusterRun{};
+}
+
+void Volume::SetGrantGroup(unsigned group) {
+  ClusterRun share;
+  unsigned old;
+  {
+    std::lock_guard lock(mutex_);
+    old = std::exchange(group_, group);
+    share = std::exchange(share_, {});
+  }
+  pool_->grants(old).Return(share);
 }
 
 void Volume::ChangeSlot(Region* region, SlotIndex slot, SlotState state, SlotMask zero, Address released) {

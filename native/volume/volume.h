@@ -51,6 +51,7 @@ struct VolumeSpec {
   uint64_t size_bytes = 0;
   bool empty = false;  // nothing was ever written to any layer of the chain, so no region will be asked for
   bool copy_on_write = false;
+  unsigned grant_group = 0;  // where its new clusters come from
 };
 
 // A head's state of a slot whose map, the head's or that of a layer below, the control plane has changed, durably.
@@ -101,6 +102,8 @@ class Volume : public BlockTarget {
   // While held: goes on with another, empty head. inherit: what the old one owned is below now; else the map is forgotten.
   void SwapHead(LayerId layer, bool inherit);
   void Unhold();
+  // Where new clusters come from, from now on.
+  void SetGrantGroup(unsigned group);
   void SetCopyOnWrite(bool on) { copy_on_write_.store(on); }
   // Ends a lock, of LockOp or of copy on write, that begins at `first`. forget_below: the head has no parent any more.
   void Unlock(SlotIndex first, uint64_t count, const std::vector<SlotPatch>& patches, bool forget_below);
@@ -135,7 +138,7 @@ class Volume : public BlockTarget {
   PageTable::Presence Find(uint64_t region, Region** out, VolumeOp* op);
   // One free cluster; on kWait `op` is resumed when there may be one.
   GrantOutcome TakeCluster(Address* out, VolumeOp* op);
-  void ReturnCluster(Address address) { pool_->grants().Return({address.disk(), address.cluster(), 1}); }
+  void ReturnCluster(Address address) { pool_->grants(group_).Return({address.disk(), address.cluster(), 1}); }
   // Changes a slot and logs it, using one reserved entry of the pending log. released: the cluster given up, or none.
   void ChangeSlot(Region* region, SlotIndex slot, SlotState state, SlotMask zero, Address released);
   // False when the volume is held: `op`, which must have nothing on its way to a disk that it has not counted, is resumed after that.
@@ -173,6 +176,7 @@ class Volume : public BlockTarget {
   PageTable table_;
   ClaimTable claims_;
   WatchTable watches_;
+  unsigned group_;  // of the grant
   ClusterRun share_;
   uint64_t dirty_round_ = 0;
   uint64_t tracked_bytes_ = 0;

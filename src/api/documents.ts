@@ -113,6 +113,7 @@ export function volumeItem(volume: VolumeInfo, exportName: string | null): Volum
     shared_bytes: volume.sharedBytes,
     snapshot_mode: volume.snapshotMode,
     thick: volume.thick,
+    class: volume.class,
     origin: volume.origin,
     adopted_from: volume.adoptedFrom,
     export: exportName,

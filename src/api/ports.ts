@@ -72,7 +72,16 @@ export interface ServiceInfo {
   readiness(): readonly { readonly name: string; readonly ok: boolean }[];
 }
 
-export type MigrationPort = Pick<MigrationService, 'setCordoned' | 'planDrain'>;
+export type MigrationPort = Pick<
+  MigrationService,
+  | 'setCordoned'
+  | 'setClass'
+  | 'planDrain'
+  | 'planRebalance'
+  | 'placementFor'
+  | 'planPlacement'
+  | 'expectNotMoving'
+>;
 
 export interface ApiServices {
   /** What a server offers as disks. */

@@ -2,13 +2,14 @@
  * The kinds of operation that go on after a restart: from what was asked for to the service that does it.
  */
 import type { MigrationService } from '../migration/migration-service.ts';
+import type { VolumePlacement } from '../volume/placement.ts';
 import { findPoolDisk } from './find-disk.ts';
 import type { OperationContext, Parameters, ResumableWork } from './operations.ts';
 import type { PoolsPort } from './ports.ts';
 
 export interface ResumableServices {
   readonly pools: Pick<PoolsPort, 'list'>;
-  readonly migration: Pick<MigrationService, 'drain'>;
+  readonly migration: Pick<MigrationService, 'drain' | 'rebalance' | 'place'>;
 }
 
 export function resumableKinds({
@@ -18,7 +19,15 @@ export function resumableKinds({
   return {
     'disk-drain': ({ parameters }, context) =>
       migration.drain(findPoolDisk(pools, String(parameters.disk)), movement(parameters, context)),
+    'pool-rebalance': ({ target, parameters }, context) =>
+      migration.rebalance(target, movement(parameters, context)),
+    'volume-move': ({ target, parameters }, context) =>
+      migration.place(target, placementOf(parameters), movement(parameters, context)),
   };
+}
+
+function placementOf({ class: name, disk }: Parameters): VolumePlacement {
+  return name === undefined ? { disk: String(disk) } : { class: String(name) };
 }
 
 function movement(parameters: Parameters, { report, whileRunning }: OperationContext) {

@@ -91,6 +91,9 @@ const volumeFields = {
   shared_bytes: Size,
   snapshot_mode: Type.Union([Type.Literal('row'), Type.Literal('cow')]),
   thick: Type.Boolean(),
+  class: Type.Union([Text, Type.Null()], {
+    description: 'of the disks that its data is to lie on; null: any',
+  }),
   origin: Type.Union([Text, Type.Null()], {
     description: 'VOLUME@SNAPSHOT that a linked clone reads through',
   }),

@@ -18,6 +18,7 @@ import { diskRoutes } from './routes/disks.ts';
 import { eventRoutes } from './routes/events.ts';
 import { exportRoutes } from './routes/exports.ts';
 import { healthRoutes } from './routes/health.ts';
+import { movementRoutes } from './routes/movements.ts';
 import { operationRoutes } from './routes/operations.ts';
 import { poolRoutes } from './routes/pools.ts';
 import { scheduleRoutes } from './routes/schedules.ts';
@@ -35,6 +36,7 @@ const routes = [
   poolRoutes,
   diskRoutes,
   diskActionRoutes,
+  movementRoutes,
   volumeRoutes,
   adoptionRoutes,
   volumeActionRoutes,

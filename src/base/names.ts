@@ -6,7 +6,10 @@ import { StorageError } from './errors.ts';
 const namePattern = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 
 /** @throws StorageError request/invalid saying what is wrong with it */
-export function expectName(kind: 'pool' | 'volume' | 'snapshot' | 'export', name: string): void {
+export function expectName(
+  kind: 'pool' | 'volume' | 'snapshot' | 'export' | 'class',
+  name: string,
+): void {
   if (namePattern.test(name)) return;
   throw new StorageError(
     'request/invalid',

@@ -90,6 +90,7 @@ export const volumeView: View<VolumeItem> = {
     { title: 'ADOPTED', wide: true, value: (volume) => volume.adopted_from ?? '-' },
     { title: 'MODE', wide: true, value: (volume) => volume.snapshot_mode },
     { title: 'THICK', wide: true, value: (volume) => yesNo(volume.thick) },
+    { title: 'CLASS', wide: true, value: (volume) => volume.class ?? '-' },
     { title: 'ID', right: true, wide: true, value: (volume) => String(volume.id) },
     { title: 'CREATED', wide: true, value: (volume) => volume.created_at },
   ],

@@ -3,10 +3,11 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { OperationDocument } from '../api/schemas.ts';
+import { parseRate } from '../base/size.ts';
 import { path } from './client.ts';
 import type { Context } from './context.ts';
 import { CommandError, exitInterrupted, problemError } from './errors.ts';
-import { writeJson } from './output.ts';
+import { writeChange, writeJson } from './output.ts';
 import { progressLine } from './progress.ts';
 import { operationView } from './views.ts';
 
@@ -28,6 +29,25 @@ export async function writeOperation(
     await then();
   } else if (context.json) writeJson(context, operation);
   else context.write(`${operationView.name(operation)}\n`);
+}
+
+/**
+ * Begins an operation that moves data, or plans it with `--dry-run`.
+ *
+ * @param then what to write when it has succeeded
+ * @throws CommandError as `waitFor`; what the service refuses
+ */
+export async function beginMovement(
+  context: Context,
+  address: string,
+  { rate, ...fields }: { readonly rate: string | undefined } & Readonly<Record<string, unknown>>,
+  then: () => Promise<void>,
+): Promise<void> {
+  const body = { ...fields, rate_bytes_per_second: rate && parseRate(rate) };
+  const call = { method: 'POST', query: context.dryRun, body } as const;
+  const { document } = await context.client.call<OperationDocument>(address, call);
+  if (document.kind === 'Operation') await writeOperation(context, document, then);
+  else writeChange(context, document, operationView, () => '');
 }
 
 /**

@@ -127,6 +127,8 @@ export interface VolumeSpec {
   readonly empty: boolean;
   /** Old content moves away (`cow-wanted`) before it is overwritten in its place. */
   readonly copyOnWrite: boolean;
+  /** Of the grant that its new clusters come from. */
+  readonly grantGroup: number;
 }
 
 /** The map of one region, slots [region·4096, +4096); states are pairs of words (lo, hi). */
@@ -190,7 +192,7 @@ export type DataPlaneEvent =
   | { kind: 'region-wanted'; volume: Handle; region: number }
   /** A writer waits to overwrite inherited content of the slot, which is locked: answered by `unlockSlots` or `failSlot`. The head has no cluster there; `zero` is its zero mask. `era`: how often the map was forgotten (`swapHead`) before; of an earlier era it is void. */
   | { kind: 'cow-wanted'; volume: Handle; slot: number; zero: number; era: number }
-  | { kind: 'grant-low'; pool: Handle; clusters: number }
+  | { kind: 'grant-low'; pool: Handle; group: number; clusters: number }
   /** The journal cannot take a record until `journalTrim`: writers of new space wait. */
   | { kind: 'journal-full'; pool: Handle }
   /** The paths of an iSCSI disk, all of them; the first time before the disk's opening is `done`. */
@@ -291,14 +293,12 @@ export interface Addon {
   journalAppend(token: Token, pool: Handle, kind: 1 | 2, payload: Uint8Array): void;
   /** Records before `tail` are no longer needed: call after the label that says so is durable. */
   journalTrim(pool: Handle, tail: number): void;
-  /** disk number, first cluster, count, … ; lifts an earlier `grantExhausted`. */
-  grant(pool: Handle, runs: Float64Array): void;
-  /** Takes up to so many clusters away again that nobody uses; as in `grant`. */
-  takeBackGrant(pool: Handle, clusters: number): Float64Array;
+  /** disk number, first cluster, count, … ; lifts an earlier `grantExhausted` of the group. Groups are 0 to 63. */
+  grant(pool: Handle, runs: Float64Array, group: number): void;
   /** Takes everything of one disk away again that nobody uses, what open volumes set aside for themselves too; as in `grant`. */
   takeBackDisk(pool: Handle, number: number): Float64Array;
-  /** There is nothing left to grant: allocations fail with ENOSPC until the next `grant`. */
-  grantExhausted(pool: Handle): void;
+  /** There is nothing left to grant: allocations from the group fail with ENOSPC until the next `grant`. */
+  grantExhausted(pool: Handle, group: number): void;
   /**
    * Stops the pool as a failed sync does: beyond what was submitted already nothing of it is written, writes and flushes get EIO.
    * `fenced`: the pool is another's now; reads are refused too, what lies under the map may be another volume's.
@@ -349,6 +349,8 @@ export interface Addon {
   /** Lets those who wait go on. */
   resumeVolume(volume: Handle): void;
   setCopyOnWrite(volume: Handle, on: boolean): void;
+  /** Its new clusters come from that group of the grant from now on. */
+  setGrantGroup(volume: Handle, group: number): void;
   /**
    * Slots [first, first + count) of one region: waits for writes under way that change them, then keeps everybody from changing
    * their state (overwriting owned sub-blocks in place goes on). data: count u64 LE states of the head, then count u16 LE zero masks.

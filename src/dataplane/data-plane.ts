@@ -44,7 +44,7 @@ export interface PoolListener {
   regionWanted(volume: Handle, region: number): void;
   /** A writer waits until the old content of that slot lies elsewhere; void when the volume's plane is in a later era. */
   cowWanted(volume: Handle, wanted: CowWanted): void;
-  grantLow(clusters: number): void;
+  grantLow(group: number, clusters: number): void;
   journalFull(): void;
   diskError(disk: number, error: number, message: string): void;
   failed(error: number, message: string): void;
@@ -258,7 +258,7 @@ export class DataPlane {
         return;
       }
       case 'grant-low':
-        return this.#pools.get(event.pool)?.grantLow(event.clusters);
+        return this.#pools.get(event.pool)?.grantLow(event.group, event.clusters);
       case 'journal-full':
         return this.#pools.get(event.pool)?.journalFull();
       case 'disk-paths':
@@ -304,6 +304,9 @@ export interface NfsEntry {
   readonly isFolder: boolean;
   readonly sizeBytes: number;
 }
+
+/** How many groups the grant has (native/volume/pool.h). */
+export const grantGroups = 64;
 
 /** An open backing disk. Offsets and lengths in bytes. */
 export class DiskPlane {
@@ -408,13 +411,8 @@ export class PoolPlane {
   }
 
   /** Hands free clusters over; `runs`: disk number, first cluster, count, … */
-  grant(runs: readonly number[]): void {
-    this.plane.addon.grant(this.handle, Float64Array.from(runs));
-  }
-
-  /** Takes up to so many clusters away again that nobody uses; as in `grant`. */
-  takeBackGrant(clusters: number): readonly number[] {
-    return [...this.plane.addon.takeBackGrant(this.handle, clusters)];
+  grant(runs: readonly number[], group = 0): void {
+    this.plane.addon.grant(this.handle, Float64Array.from(runs), group);
   }
 
   /** Takes everything of one disk away again that nobody uses; as in `grant`. */
@@ -422,8 +420,8 @@ export class PoolPlane {
     return [...this.plane.addon.takeBackDisk(this.handle, number)];
   }
 
-  grantExhausted(): void {
-    this.plane.addon.grantExhausted(this.handle);
+  grantExhausted(group = 0): void {
+    this.plane.addon.grantExhausted(this.handle, group);
   }
 
   /** Stops writing at once, see Addon.failPool. */
@@ -571,6 +569,10 @@ export class VolumePlane {
 
   resume(): void {
     this.plane.addon.resumeVolume(this.handle);
+  }
+
+  setGrantGroup(group: number): void {
+    this.plane.addon.setGrantGroup(this.handle, group);
   }
 
   setCopyOnWrite(on: boolean): void {

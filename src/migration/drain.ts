@@ -9,39 +9,23 @@ import { setTimeout } from 'node:timers/promises';
 import { StorageError } from '../base/errors.ts';
 import { formatSize } from '../base/size.ts';
 import type { Pool } from '../pool/pool.ts';
-import type { ReportProgress } from '../pool/types.ts';
-import { chainOf } from '../volume/chain.ts';
-import { LayerTree } from '../volume/layer-tree.ts';
-import { volumeRecords } from '../volume/records.ts';
 import type { VolumeService } from '../volume/volume-service.ts';
+import { aliveLayers, layersOn, readersOf } from './layers.ts';
 import { moveAll } from './movement.ts';
 import { placementTargets } from './placement-targets.ts';
-import { unitsOf } from './unit.ts';
+import type { RelocateContext } from './relocate.ts';
+import type { MovementWatch, MovePlan } from './types.ts';
 
-export interface DrainContext {
-  readonly pool: Pool;
+interface DrainContext extends RelocateContext {
   readonly volumes: Pick<VolumeService, 'exclusively' | 'reaped'>;
-}
-
-export interface DrainPlan {
-  readonly copiedBytes: number;
-  /** What the other disks can take. */
-  readonly roomBytes: number;
-  /** Volumes that read from the disk. */
-  readonly volumes: readonly string[];
-}
-
-export interface DrainWatch {
-  /** Resolves when so many bytes may be moved. @throws the reason to stop */
-  readonly before: (bytes: number) => Promise<void>;
-  readonly report: ReportProgress;
 }
 
 /** Between looks whether what was released is free. */
 const settleMs = 20;
 
 /** @throws StorageError pool/full the other disks have not the room */
-export async function planDrain(pool: Pool, disk: number): Promise<DrainPlan> {
+export async function planDrain(pool: Pool, disk: number): Promise<MovePlan> {
+  await pool.flush();
   const { owned, roomBeside } = pool.occupancy(disk);
   const copiedBytes = owned * pool.clusterBytes;
   const roomBytes = roomBeside * pool.clusterBytes;
@@ -52,7 +36,8 @@ export async function planDrain(pool: Pool, disk: number): Promise<DrainPlan> {
       { actions: [`varve disk add ${pool.name} DISK-URI`, 'delete volumes or snapshots'] },
     );
   }
-  return { copiedBytes, roomBytes, volumes: await readersOf(pool, disk) };
+  const there = await layersOn(pool, aliveLayers(pool), (number) => number === disk);
+  return { copiedBytes, roomBytes, volumes: readersOf(pool, there) };
 }
 
 /**
@@ -60,7 +45,11 @@ export async function planDrain(pool: Pool, disk: number): Promise<DrainPlan> {
  *
  * @throws StorageError pool/full, pool/failed, disk/io; what `before` throws
  */
-export async function drain(context: DrainContext, disk: number, watch: DrainWatch): Promise<void> {
+export async function drain(
+  context: DrainContext,
+  disk: number,
+  watch: MovementWatch,
+): Promise<void> {
   const { pool, volumes } = context;
   await pool.placeDisk(disk, { ...pool.placement(disk), cordoned: true });
   const totalBytes = pool.occupancy(disk).owned * pool.clusterBytes;
@@ -83,24 +72,4 @@ export async function drain(context: DrainContext, disk: number, watch: DrainWat
     if (pool.occupancy(disk).occupied > 0) await setTimeout(settleMs);
   }
   watch.report(totalBytes, totalBytes);
-}
-
-/** What is not alive gives its clusters back by itself. */
-function aliveLayers(pool: Pool): number[] {
-  const tree = LayerTree.of(pool);
-  return [...tree.layers].filter((layer) => tree.isAlive(layer));
-}
-
-async function readersOf(pool: Pool, disk: number): Promise<string[]> {
-  const there = new Set<number>();
-  for (const layer of aliveLayers(pool)) {
-    const units = unitsOf(pool, layer, (number) => number === disk, 1);
-    if (!(await units.next()).done) there.add(layer);
-  }
-  return volumeRecords(pool)
-    .filter(({ headLayer, scratch }) => {
-      return !scratch && chainOf(pool, headLayer).some((layer) => there.has(layer));
-    })
-    .map(({ name }) => name)
-    .sort();
 }

@@ -3,15 +3,26 @@
  *
  *   cordon    a disk takes no new data
  *   drain     everything on a disk moves to the others                         drain.ts
+ *   rebalance disks of one class come to be equally full                       rebalance.ts
+ *   place     a volume and its snapshots move to a class or a disk             volume-placement.ts
  *
  * Here: which pool and disk are meant, what is told; each movement has a file of its own, and goes on where it was when it is begun again.
  */
+import { StorageError } from '../base/errors.ts';
+import { expectName } from '../base/names.ts';
+import type { Pool } from '../pool/pool.ts';
 import type { Pools } from '../pool/pools.ts';
 import type { DiskInfo, EmitEvent } from '../pool/types.ts';
+import { LayerTree } from '../volume/layer-tree.ts';
+import type { VolumePlacement } from '../volume/placement.ts';
+import { volumeById } from '../volume/records.ts';
+import type { VolumeRecord } from '../volume/types.ts';
 import type { VolumeService } from '../volume/volume-service.ts';
-import { type DrainPlan, drain, planDrain } from './drain.ts';
+import { drain, planDrain } from './drain.ts';
 import { Pace } from './pace.ts';
-import type { MovementContext } from './types.ts';
+import { planRebalance, rebalance } from './rebalance.ts';
+import type { MovementContext, MovementWatch, MovePlan } from './types.ts';
+import { nameOf, placeVolume, planPlacement } from './volume-placement.ts';
 
 /** Names a disk of an open pool. */
 export type DiskName = Pick<DiskInfo, 'pool' | 'number'>;
@@ -26,11 +37,27 @@ export class MigrationService {
   readonly #pools: Pools;
   readonly #volumes: VolumeService;
   readonly #emit: EmitEvent;
+  /** Ids of volumes on their way. */
+  readonly #moving = new WeakMap<Pool, Set<number>>();
 
   constructor({ pools, volumes, emit }: MigrationDependencies) {
     this.#pools = pools;
     this.#volumes = volumes;
     this.#emit = emit;
+  }
+
+  /** Labels the disk for placement; null: no label. @throws StorageError pool/not-found, pool/failed, request/invalid */
+  async setClass(
+    { pool: name, number }: DiskName,
+    label: string | null,
+    options: { readonly dryRun?: boolean } = {},
+  ): Promise<{ disk: DiskInfo; changed: boolean }> {
+    if (label !== null) expectName('class', label);
+    const pool = this.#pools.get(name);
+    const placement = pool.placement(number);
+    const changed = placement.class !== label;
+    if (changed && !options.dryRun) await pool.placeDisk(number, { ...placement, class: label });
+    return { disk: pool.diskInfo(number), changed };
   }
 
   /**
@@ -56,7 +83,7 @@ export class MigrationService {
   }
 
   /** @throws StorageError pool/full the other disks have not the room */
-  planDrain({ pool, number }: DiskName): Promise<DrainPlan> {
+  planDrain({ pool, number }: DiskName): Promise<MovePlan> {
     return planDrain(this.#pools.get(pool), number);
   }
 
@@ -67,16 +94,94 @@ export class MigrationService {
    */
   async drain({ pool: name, number }: DiskName, context: MovementContext): Promise<void> {
     const pool = this.#pools.get(name);
-    const pace = new Pace(context);
-    const { report } = context;
     await planDrain(pool, number);
-    const before = (bytes: number) => pace.before(bytes);
-    await drain({ pool, volumes: this.#volumes }, number, { before, report });
+    await drain({ pool, volumes: this.#volumes }, number, watchOf(context));
     const { uri } = pool.diskInfo(number);
     this.#tell('disk/drained', uri, `nothing lies on disk ${uri} any more`);
+  }
+
+  planRebalance(pool: string): Promise<MovePlan> {
+    return planRebalance(this.#pools.get(pool));
+  }
+
+  /** Afterwards disks of one class are about equally full. @throws as `drain` */
+  async rebalance(name: string, context: MovementContext): Promise<void> {
+    const pool = this.#pools.get(name);
+    await rebalance({ pool, volumes: this.#volumes }, watchOf(context));
+    this.#tell('pool/rebalanced', name, `the disks of pool ${name} are about equally full`);
+  }
+
+  /**
+   * Where a volume is to lie when it is moved to a class or a disk of its pool.
+   *
+   * @throws StorageError volume/not-found; request/invalid there is no such class, disk or pool
+   */
+  placementFor(volume: string, to: string): VolumePlacement {
+    const { pool } = this.#volumes.find(volume);
+    const { disks } = pool.info();
+    if (disks.some((disk) => disk.class === to)) return { class: to };
+    const disk = disks.find(({ uuid, uri, path }) => [uuid, uri, path].includes(to));
+    if (disk !== undefined) return { disk: disk.uuid };
+    const classes = [...new Set(disks.flatMap((each) => each.class ?? []))];
+    throw new StorageError(
+      'request/invalid',
+      `"${to}" is no class and no disk of pool ${pool.name}`,
+      { actions: ['varve disk list -o wide', ...classes.map((each) => `--to ${each}`)] },
+    );
+  }
+
+  /** @throws StorageError volume/not-found; pool/full there is not the room */
+  planPlacement(name: string, placement: VolumePlacement): Promise<MovePlan> {
+    const { pool, record } = this.#volumes.find(name);
+    return planPlacement(pool, record.id, placement);
+  }
+
+  /** Afterwards the volume and its snapshots lie there, and so does what is written from now on. @throws as `drain` */
+  async place(name: string, placement: VolumePlacement, context: MovementContext): Promise<void> {
+    const { pool, record } = this.#volumes.find(name);
+    await this.#alone(pool, record, () =>
+      placeVolume({ pool, volumes: this.#volumes }, record.id, placement, watchOf(context)),
+    );
+    this.#tell('volume/moved', name, `volume ${name} lies on ${nameOf(placement)} now`);
+  }
+
+  /** @throws StorageError volume/not-found; volume/busy it is being moved, or one that shares layers with it */
+  expectNotMoving(name: string): void {
+    const { pool, record } = this.#volumes.find(name);
+    const tree = LayerTree.of(pool);
+    const base = tree.chain(record.headLayer).at(-1);
+    for (const id of this.#moving.get(pool) ?? []) {
+      const other = volumeById(pool, id);
+      if (other === undefined || tree.chain(other.headLayer).at(-1) !== base) continue;
+      const why =
+        id === record.id
+          ? 'it is being moved'
+          : `it shares data with ${other.name}, which is being moved`;
+      throw new StorageError('volume/busy', `volume ${name} cannot be moved: ${why}`, {
+        actions: ['varve op list'],
+      });
+    }
+  }
+
+  /** Of volumes that share layers one moves at a time. @throws StorageError volume/busy */
+  async #alone(pool: Pool, record: VolumeRecord, work: () => Promise<void>): Promise<void> {
+    this.expectNotMoving(record.name);
+    const moving = this.#moving.get(pool) ?? new Set();
+    this.#moving.set(pool, moving);
+    moving.add(record.id);
+    try {
+      await work();
+    } finally {
+      moving.delete(record.id);
+    }
   }
 
   #tell(kind: string, subject: string, message: string): void {
     this.#emit({ kind, level: 'info', subject, message });
   }
+}
+
+function watchOf(context: MovementContext): MovementWatch {
+  const pace = new Pace(context);
+  return { before: (bytes) => pace.before(bytes), report: context.report };
 }

@@ -9,7 +9,7 @@
 import { setTimeout } from 'node:timers/promises';
 import type { Target } from '../pool/allocator.ts';
 import { type RelocateContext, relocateUnit } from './relocate.ts';
-import { type IsWanted, type Unit, unitsOf } from './unit.ts';
+import { type IsWanted, stillWanted, type Unit, unitsOf } from './unit.ts';
 
 export interface Movement {
   /** Layers that may have something to be moved, as they are now. */
@@ -63,8 +63,11 @@ async function walk(
   const { pool } = context;
   const count = { found: 0, moved: 0 };
   const slotsMax = holdWriters ? slotsPerHeldUnit : slotsPerUnit;
-  const relocate = async (unit: Unit) => {
-    await watch.before(unit.slots.length * pool.clusterBytes);
+  const relocate = async (read: Unit) => {
+    await watch.before(read.slots.length * pool.clusterBytes);
+    // Enough may have been moved since the unit was read.
+    const unit = stillWanted(read, isWanted);
+    if (unit.slots.length === 0) return;
     const moved = await relocateUnit(context, unit, {
       targets: targetsOf(unit.layer),
       holdWriters,

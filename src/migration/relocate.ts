@@ -12,8 +12,7 @@ import { messageOf, StorageError } from '../base/errors.ts';
 import { slotsPerLeaf, slotsPerRegion } from '../base/units.ts';
 import type { VolumePlane } from '../dataplane/data-plane.ts';
 import { type ClusterPlace, coalesce, placesOf, type Target } from '../pool/allocator.ts';
-import type { BatchOp, ClusterRun } from '../pool/format/batch.ts';
-import { packed } from '../pool/format/batch.ts';
+import { type BatchOp, packed } from '../pool/format/batch.ts';
 import type { LeafEntry } from '../pool/format/leaf.ts';
 import { slotMask } from '../pool/format/slot.ts';
 import { compareEntries, type SlotEntry, type SlotStates } from '../pool/format/slot-states.ts';
@@ -54,7 +53,7 @@ export async function relocateUnit(
   options: RelocateOptions,
 ): Promise<number> {
   const { pool } = context;
-  const held = holdOn(pool, unit.slots.length, options.targets);
+  const held = pool.holdClusters(unit.slots.length, options.targets);
   const places = held.flatMap(placesOf);
   const moves = unit.slots.map((each, at): Move => ({ ...each, to: places[at] as ClusterPlace }));
   const unused = new Set(places);
@@ -64,20 +63,6 @@ export async function relocateUnit(
     return moved.length;
   } finally {
     pool.returnClusters(coalesce([...unused]));
-  }
-}
-
-/** @throws StorageError pool/full the last target has not so many either */
-function holdOn(
-  pool: Pool,
-  count: number,
-  [first = {}, ...others]: readonly Target[],
-): ClusterRun[] {
-  try {
-    return pool.holdClusters(count, first);
-  } catch (error) {
-    if (others.length === 0) throw error;
-    return holdOn(pool, count, others);
   }
 }
 

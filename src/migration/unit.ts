@@ -38,12 +38,21 @@ export async function* unitsOf(
   }
 }
 
+/** The unit without the slots that need not go any more. */
+export function stillWanted(unit: Unit, isWanted: IsWanted): Unit {
+  return { ...unit, slots: unit.slots.filter(({ clusters }) => isAnyWanted(clusters, isWanted)) };
+}
+
+function isAnyWanted(clusters: readonly SlotEntry[], isWanted: IsWanted): boolean {
+  return clusters.some(({ hi }) => isWanted(slotDisk(hi)));
+}
+
 function wantedIn(states: SlotStates, isWanted: IsWanted): WantedSlot[] {
   const wanted: WantedSlot[] = [];
   for (let slot = 0; slot < slotsPerRegion; slot++) {
     if (states.isEmpty(slot)) continue;
     const clusters = states.clusters(slot);
-    if (clusters.some(({ hi }) => isWanted(slotDisk(hi)))) wanted.push({ slot, clusters });
+    if (isAnyWanted(clusters, isWanted)) wanted.push({ slot, clusters });
   }
   return wanted;
 }

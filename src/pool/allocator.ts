@@ -181,6 +181,11 @@ export class Allocator {
     return this.#disksOf(target).reduce((sum, disk) => sum + this.#grantable(disk), 0);
   }
 
+  /** Numbers of the disks that the target's clusters may come from. */
+  disksOf(target: Target): number[] {
+    return this.#disksOf(target).map(({ spec }) => spec.number);
+  }
+
   placement(number: number): Placement {
     return this.#placements.get(number) ?? plain;
   }
@@ -203,14 +208,15 @@ export class Allocator {
     return disk.usableCount - disk.freeCount - this.checkpointCountOn(number);
   }
 
-  /** Clusters that the other disks can give to data, those among them that are granted already. */
+  /** Clusters that a target's disks can give to data, those among them that are granted already. */
+  roomOf(target: Target): number {
+    return this.#disksOf(target).reduce((sum, disk) => sum + this.#room(disk), 0);
+  }
+
+  /** The same of the other disks. */
   roomBeside(number: number): number {
     const others = this.#disksOf({}).filter(({ spec }) => spec.number !== number);
-    return others.reduce((sum, disk) => {
-      const { number: other } = disk.spec;
-      const taken = this.usedCountOn(other) + this.checkpointCountOn(other);
-      return sum + Math.max(0, disk.usableCount - taken - this.#reserveLeft(disk));
-    }, 0);
+    return others.reduce((sum, disk) => sum + this.#room(disk), 0);
   }
 
   /**
@@ -353,6 +359,12 @@ export class Allocator {
     const held = this.checkpointCountOn(number);
     const left = Math.max(0, this.#reserveClusters(this.usableCount) - held);
     return Math.min(left, disk.freeCount);
+  }
+
+  #room(disk: DiskSpace): number {
+    const { number } = disk.spec;
+    const taken = this.usedCountOn(number) + this.checkpointCountOn(number);
+    return Math.max(0, disk.usableCount - taken - this.#reserveLeft(disk));
   }
 
   #grantable(disk: DiskSpace): number {

@@ -3,12 +3,14 @@
  *
  *   free → granted → (written) → … → released → safe → punched out of the disk → free
  *
+ * Volumes take from groups of the grant, one for each target that they are placed on. Where a target has nothing left, its volumes get
+ * clusters of any other disk rather than none.
  * A cluster is punched before it is free, never after: a punch must not hit its next owner.
  */
 
 import { StorageError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import type { PoolPlane } from '../dataplane/data-plane.ts';
+import { grantGroups, type PoolPlane } from '../dataplane/data-plane.ts';
 import type { Allocator, Target } from './allocator.ts';
 import type { DiskSet } from './disk-set.ts';
 import type { ClusterRun } from './format/batch.ts';
@@ -23,11 +25,23 @@ export class Grants {
   readonly #plane: PoolPlane;
   readonly #log: Log;
   readonly #discarding = new Set<Promise<void>>();
-  #exhausted = false;
+  /** Of each group. */
+  readonly #targets: Target[] = [{}];
+  /** Groups that were told that there is nothing. */
+  readonly #exhausted = new Set<number>();
+  readonly #onSpill: (target: Target) => void;
   #halted = false;
   #closed = false;
 
-  constructor(parts: { allocator: Allocator; disks: DiskSet; plane: PoolPlane; log: Log }) {
+  constructor(parts: {
+    allocator: Allocator;
+    disks: DiskSet;
+    plane: PoolPlane;
+    log: Log;
+    /** A target has nothing left: its volumes get what there is elsewhere. */
+    onSpill: (target: Target) => void;
+  }) {
+    this.#onSpill = parts.onSpill;
     this.#allocator = parts.allocator;
     this.#disks = parts.disks;
     this.#plane = parts.plane;
@@ -39,21 +53,60 @@ export class Grants {
    *
    * Gives something whenever there is anything: it asks once per top-up, and waits without end for one that never comes.
    */
-  replenish(left: number): void {
+  replenish(group: number, left: number): void {
     if (this.#closed) return;
-    const free = this.#allocator.grantableCount + left;
+    const target = this.#targets[group] ?? {};
+    const free = this.#allocator.grantableOf(target) + left;
     const wanted = Math.min(Math.floor(free / 2), grantClustersMax) - left;
-    const runs = this.#allocator.grant(Math.max(wanted, grantClustersMin));
-    this.#exhausted = runs.length === 0 && this.#allocator.grantableCount === 0;
-    if (runs.length > 0) this.#plane.grant(runs.flatMap(toTriple));
-    else if (this.#exhausted) this.#plane.grantExhausted();
+    const runs = this.#take(target, Math.max(wanted, grantClustersMin), group);
+    if (runs.length > 0) {
+      this.#exhausted.delete(group);
+      this.#plane.grant(runs.flatMap(toTriple), group);
+    } else {
+      this.#exhausted.add(group);
+      this.#plane.grantExhausted(group);
+    }
   }
 
-  /** Free clusters for the control plane itself, also those that the data plane has no use for yet. @throws StorageError pool/full */
-  hold(count: number, target: Target): ClusterRun[] {
-    const missing = count - this.#allocator.grantableOf(target);
-    if (missing > 0) this.#allocator.ungrant(runsOf(this.#plane.takeBackGrant(missing)));
+  /** The group of the grant for that target; that of no target when there are too many. */
+  groupOf(target: Target): number {
+    const same = this.#targets.findIndex(
+      (known) => known.disk === target.disk && known.class === target.class,
+    );
+    if (same >= 0) return same;
+    if (this.#targets.length === grantGroups) return 0;
+    return this.#targets.push(target) - 1;
+  }
+
+  /** Of the target, also what other groups have there and do not use; else of any disk. */
+  #take(target: Target, count: number, group: number): ClusterRun[] {
+    const own = this.#allocator.grant(count, target);
+    if (own.length > 0) return own;
+    const isAlone = this.#targets.length === 1;
+    if (isAlone) return [];
+    this.#takeBackOf(target);
+    const others = this.#allocator.grant(grantClustersMin, target);
+    if (others.length > 0 || group === 0) return others;
+    this.#takeBackOf({});
+    const any = this.#allocator.grant(grantClustersMin);
+    if (any.length > 0) this.#onSpill(target);
+    return any;
+  }
+
+  /** Nothing of the target's disks is granted any more; who runs out asks again. */
+  #takeBackOf(target: Target): void {
+    for (const number of this.#allocator.disksOf(target)) this.takeBack(number);
+  }
+
+  /**
+   * Free clusters for the control plane itself, also those that the data plane has no use for yet: of the first target that has so many.
+   *
+   * @throws StorageError pool/full none has
+   */
+  hold(count: number, [target = {}, ...others]: readonly Target[]): ClusterRun[] {
+    if (this.#allocator.grantableOf(target) < count) this.#takeBackOf(target);
     if (this.#allocator.grantableOf(target) < count) {
+      if (others.length > 0) return this.hold(count, others);
       throw new StorageError('pool/full', `the pool has no ${count} free clusters left`);
     }
     return this.#allocator.grant(count, target);
@@ -67,7 +120,7 @@ export class Grants {
 
   /** There is more space than before: writers that were refused may go on. */
   spaceFreed(): void {
-    if (this.#exhausted) this.replenish(0);
+    for (const group of [...this.#exhausted]) this.replenish(group, 0);
   }
 
   /** Records up to `sequence` released clusters that nobody reaches any more. */

@@ -6,6 +6,7 @@ import { Mutex } from '../base/mutex.ts';
 import { leavesPerRegion, slotsPerLeaf } from '../base/units.ts';
 import type { Handle } from '../dataplane/binding.ts';
 import type { PoolPlane, VolumePlane } from '../dataplane/data-plane.ts';
+import type { Target } from './allocator.ts';
 import type { PendingMoves } from './pending-moves.ts';
 import type { PoolIndex } from './pool-index.ts';
 import { RegionLoader } from './region-loader.ts';
@@ -19,6 +20,8 @@ export interface VolumeToOpen {
   readonly writable: boolean;
   readonly copyOnWrite: boolean;
   readonly sizeBytes: number;
+  /** Where what is written to it is to lie. */
+  readonly target: Target;
 }
 
 interface Entry {
@@ -37,6 +40,7 @@ export interface OpenVolumesParts {
   readonly index: PoolIndex;
   readonly clusterBytes: number;
   readonly moves: PendingMoves;
+  readonly groupOf: (target: Target) => number;
   readonly onDamage: (error: unknown) => void;
 }
 
@@ -132,7 +136,8 @@ export class OpenVolumes {
     const { key, chain, writable: ownsHead, copyOnWrite, sizeBytes } = volume;
     const empty = (await index.nextLeaf(chain(), 0)) === Number.POSITIVE_INFINITY;
     const layer = ownsHead ? (chain()[0] as number) : 0;
-    const plane = await pool.openVolume({ layer, sizeBytes, empty, copyOnWrite });
+    const grantGroup = this.#parts.groupOf(volume.target);
+    const plane = await pool.openVolume({ layer, sizeBytes, empty, copyOnWrite, grantGroup });
     // Its head may have been frozen while it was being opened: nobody has written yet.
     const head = chain()[0] ?? layer;
     if (ownsHead && head !== layer) plane.swapHead(head, { inherit: false });

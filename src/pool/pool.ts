@@ -268,6 +268,11 @@ export class Pool {
     return this.#volumes.holding(work);
   }
 
+  /** Where the volume's new clusters come from, from now on; nothing when it is not open. */
+  volumePlaced(key: string, target: Target): void {
+    this.planeOf(key)?.setGrantGroup(this.#grants.groupOf(target));
+  }
+
   /** Tells the data plane of a volume's new size; nothing when it is not open. */
   volumeResized(key: string, sizeBytes: number): void {
     this.#volumes.resize(key, sizeBytes);
@@ -279,12 +284,12 @@ export class Pool {
   }
 
   /**
-   * Takes free clusters for what the control plane writes itself. They are used when a durable batch acquires them; give back the rest.
+   * Takes free clusters for what the control plane writes itself, of the first target that has so many. They are used when a durable batch acquires them; give back the rest.
    *
    * @throws StorageError pool/full there are not that many
    */
-  holdClusters(count: number, target: Target = {}): ClusterRun[] {
-    return this.#grants.hold(count, target);
+  holdClusters(count: number, targets: readonly Target[] = [{}]): ClusterRun[] {
+    return this.#grants.hold(count, targets);
   }
 
   /** Clusters of `holdClusters` that no batch has acquired. */
@@ -388,10 +393,15 @@ export class Pool {
   occupancy(number: number): DiskOccupancy {
     const { allocator } = this.#state;
     return {
-      owned: allocator.usedCountOn(number),
+      owned: allocator.disk(number).usedCount,
       occupied: allocator.occupiedCountOn(number),
       roomBeside: allocator.roomBeside(number),
     };
+  }
+
+  /** Clusters that new data of that target can take, those among them that are granted already. */
+  roomOf(target: Target): number {
+    return this.#state.allocator.roomOf(target);
   }
 
   /** Whoever wants to empty a cordoned disk: nothing there is granted any more but what is just being written. */
@@ -529,7 +539,7 @@ export class Pool {
     await recovered.folder.writeLineage({ ...recovered.lineage, served: recovered.lineage.epoch });
     await this.#openPlane(recovered.journal);
     await this.#grants.discard(recovered.discards);
-    this.#grants.replenish(0);
+    this.#grants.replenish(0, 0);
     if (this.#epoch > 1) this.#health.tellRecovery(recovered);
     await this.#recordDisks();
     await this.#members.completeReplicas();
@@ -596,9 +606,16 @@ export class Pool {
     const { clock, log } = this.#services;
     const parts = { plane: this.#plane, index: this.#index, clusterBytes: this.clusterBytes };
     const onDamage = (error: unknown) => this.#health.indexDamaged(error);
-    this.#volumes = new OpenVolumes({ ...parts, moves: this.#moves, onDamage });
+    const groupOf = (target: Target) => this.#grants.groupOf(target);
+    this.#volumes = new OpenVolumes({ ...parts, moves: this.#moves, onDamage, groupOf });
     const { allocator } = this.#state;
-    this.#grants = new Grants({ allocator, disks: this.#disks, plane: this.#plane, log });
+    this.#grants = new Grants({
+      allocator,
+      disks: this.#disks,
+      plane: this.#plane,
+      log,
+      onSpill: (target) => this.#spilled(target),
+    });
     this.#maintenance = new Maintenance({
       clock,
       index: this.#index,
@@ -630,7 +647,7 @@ export class Pool {
       safe: (sequence) => this.#grants.reclaim(sequence),
       regionWanted: (volume, region) => this.#volumes.regionWanted(volume, region),
       cowWanted: (volume, wanted) => this.#cowWanted(volume, wanted),
-      grantLow: (clusters) => this.#grants.replenish(clusters),
+      grantLow: (group, clusters) => this.#grants.replenish(group, clusters),
       journalFull: () => this.#maintenance.checkpoint(),
       diskError: (disk, _errno, message) => this.#diskError(disk, message),
       failed: (_errno, message) => this.#health.fail(message),
@@ -654,6 +671,12 @@ export class Pool {
   #tailMoved(position: number): void {
     this.#health.clear('pool/checkpoint');
     if (this.#planeOpen) this.#plane.trim(position);
+  }
+
+  #spilled(target: Target): void {
+    const where = target.class === undefined ? `disk ${target.disk}` : `class ${target.class}`;
+    const message = `${where} of pool ${this.name} is full: what is written there goes to other disks`;
+    this.#health.tell('warning', 'pool/class-full', message);
   }
 
   #diskError(number: number, message: string): void {

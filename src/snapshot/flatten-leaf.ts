@@ -8,7 +8,7 @@
 import { yieldToOthers } from '../base/clock.ts';
 import { slotsPerLeaf, slotsPerRegion } from '../base/units.ts';
 import type { VolumePlane } from '../dataplane/data-plane.ts';
-import { type ClusterPlace, coalesce, placesOf } from '../pool/allocator.ts';
+import { type ClusterPlace, coalesce, placesOf, type Target } from '../pool/allocator.ts';
 import type { BatchOp } from '../pool/format/batch.ts';
 import { slotMask } from '../pool/format/slot.ts';
 import type { SlotEntry, SlotStates } from '../pool/format/slot-states.ts';
@@ -33,13 +33,14 @@ export async function flattenLeaf(
   plane: VolumePlane,
   head: number,
   at: { readonly region: number; readonly leaf: number },
+  targets: readonly Target[],
 ): Promise<number | undefined> {
   const first = at.leaf * slotsPerLeaf;
   const { stack } = await pool.index.readChainRegion(() => chainOf(pool, head), at.region);
   const inherited = inheritedIn(stack, first, slotsPerLeaf);
   if (inherited.length === 0) return 0;
   const fresh = inherited.filter(({ slot }) => stack[0]?.clusters(slot).length === 0);
-  const held = pool.holdClusters(fresh.length);
+  const held = pool.holdClusters(fresh.length, targets);
   const places = held.flatMap(placesOf);
   const copied = new Map(fresh.map(({ slot }, n) => [slot, places[n] as ClusterPlace]));
   const unused = new Set(places);

@@ -9,6 +9,7 @@ import { leavesPerRegion } from '../base/units.ts';
 import type { ReportProgress } from '../pool/types.ts';
 import type { FoundVolume } from '../volume/catalog.ts';
 import { chainOf, volumeKey, volumeToOpen } from '../volume/chain.ts';
+import { targetOf } from '../volume/placement.ts';
 import { layerOp, volumeById } from '../volume/records.ts';
 import { abortReason } from '../volume/thick.ts';
 import type { OpenVolume } from '../volume/volume-service.ts';
@@ -67,11 +68,12 @@ async function flattenOnce(
     throw new StorageError('volume/not-found', `volume ${record.name} is gone`);
   }
   const parents = chainOf(pool, head).slice(1);
+  const targets = [targetOf(pool, record.placement), {}];
   for await (const { region } of regionsOf(pool, parents)) {
     for (let leaf = 0; leaf < leavesPerRegion; leaf++) {
       if (watch.signal.aborted) throw abortReason(watch.signal);
       const copied = await volumes.exclusively(async () =>
-        headNow() === head ? flattenLeaf(pool, plane, head, { region, leaf }) : undefined,
+        headNow() === head ? flattenLeaf(pool, plane, head, { region, leaf }, targets) : undefined,
       );
       watch.onCopied(copied ?? 0);
     }

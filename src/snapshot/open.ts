@@ -22,6 +22,7 @@ export async function openSnapshot({ pool, record }: FoundSnapshot): Promise<Ope
     writable: false,
     copyOnWrite: false,
     sizeBytes: record.sizeBytes,
+    target: {},
   });
   let closed: Promise<void> | undefined;
   return {

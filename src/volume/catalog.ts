@@ -94,6 +94,7 @@ export function describeVolume({ pool, record }: FoundVolume): VolumeInfo {
     adoptedFrom: foreignUriOf(pool, inherited),
     snapshotMode: record.snapshotMode,
     thick: record.thick,
+    class: record.placement?.class ?? null,
     createdAt: record.createdAt,
   };
 }

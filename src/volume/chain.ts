@@ -4,6 +4,7 @@
 import { invariant } from '../base/errors.ts';
 import type { VolumeToOpen } from '../pool/open-volumes.ts';
 import type { Pool } from '../pool/pool.ts';
+import { targetOf } from './placement.ts';
 import { type LayerRecord, layerName, volumeById } from './records.ts';
 import type { VolumeRecord } from './types.ts';
 
@@ -30,7 +31,7 @@ export function volumeKey(id: number): string {
 /** A volume as the pool opens it: with the head that it has whenever that is asked. */
 export function volumeToOpen(
   pool: Pool,
-  { id, sizeBytes, snapshotMode }: VolumeRecord,
+  { id, sizeBytes, snapshotMode, placement }: VolumeRecord,
 ): VolumeToOpen {
   const head = () => volumeById(pool, id)?.headLayer;
   return {
@@ -39,5 +40,6 @@ export function volumeToOpen(
     writable: true,
     copyOnWrite: snapshotMode === 'cow',
     sizeBytes,
+    target: targetOf(pool, placement),
   };
 }

@@ -1,6 +1,7 @@
 /**
  * What the volume layer tells and takes.
  */
+import type { VolumePlacement } from './placement.ts';
 
 /** As stored in the pool's index under `R volume/<id>`. Ids are never reused. */
 export interface VolumeRecord {
@@ -11,6 +12,8 @@ export interface VolumeRecord {
   readonly snapshotMode: 'row' | 'cow';
   readonly thick: boolean;
   readonly createdAt: string;
+  /** Where what is written to it is to lie; absent: anywhere. */
+  readonly placement?: VolumePlacement;
   /** The snapshot that it is a linked clone of. */
   readonly clonedFrom?: number;
   /** Not listed, and gone when its export ends or the service stops: what a scratch export writes to. */
@@ -34,6 +37,8 @@ export interface VolumeInfo {
   readonly adoptedFrom: string | null;
   readonly snapshotMode: 'row' | 'cow';
   readonly thick: boolean;
+  /** Of the disks that its data is to lie on; null: any. */
+  readonly class: string | null;
   readonly createdAt: string;
 }
 
@@ -44,6 +49,8 @@ export interface CreateVolumeOptions {
   readonly pool?: string;
   readonly snapshotMode?: 'row' | 'cow';
   readonly thick?: boolean;
+  /** Of the disks that its data is to lie on. */
+  readonly class?: string;
   readonly dryRun?: boolean;
 }
 

@@ -21,6 +21,7 @@ import { describeVolume, type FoundVolume, VolumeCatalog } from './catalog.ts';
 import { volumeKey, volumeToOpen } from './chain.ts';
 import type { FillWatch } from './filler.ts';
 import { expectInside, readMap } from './map.ts';
+import { expectClass } from './placement.ts';
 import {
   deleteFillingOps,
   deleteVolumeOp,
@@ -274,6 +275,7 @@ export class VolumeService {
     }
     const pool = this.#catalog.poolFor(options.pool);
     pool.expectOnline();
+    if (options.class !== undefined) expectClass(pool, options.class);
     if (options.thick) expectRoom(pool, options.sizeBytes);
     const { record, ops } = newVolume(pool, options, isoTime(this.#clock));
     const found = { pool, record };
@@ -355,6 +357,7 @@ function newVolume(
     headLayer: ids.layer(),
     snapshotMode: options.snapshotMode ?? 'row',
     thick: options.thick ?? false,
+    ...(options.class === undefined ? {} : { placement: { class: options.class } }),
     createdAt,
   };
   const ops = [ids.op(), layerOp({ id: record.headLayer, parent: null }), volumeOp(record)];
@@ -390,7 +393,8 @@ function expectSame({ pool, record }: FoundVolume, options: CreateVolumeOptions)
     record.sizeBytes === options.sizeBytes &&
     (options.pool === undefined || options.pool === pool.name) &&
     record.snapshotMode === (options.snapshotMode ?? 'row') &&
-    record.thick === (options.thick ?? false);
+    record.thick === (options.thick ?? false) &&
+    record.placement?.class === options.class;
   if (same) return;
   throw new StorageError(
     'volume/exists',

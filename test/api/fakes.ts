@@ -129,6 +129,10 @@ export class FakeVolumeService extends FakeVolumes implements VolumesPort {
   }
 }
 
+async function nothingToMove() {
+  return { copiedBytes: 0, roomBytes: 65_536, volumes: [] };
+}
+
 /** Nothing lies on any disk. */
 export class FakeMigration implements MigrationPort {
   async setCordoned(_disk: DiskName, cordoned: boolean) {
@@ -136,9 +140,20 @@ export class FakeMigration implements MigrationPort {
     return { disk, changed: cordoned };
   }
 
-  async planDrain() {
-    return { copiedBytes: 0, roomBytes: 65_536, volumes: [] };
+  async setClass(_disk: DiskName, label: string | null) {
+    const disk = { ...(poolInfo('main').disks[0] as DiskInfo), class: label };
+    return { disk, changed: true };
   }
+
+  placementFor(_volume: string, to: string) {
+    return { class: to };
+  }
+
+  expectNotMoving(): void {}
+
+  readonly planDrain = nothingToMove;
+  readonly planRebalance = nothingToMove;
+  readonly planPlacement = nothingToMove;
 }
 
 function aborted(signal: AbortSignal | undefined): Promise<void> {

@@ -55,6 +55,7 @@ test('after a failed sync nothing can be made durable, and all of it closes', as
     sizeBytes: volumeBytes,
     empty: true,
     copyOnWrite: false,
+    grantGroup: 0,
   });
   await volume.write(0, new Uint8Array(4096).fill(7));
   plane.addon.faultSet(disk.handle, [{ op: 'sync', kind: 'error', times: 1 }]);
@@ -82,6 +83,7 @@ test('a volume closes behind requests that nobody waited for', async () => {
       sizeBytes: volumeBytes,
       empty: true,
       copyOnWrite: false,
+      grantGroup: 0,
     });
     const writes = [0, 1, 2, 3].map((n) => volume.write(n << 20, new Uint8Array(1 << 16)));
     await volume.close();

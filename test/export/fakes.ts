@@ -201,6 +201,7 @@ export class FakeVolumes implements ExportVolumes {
       adoptedFrom: null,
       snapshotMode: 'row',
       thick: false,
+      class: null,
       createdAt: '2026-01-01T00:00:00.000Z',
     };
     this.volumes.set(name, volume);

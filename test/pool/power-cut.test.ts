@@ -38,6 +38,7 @@ const volumeOptions = {
   writable: true,
   copyOnWrite: false,
   sizeBytes: 1024 * MiB,
+  target: {},
 };
 const locations = ['disk0', 'disk1'].map((path) => ({ uri: path, path, kind: 'file' as const }));
 

@@ -1,5 +1,5 @@
 /**
- * /v1/disks/{disk}/actions: cordon, uncordon, drain.
+ * /v1/disks/{disk}: change of class, and the actions cordon, uncordon, drain.
  */
 import { Type } from 'typebox';
 import { diskItem, envelope, planDocument } from '../documents.ts';
@@ -9,14 +9,37 @@ import { type ApiApp, body, DryRunQuery, defined, problems } from '../route-kit.
 import { answerOperation } from '../route-shapes.ts';
 import { Disk, Operation, Plan } from '../schemas.ts';
 import { DiskParams } from './disks.ts';
+import { movePlanDocument, RateField } from './movements.ts';
 
-const RateBody = body({
-  rate_bytes_per_second: Type.Optional(Type.Integer({ minimum: 1 })),
+const DiskChanges = body({
+  class: Type.Union([Type.String(), Type.Null()], { description: 'null: none' }),
 });
 
 export function diskActionRoutes(app: ApiApp, services: ApiServices): void {
   const { migration, operations, pools } = services;
   const tags = ['disk'];
+
+  app.patch(
+    '/v1/disks/:disk',
+    {
+      schema: {
+        tags,
+        summary: 'Labels the disk for placement',
+        params: DiskParams,
+        querystring: DryRunQuery,
+        body: DiskChanges,
+        response: { 200: Type.Union([Disk, Plan]), ...problems },
+      },
+    },
+    async (request) => {
+      const found = findPoolDisk(pools, request.params.disk);
+      const { dry_run: dryRun } = request.query;
+      const label = request.body.class;
+      const { disk, changed } = await migration.setClass(found, label, defined({ dryRun }));
+      if (dryRun) return planDocument({ action: 'disk set-class', target: disk.uri, changed });
+      return envelope('Disk', { ...diskItem(disk), changed });
+    },
+  );
 
   for (const action of ['cordon', 'uncordon'] as const) {
     app.post(
@@ -50,18 +73,16 @@ export function diskActionRoutes(app: ApiApp, services: ApiServices): void {
         summary: 'Moves all data off the disk while guests run; an operation',
         params: DiskParams,
         querystring: DryRunQuery,
-        body: RateBody,
+        body: body(RateField),
         response: { 200: Plan, 202: Operation, ...problems },
       },
     },
     async (request, reply) => {
       const disk = findPoolDisk(pools, request.params.disk);
-      const { copiedBytes, roomBytes, volumes } = await migration.planDrain(disk);
+      const plan = await migration.planDrain(disk);
       if (request.query.dry_run) {
-        const changed = copiedBytes > 0 || !disk.cordoned;
-        const affected = [...volumes];
-        const effect = { action: 'disk drain', target: disk.uri, changed, copiedBytes };
-        return planDocument({ ...effect, roomBytes, affected });
+        const changed = plan.copiedBytes > 0 || !disk.cordoned;
+        return movePlanDocument({ action: 'disk drain', target: disk.uri, changed }, plan);
       }
       const operation = operations.begin({
         operation: 'disk-drain',

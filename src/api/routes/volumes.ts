@@ -28,6 +28,7 @@ const VolumeBody = body({
   pool: Type.Optional(Type.String({ description: 'the only pool, when there is one' })),
   snapshot_mode: Type.Optional(Type.Union([Type.Literal('row'), Type.Literal('cow')])),
   thick: Type.Optional(Type.Boolean({ description: 'take all of its space now' })),
+  class: Type.Optional(Type.String({ description: 'of the disks that its data is to lie on' })),
 });
 
 const VolumeChanges = body({
@@ -178,11 +179,12 @@ interface VolumeBodyFields {
   pool?: string;
   snapshot_mode?: 'row' | 'cow';
   thick?: boolean;
+  class?: string;
 }
 
 function createOptions(name: string, fields: VolumeBodyFields): CreateVolumeOptions {
-  const { size_bytes: sizeBytes, pool, snapshot_mode: snapshotMode, thick } = fields;
-  return { name, sizeBytes, ...defined({ pool, snapshotMode, thick }) };
+  const { size_bytes: sizeBytes, snapshot_mode: snapshotMode, ...rest } = fields;
+  return { name, sizeBytes, ...defined({ snapshotMode, ...rest }) };
 }
 
 /** One operation per volume: asking again while it runs names the same one. */

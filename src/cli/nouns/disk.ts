@@ -2,13 +2,7 @@
  * varve disk …
  */
 import type { Command } from 'commander';
-import type {
-  DiskDocument,
-  FoundDiskListDocument,
-  OperationDocument,
-  ResultDocument,
-} from '../../api/schemas.ts';
-import { parseRate } from '../../base/size.ts';
+import type { DiskDocument, FoundDiskListDocument, ResultDocument } from '../../api/schemas.ts';
 import { path } from '../client.ts';
 import { confirmLoss } from '../confirm.ts';
 import type { Context } from '../context.ts';
@@ -16,7 +10,7 @@ import { diskUris, secretFileOption } from '../disk-secret.ts';
 import { writeChange, writeList, writeOne, writeResult } from '../output.ts';
 import { collect, does } from '../verb.ts';
 import { diskView, foundDiskView } from '../views.ts';
-import { writeOperation } from '../wait.ts';
+import { beginMovement } from '../wait.ts';
 import { putExport } from './export.ts';
 
 export function addDiskNoun(program: Command): void {
@@ -58,6 +52,10 @@ export function addDiskNoun(program: Command): void {
     .command('uncordon <disk>')
     .description('let the disk take new data again')
     .action(does(cordons('uncordon')));
+  disk
+    .command('set-class <disk> [class]')
+    .description('label the disk for placement, as ssd; no class: no label')
+    .action(does(setClass));
   disk
     .command('drain <disk>')
     .description('move all data away while guests run; the disk stays cordoned')
@@ -129,19 +127,22 @@ async function drain(
   { rate }: { rate?: string },
 ): Promise<void> {
   const address = path`/v1/disks/${disk}`;
-  const body = rate === undefined ? {} : { rate_bytes_per_second: parseRate(rate) };
-  const call = { method: 'POST', query: context.dryRun, body } as const;
-  const answer = await context.client.call<DiskDocument | OperationDocument>(
-    `${address}/actions/drain`,
-    call,
-  );
-  const { document } = answer;
-  if (document.kind !== 'Operation') return writeChange(context, document, diskView, () => '');
-  await writeOperation(context, document, async () => {
+  await beginMovement(context, `${address}/actions/drain`, { rate }, async () => {
     const drained = await context.client.get<DiskDocument>(address);
     writeChange(context, drained, diskView, ({ uri }) => {
       return `nothing lies on disk ${uri} any more; it stays cordoned`;
     });
+  });
+}
+
+async function setClass(
+  context: Context,
+  [disk, label]: [string, string | undefined],
+): Promise<void> {
+  const call = { method: 'PATCH', query: context.dryRun, body: { class: label ?? null } } as const;
+  const answer = await context.client.call<DiskDocument>(path`/v1/disks/${disk}`, call);
+  writeChange(context, answer.document, diskView, ({ uri }) => {
+    return label === undefined ? `disk ${uri} has no class` : `disk ${uri} is of class ${label}`;
   });
 }
 

@@ -18,6 +18,7 @@ import { writeChange, writeJson, writeList, writeOne, writeResult } from '../out
 import { table } from '../table.ts';
 import { does } from '../verb.ts';
 import { poolView } from '../views.ts';
+import { beginMovement } from '../wait.ts';
 
 export function addPoolNoun(program: Command): void {
   const pool = program.command('pool').description('pools of backing disks');
@@ -37,6 +38,11 @@ export function addPoolNoun(program: Command): void {
     .description('delete an empty pool; its disks are free again')
     .action(does(remove));
   pool
+    .command('rebalance <name>')
+    .description('make disks of one class equally full, while guests run')
+    .option('--rate <rate>', 'as 200MiB/s: no faster than that')
+    .action(does(rebalance));
+  pool
     .command('export <name>')
     .description('let go cleanly, so that another host may import')
     .action(does(letGo));
@@ -51,6 +57,18 @@ export function addPoolNoun(program: Command): void {
     .description('verify a pool; exit 7 on damage')
     .option('--offline', 'read the disks themselves, no service needed')
     .action(does(check));
+}
+
+async function rebalance(
+  context: Context,
+  [name]: [string],
+  { rate }: { rate?: string },
+): Promise<void> {
+  const address = path`/v1/pools/${name}`;
+  await beginMovement(context, `${address}/actions/rebalance`, { rate }, async () => {
+    const pool = await context.client.get<PoolDocument>(address);
+    writeChange(context, pool, poolView, () => `the disks of pool ${name} are about equally full`);
+  });
 }
 
 async function create(

@@ -24,7 +24,7 @@ import { snapshotTarget, volumeTarget } from '../targets.ts';
 import { treeRows } from '../tree.ts';
 import { does } from '../verb.ts';
 import { treeView, volumeView } from '../views.ts';
-import { writeOperation } from '../wait.ts';
+import { beginMovement, writeOperation } from '../wait.ts';
 
 export function addVolumeNoun(program: Command): void {
   const volume = program.command('volume').alias('vol').description('thin volumes');
@@ -41,6 +41,7 @@ export function addVolumeNoun(program: Command): void {
       ]),
     )
     .option('--thick', 'take all of its space now')
+    .option('--class <class>', 'of the disks that its data is to lie on')
     .action(does(create));
   volume
     .command('list')
@@ -72,6 +73,12 @@ export function addVolumeNoun(program: Command): void {
     .option('--discard', 'keep no safety snapshot; asks first')
     .action(does(revert));
   volume
+    .command('move <name>')
+    .description('move a volume and its snapshots to a class or a disk, while it is served')
+    .requiredOption('--to <class-or-disk>', 'where; what is written later goes there too')
+    .option('--rate <rate>', 'as 200MiB/s: no faster than that')
+    .action(does(move));
+  volume
     .command('set-mode <name> <mode>')
     .description('row: redirect on write; cow: copy on write')
     .action(does(setMode));
@@ -94,11 +101,12 @@ interface CreateOptions {
   pool?: string;
   snapshotMode?: string;
   thick?: boolean;
+  class?: string;
 }
 
 async function create(context: Context, [name]: [string], options: CreateOptions): Promise<void> {
-  const { size, pool, snapshotMode, thick } = options;
-  const body = { size_bytes: parseSize(size), pool, snapshot_mode: snapshotMode, thick };
+  const { size, snapshotMode, ...rest } = options;
+  const body = { size_bytes: parseSize(size), snapshot_mode: snapshotMode, ...rest };
   const address = volumeAddress(name);
   const answer = await context.client.call<VolumeDocument | OperationDocument>(address, {
     method: 'PUT',
@@ -187,6 +195,18 @@ async function flatten(context: Context, [name]: [string]): Promise<void> {
   await writeOperation(context, document, async () => {
     const volume = await context.client.get<VolumeDocument>(address);
     writeChange(context, { ...volume, changed: true }, volumeView, sentence);
+  });
+}
+
+async function move(
+  context: Context,
+  [name]: [string],
+  { to, rate }: { to: string; rate?: string },
+): Promise<void> {
+  const address = volumeAddress(name);
+  await beginMovement(context, `${address}/actions/move`, { to, rate }, async () => {
+    const volume = await context.client.get<VolumeDocument>(address);
+    writeChange(context, volume, volumeView, () => `volume ${name} lies on ${to} now`);
   });
 }
 
