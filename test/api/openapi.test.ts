@@ -61,6 +61,7 @@ test('no document names an address that is not served', () => {
     '/v1/pools/{name}',
     '/v1/pools/{name}/actions/check',
     '/v1/pools/{name}/actions/export',
+    '/v1/pools/{name}/actions/rebalance',
     '/v1/schedules',
     '/v1/schedules/{volume}',
     '/v1/snapshots',
@@ -73,6 +74,7 @@ test('no document names an address that is not served', () => {
     '/v1/volumes/{name}/actions/adopt',
     '/v1/volumes/{name}/actions/clone',
     '/v1/volumes/{name}/actions/flatten',
+    '/v1/volumes/{name}/actions/move',
     '/v1/volumes/{name}/actions/revert',
     '/v1/volumes/{name}/map',
   ]);
