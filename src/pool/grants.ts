@@ -103,13 +103,18 @@ export class Grants {
    *
    * @throws StorageError pool/full none has
    */
-  hold(count: number, [target = {}, ...others]: readonly Target[]): ClusterRun[] {
+  hold(count: number, targets: readonly Target[]): ClusterRun[] {
+    const target = targets.find((each) => this.#hasRoom(each, count));
+    const held = target === undefined ? [] : this.#allocator.grant(count, target);
+    // What was taken back and is not needed here.
+    this.spaceFreed();
+    if (target !== undefined) return held;
+    throw new StorageError('pool/full', `the pool has no ${count} free clusters left`);
+  }
+
+  #hasRoom(target: Target, count: number): boolean {
     if (this.#allocator.grantableOf(target) < count) this.#takeBackOf(target);
-    if (this.#allocator.grantableOf(target) < count) {
-      if (others.length > 0) return this.hold(count, others);
-      throw new StorageError('pool/full', `the pool has no ${count} free clusters left`);
-    }
-    return this.#allocator.grant(count, target);
+    return this.#allocator.grantableOf(target) >= count;
   }
 
   /** What `hold` gave and nobody owns. */
