@@ -11,6 +11,7 @@ import { initiatorName } from './disk-spec.ts';
 import { parseDiskUri } from './disk-uri.ts';
 import { type IscsiPortal, parsePortal } from './iscsi-uri.ts';
 import { networkRemedies } from './network-remedies.ts';
+import { type NfsScanner, scanNfs } from './nfs-scan.ts';
 import { invalidUri, redactedUri } from './uri-parts.ts';
 
 /** A disk that could be added, or why it could not. */
@@ -27,7 +28,8 @@ export interface FoundDisk {
   readonly problem: string | null;
 }
 
-export type DiskScanner = Pick<DataPlane, 'openDisk' | 'scanIscsi'>;
+export type DiskScanner = IscsiScanner & NfsScanner;
+type IscsiScanner = Pick<DataPlane, 'openDisk' | 'scanIscsi'>;
 
 interface Place {
   readonly portal: IscsiPortal;
@@ -36,10 +38,14 @@ interface Place {
 }
 
 /**
- * @param address `iscsi://[user%password@]host[:port]`
+ * @param address `iscsi://[user%password@]host[:port]`; `nfs://host` or `nfs://host/folder` (nfs-scan.ts)
  * @throws StorageError request/invalid; disk/unusable the server does not answer
  */
 export async function scanDisks(plane: DiskScanner, address: string): Promise<FoundDisk[]> {
+  return /^nfs:/i.test(address) ? scanNfs(plane, address) : scanIscsi(plane, address);
+}
+
+async function scanIscsi(plane: IscsiScanner, address: string): Promise<FoundDisk[]> {
   const place = parseIscsiPlace(address);
   const targets = await askPortal(plane, address, place);
   const found: FoundDisk[] = [];
@@ -65,7 +71,7 @@ function parseIscsiPlace(text: string): Place {
 }
 
 async function askPortal(
-  plane: DiskScanner,
+  plane: IscsiScanner,
   address: string,
   { portal, user, secret }: Place,
 ): Promise<readonly FoundTarget[]> {
@@ -98,7 +104,7 @@ function refused(place: Place, { target, message }: FoundTarget): FoundDisk {
 const noDisk = 15;
 
 async function describeLun(
-  plane: DiskScanner,
+  plane: IscsiScanner,
   place: Place,
   { target }: FoundTarget,
   lun: FoundLun,

@@ -1,9 +1,10 @@
 // Goal: a pool lives on files of a real NFS server, versions 3 and 4; what cannot be used is refused with cause and remedy.
 // Method: nfs-ganesha on the loopback, the real data plane. The disk's own contract and the server's crashes: native/test/nfs_disk_test.cc.
-import { stat, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { MiB } from '../../src/base/units.ts';
+import { scanDisks } from '../../src/pool/disk-scan.ts';
 import { Ganesha } from '../servers/ganesha.ts';
 import { Fixture } from './fixture.ts';
 
@@ -78,5 +79,28 @@ test('a server that does not let the user in says so', async () => {
     await expectRefused(uri, 'disk/unusable', /Permission denied/, /allow this host/);
   } finally {
     await strict.close();
+  }
+}, 90_000);
+
+test('a scan lists exports, and files with what they hold', async () => {
+  const scanned = await Ganesha.open();
+  try {
+    await fixture.pools.create('silver', [scanned.uri('ours.img', 'size=96MiB')]);
+    await writeFile(join(scanned.exportPath, 'blank.img'), new Uint8Array(MiB));
+    await writeFile(join(scanned.exportPath, 'image.qcow2'), 'QFI\xfb', 'latin1');
+    await mkdir(join(scanned.exportPath, 'more'));
+    const server = scanned.uri('').replace(scanned.exportPath, '');
+    expect(await scanDisks(fixture.dataPlane, server)).toMatchObject([
+      { uri: scanned.uri(''), holds: 'an export, to be scanned' },
+    ]);
+    expect(await scanDisks(fixture.dataPlane, scanned.uri(''))).toMatchObject([
+      { uri: scanned.uri('blank.img'), sizeBytes: MiB, holds: null, problem: null },
+      { uri: scanned.uri('image.qcow2'), holds: 'a qcow2 image' },
+      { uri: scanned.uri('more'), holds: 'a folder, to be scanned' },
+      { uri: scanned.uri('ours.img'), sizeBytes: 96 * MiB, holds: 'a disk of pool silver' },
+    ]);
+    await fixture.pools.export('silver');
+  } finally {
+    await scanned.close();
   }
 }, 90_000);

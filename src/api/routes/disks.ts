@@ -20,7 +20,7 @@ const ScanBody = body({
   address: Type.String({
     minLength: 1,
     maxLength: 4096,
-    description: 'iscsi://[user%secret@]host[:port]',
+    description: 'iscsi://[user%secret@]host[:port], nfs://host or nfs://host/folder',
   }),
 });
 

@@ -32,7 +32,9 @@ export function addDiskNoun(program: Command): void {
   disk.command('list').alias('ls').description('all disks').action(does(list));
   disk
     .command('scan <address>')
-    .description('what a server offers as disks, and what they hold: iscsi://HOST[:PORT]')
+    .description(
+      'what a server offers as disks, and what they hold: iscsi://HOST[:PORT], nfs://HOST[/FOLDER]',
+    )
     .option(...secretFileOption)
     .action(does(scan));
   disk
