@@ -1,4 +1,6 @@
 // Disks: open, the control plane's own I/O on them, and what tests need of them.
+#include <chrono>
+#include <cstring>
 #include <memory>
 #include <utility>
 
@@ -12,18 +14,22 @@
 #include "io/fault_disk.h"
 #include "io/file_disk.h"
 #include "io/memory_disk.h"
+#include "io/patient_disk.h"
 #include "io/recording_disk.h"
 
 namespace varve {
 namespace {
 
 // Reports an opened disk: its handle and its size.
-void DiskOpened(double token, std::shared_ptr<Disk> disk) {
+void DiskOpened(double token, Handle handle, std::shared_ptr<Disk> disk) {
   uint64_t size_bytes = disk->size_bytes();
   Runtime& runtime = Runtime::Get();
-  Handle handle = runtime.NextHandle();
   runtime.disks[handle] = std::move(disk);
   runtime.events().Done(token, Status::Ok(), handle, U64Bytes(size_bytes));
+}
+
+void DiskOpened(double token, std::shared_ptr<Disk> disk) {
+  DiskOpened(token, Runtime::Get().NextHandle(), std::move(disk));
 }
 
 // Opening a file may wait for its server: not on JavaScript's thread.
@@ -62,12 +68,42 @@ void OpenFile(double token, const Napi::Object& spec) {
   });
 }
 
+const char* NameOf(DiskState state) {
+  if (state == DiskState::kOnline) return "online";
+  return state == DiskState::kSuspended ? "suspended" : "failed";
+}
+
+void SetCondition(Napi::Object object, const DiskCondition& condition) {
+  object.Set("state", NameOf(condition.state));
+  object.Set("error", condition.error);
+  object.Set("message", condition.error == 0 ? "" : std::string(condition.what) + ": " + std::strerror(condition.error));
+  object.Set("failingMs", static_cast<double>(condition.failing.count()));
+  object.Set("patienceLeftMs", static_cast<double>(condition.patience_left.count()));
+  object.Set("held", static_cast<double>(condition.held));
+}
+
+void OpenPatient(double token, const Napi::Object& spec) {
+  Runtime& runtime = Runtime::Get();
+  Handle handle = runtime.NextHandle();
+  PatientPolicy policy;
+  policy.patience = std::chrono::milliseconds(U64Of(spec, "patienceMs"));
+  auto report = [handle, &events = runtime.events()](const DiskCondition& condition) {
+    events.Push("disk-condition", [handle, condition](Napi::Env, Napi::Object event) {
+      event.Set("disk", handle);
+      SetCondition(event, condition);
+    });
+  };
+  std::shared_ptr<Disk> inner = runtime.disks.at(static_cast<Handle>(U64Of(spec, "inner")));
+  DiskOpened(token, handle, PatientDisk::Create(std::move(inner), &runtime.control_loop(), policy, report));
+}
+
 void OpenDisk(const Napi::CallbackInfo& info) {
   double token = NumberAt(info, 0);
   Napi::Object spec = info[1].As<Napi::Object>();
   std::string kind = StringOf(spec, "kind");
   if (kind == "file") return OpenFile(token, spec);
   if (kind == "nfs") return OpenNfs(token, spec);
+  if (kind == "patient") return OpenPatient(token, spec);
   if (kind == "memory") return DiskOpened(token, std::make_shared<MemoryDisk>(U64Of(spec, "sizeBytes")));
   if (kind == "absent") return DiskOpened(token, std::make_shared<AbsentDisk>(U64Of(spec, "sizeBytes")));
   if (kind == "recording") return DiskOpened(token, std::make_shared<RecordingDisk>(U64Of(spec, "sizeBytes")));
@@ -183,6 +219,38 @@ void DiskFindData(const Napi::CallbackInfo& info) {
   loop.Post([find, &loop] { find->disk->FindData(loop, &find->search, find); });
 }
 
+// How large a disk is now, for the control plane; deletes itself.
+struct ControlMeasure : Completion {
+  ControlMeasure(double token, std::shared_ptr<Disk> disk) : Completion(&OnDone), token(token), disk(std::move(disk)) {}
+  static void OnDone(Completion* self, Status status) {
+    std::unique_ptr<ControlMeasure> measure(static_cast<ControlMeasure*>(self));
+    Runtime::Get().events().Done(measure->token, status, static_cast<double>(measure->bytes));
+  }
+  double token;
+  std::shared_ptr<Disk> disk;
+  uint64_t bytes = 0;
+};
+
+void DiskMeasure(const Napi::CallbackInfo& info) {
+  auto* measure = new ControlMeasure(NumberAt(info, 0), Runtime::Get().disks.at(HandleAt(info, 1)));
+  EventLoop& loop = Runtime::Get().control_loop();
+  loop.Post([measure, &loop] { measure->disk->Measure(loop, &measure->bytes, measure); });
+}
+
+std::shared_ptr<PatientDisk> PatientAt(const Napi::CallbackInfo& info) {
+  return std::static_pointer_cast<PatientDisk>(Runtime::Get().disks.at(HandleAt(info, 0)));
+}
+
+void DiskPatience(const Napi::CallbackInfo& info) { PatientAt(info)->SetPatience(std::chrono::milliseconds(U64At(info, 1))); }
+
+void DiskSurrender(const Napi::CallbackInfo& info) { PatientAt(info)->Surrender(); }
+
+Napi::Value DiskConditionVerb(const Napi::CallbackInfo& info) {
+  Napi::Object condition = Napi::Object::New(info.Env());
+  SetCondition(condition, PatientAt(info)->condition());
+  return condition;
+}
+
 void RecordingCut(const Napi::CallbackInfo& info) {
   Napi::Object spec = info[2].As<Napi::Object>();
   auto recording = std::static_pointer_cast<RecordingDisk>(Runtime::Get().disks.at(HandleAt(info, 1)));
@@ -231,6 +299,10 @@ void FaultSet(const Napi::CallbackInfo& info) {
 void ExportDiskVerbs(Napi::Env env, Napi::Object exports) {
   exports.Set("openDisk", Napi::Function::New(env, OpenDisk));
   exports.Set("scanIscsi", Napi::Function::New(env, ScanIscsi));
+  exports.Set("diskMeasure", Napi::Function::New(env, DiskMeasure));
+  exports.Set("diskPatience", Napi::Function::New(env, DiskPatience));
+  exports.Set("diskSurrender", Napi::Function::New(env, DiskSurrender));
+  exports.Set("diskCondition", Napi::Function::New(env, DiskConditionVerb));
   exports.Set("closeDisk", Napi::Function::New(env, CloseDisk));
   exports.Set("diskRead", Napi::Function::New(env, DiskRead));
   exports.Set("diskWrite", Napi::Function::New(env, DiskWrite));

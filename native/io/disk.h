@@ -2,12 +2,13 @@
 //
 // Implementations: file and block device (file_disk.cc), memory
 // (memory_disk.cc), recording (recording_disk.cc: keeps every write and sync so that
-// tests can build the states a power cut may leave) and fault injection around any of
-// them (fault_disk.cc). One contract suite runs on all (native/test/disk_contract_test.cc).
+// tests can build the states a power cut may leave), fault injection around any of
+// them (fault_disk.cc) and patience with the faults of any of them (patient_disk.cc). One contract suite runs on all (native/test/disk_contract_test.cc).
 //
 // Contract:
 //   - Each operation completes exactly once, on `loop`'s thread, not inside the call.
-//   - Offsets and lengths are bytes, inside [0, size_bytes()); any alignment.
+//   - Offsets and lengths are bytes, inside [0, size_bytes()) or what Measure() found since; any alignment.
+//   - What lies behind the present end is an error, never zeroes.
 //   - A completed write is visible to every later read from any loop.
 //   - After a Sync completes ok, every write completed before it was submitted survives power
 //     loss. A Sync that failed is never followed by one that succeeds: from
@@ -64,6 +65,15 @@ class Disk {
   }
 
   virtual uint64_t size_bytes() const = 0;
+  // Looks how large the disk is now: *bytes is set when `done` runs ok. A disk that has grown may be used up to there at
+  // once; one that was cut off says so here, and fails what lies behind its end.
+  virtual void Measure(EventLoop& loop, uint64_t* bytes, Completion* done) {
+    *bytes = size_bytes();
+    loop.Complete(done, Status::Ok());
+  }
+  // True of a disk behind a network that keeps copies of what was written and not synced yet: a sync that fails with
+  // a connection error was not performed, nothing is lost by it, and it may be asked for again.
+  virtual bool keeps_unsynced() const { return false; }
 };
 
 }  // namespace varve

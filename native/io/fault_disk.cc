@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <utility>
 
+#include "io/disk_faults.h"
+
 namespace varve {
 
 // One operation on its way through the disk.
@@ -143,8 +145,8 @@ void FaultDisk::End(FaultyOperation* operation, Status status) {
   if (status.ok() && operation->Is(FaultKind::kShort)) status = Status(operation->fault->error, "injected fault");
   if (operation->op == FaultOp::kRead && operation->Is(FaultKind::kFlip)) operation->FlipBit();
   if (operation->op == FaultOp::kSync) {
-    if (!status.ok()) sync_failed_ = true;
-    else if (sync_failed_) status = Status(EIO, "sync");
+    if (!status.ok() && !IsRetryable(DiskOp::kSync, status.error(), keeps_unsynced())) sync_failed_ = true;
+    else if (status.ok() && sync_failed_) status = Status(EIO, "sync");
   }
   Completion* done = operation->done;
   delete operation;

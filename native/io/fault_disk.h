@@ -3,7 +3,7 @@
 //   operation ─▶ rule? ─▶ delay ─▶ hang ─▶ the disk below ─▶ flip, short, error ─▶ done
 //
 // Without rules it behaves as the disk below. A sync that fails here is final
-// as the contract of disk.h says.
+// as the contract of disk.h says, also of the disks that it makes an exception for.
 // Thread: any loop's; Set() any. Operations that hang must be let go (Set({}))
 // before the disk is destroyed.
 #pragma once
@@ -31,6 +31,9 @@ class FaultDisk final : public Disk {
   void Discard(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
   void WriteZeroes(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
   uint64_t size_bytes() const override { return below_->size_bytes(); }
+  void FindData(EventLoop& loop, DataSearch* search, Completion* done) override { below_->FindData(loop, search, done); }
+  void Measure(EventLoop& loop, uint64_t* bytes, Completion* done) override { below_->Measure(loop, bytes, done); }
+  bool keeps_unsynced() const override { return below_->keeps_unsynced(); }
 
  private:
   friend struct FaultyOperation;

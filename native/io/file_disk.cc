@@ -45,6 +45,17 @@ struct ZeroInPlace : Completion {
   Completion* done;
 };
 
+Status Failed(const char* what) { return Status(errno, what); }
+
+Status MeasureSize(int fd, uint64_t* bytes) {
+  struct stat found;
+  if (fstat(fd, &found) < 0) return Failed("stat");
+  if (S_ISBLK(found.st_mode)) return ioctl(fd, BLKGETSIZE64, bytes) < 0 ? Failed("device size") : Status::Ok();
+  if (!S_ISREG(found.st_mode)) return Status(ENOTSUP, "neither a file nor a block device");
+  *bytes = static_cast<uint64_t>(found.st_size);
+  return Status::Ok();
+}
+
 // Below this, writing zeroes into the page cache costs less than fallocate, which
 // waits for the range's dirty pages and goes through the filesystem's journal.
 constexpr uint64_t kWrittenZeroesMax = 64 * 1024;
@@ -119,6 +130,10 @@ void FileDisk::FindData(EventLoop& loop, DataSearch* search, Completion* done) {
   loop.RunBlocking([fd = parts_.fd.get(), search] { return FindFileData(fd, search); }, done);
 }
 
+void FileDisk::Measure(EventLoop& loop, uint64_t* bytes, Completion* done) {
+  loop.RunBlocking([fd = parts_.fd.get(), bytes] { return MeasureSize(fd, bytes); }, done);
+}
+
 bool FileDisk::RefuseAfterFailure(EventLoop& loop, Completion* done) {
   if (!sync_.failed()) return false;
   loop.Complete(done, Status(EIO, "write after a failed sync"));
@@ -132,8 +147,6 @@ bool FileDisk::InSectors(uint64_t offset, uint64_t bytes) const {
 // ---- opening
 
 namespace {
-
-Status Failed(const char* what) { return Status(errno, what); }
 
 Status Lock(int fd, bool shared) {
   int mode = shared ? LOCK_SH : LOCK_EX;
@@ -149,25 +162,15 @@ Status Claim(const std::string& path, bool read_only, FileDisk::Parts* parts) {
   return Status::Ok();
 }
 
-Status MeasureDevice(FileDisk::Parts* parts) {
-  int sector = 0;
-  if (ioctl(parts->fd.get(), BLKGETSIZE64, &parts->size_bytes) < 0) return Failed("device size");
-  if (ioctl(parts->fd.get(), BLKSSZGET, &sector) < 0) return Failed("sector size");
-  parts->sector_bytes = static_cast<uint32_t>(sector);
-  return Status::Ok();
-}
-
 Status Measure(const std::string& path, bool read_only, bool shared, FileDisk::Parts* parts) {
   struct stat found;
+  if (Status status = MeasureSize(parts->fd.get(), &parts->size_bytes); !status.ok()) return status;
   if (fstat(parts->fd.get(), &found) < 0) return Failed("stat");
-  if (S_ISREG(found.st_mode)) {
-    parts->size_bytes = static_cast<uint64_t>(found.st_size);
-    parts->sector_bytes = 1;
-    return Status::Ok();
-  }
-  if (!S_ISBLK(found.st_mode)) return Status(ENOTSUP, "neither a file nor a block device");
-  if (Status status = MeasureDevice(parts); !status.ok() || shared) return status;
-  return Claim(path, read_only, parts);
+  if (S_ISREG(found.st_mode)) return Status::Ok();
+  int sector = 0;
+  if (ioctl(parts->fd.get(), BLKSSZGET, &sector) < 0) return Failed("sector size");
+  parts->sector_bytes = static_cast<uint32_t>(sector);
+  return shared ? Status::Ok() : Claim(path, read_only, parts);
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 // Guarantees beyond the contract:
 //   - One owner: the file is locked (flock), a block device is also claimed, which a
 //     mounted filesystem or another device mapper forbids.
-//   - The size is the one found on opening.
+//   - size_bytes() is the size found on opening; Measure() asks again.
 // Thread: any loop's.
 #pragma once
 
@@ -42,6 +42,7 @@ class FileDisk final : public Disk {
   void WriteZeroes(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
   void FindData(EventLoop& loop, DataSearch* search, Completion* done) override;
   uint64_t size_bytes() const override { return parts_.size_bytes; }
+  void Measure(EventLoop& loop, uint64_t* bytes, Completion* done) override;
 
  private:
   bool RefuseAfterFailure(EventLoop& loop, Completion* done);

@@ -37,22 +37,14 @@ void FileTransfer::Advance(uint64_t moved) {
   iov_ = rest_.data();
 }
 
-void FileTransfer::ZeroFill() {
-  while (!done()) {
-    uint64_t bytes = iov_->iov_len;
-    if (bytes > 0) memset(iov_->iov_base, 0, bytes);
-    Advance(bytes);
-  }
-}
-
 Status FinishRead(FileTransfer* transfer) {
   while (!transfer->done()) {
     ssize_t moved = preadv(transfer->fd(), transfer->iov(), transfer->count(),
                            static_cast<off_t>(transfer->offset()));
     if (moved < 0 && errno == EINTR) continue;
     if (moved < 0) return Status(errno, "read");
-    if (moved == 0) transfer->ZeroFill();
-    else transfer->Advance(static_cast<uint64_t>(moved));
+    if (moved == 0) return PastTheEnd();
+    transfer->Advance(static_cast<uint64_t>(moved));
   }
   return Status::Ok();
 }
@@ -63,7 +55,7 @@ Status FinishWrite(FileTransfer* transfer) {
                             static_cast<off_t>(transfer->offset()));
     if (moved < 0 && errno == EINTR) continue;
     if (moved < 0) return Status(errno, "write");
-    if (moved == 0) return Status(EIO, "write");
+    if (moved == 0) return PastTheEnd();
     transfer->Advance(static_cast<uint64_t>(moved));
   }
   return Status::Ok();

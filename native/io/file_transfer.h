@@ -20,8 +20,6 @@ class FileTransfer {
   void Begin(int fd, const iovec* iov, int count, uint64_t offset);
   // Leaves out `moved` bytes at the front. moved <= bytes_left().
   void Advance(uint64_t moved);
-  // Fills all that is left of a read with zeroes: the range lies behind the end of the file.
-  void ZeroFill();
 
   bool done() const { return bytes_left_ == 0; }
   uint64_t bytes_left() const { return bytes_left_; }
@@ -39,7 +37,11 @@ class FileTransfer {
   std::vector<iovec> rest_;
 };
 
-// Carry the transfer to its end, blocking. EOF inside a read is zeroes.
+// The range lies behind the end of the file or device. A disk's size is known, so it was cut off since it was opened: what
+// was there is gone, and must not be taken for zeroes.
+inline Status PastTheEnd() { return Status(EIO, "past the end of the disk, which was cut off"); }
+
+// Carry the transfer to its end, blocking.
 Status FinishRead(FileTransfer* transfer);
 Status FinishWrite(FileTransfer* transfer);
 // Moves what is in the page cache; true when that was all.

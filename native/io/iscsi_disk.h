@@ -30,6 +30,7 @@ class IscsiDisk final : public Disk {
   void Discard(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
   void WriteZeroes(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
   uint64_t size_bytes() const override { return core_->size_bytes(); }
+  bool keeps_unsynced() const override { return true; }
 
  private:
   void Submit(IscsiOperation* operation);

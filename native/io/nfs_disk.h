@@ -42,6 +42,7 @@ class NfsDisk final : public Disk {
   void Discard(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
   void WriteZeroes(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
   uint64_t size_bytes() const override { return size_bytes_; }
+  bool keeps_unsynced() const override { return true; }
 
   // The same for every name of the file.
   const std::string& identity() const { return identity_; }

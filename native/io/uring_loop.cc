@@ -197,9 +197,8 @@ void UringLoop::EndTransfer(Operation* operation, int result) {
   FileTransfer& transfer = operation->transfer;
   if (result == -EINTR || result == -EAGAIN) return Submit(operation);
   if (result < 0) return EndFile(operation, Status(-result, operation->name()));
-  if (result > 0) transfer.Advance(static_cast<uint64_t>(result));
-  else if (operation->kind == Kind::kRead) transfer.ZeroFill();
-  else return EndFile(operation, Status(EIO, operation->name()));
+  if (result == 0 && !transfer.done()) return EndFile(operation, PastTheEnd());
+  transfer.Advance(static_cast<uint64_t>(result));
 
   if (!transfer.done()) return Submit(operation);
   EndFile(operation, Status::Ok());

@@ -15,6 +15,7 @@
 #include "io/file_disk.h"
 #include "io/memory_disk.h"
 #include "io/nfs_disk.h"
+#include "io/patient_disk.h"
 #include "io/recording_disk.h"
 #include "io/unique_fd.h"
 #include "test/ganesha.h"
@@ -69,7 +70,7 @@ TgtServer& SharedTarget() {
   return server;
 }
 
-enum class Kind { kFile, kBlockDevice, kMemory, kRecording, kFault, kIscsi, kIscsiThin, kNfs3, kNfs4 };
+enum class Kind { kFile, kBlockDevice, kMemory, kRecording, kFault, kIscsi, kIscsiThin, kNfs3, kNfs4, kPatient };
 
 struct Case {
   Kind kind;
@@ -78,7 +79,7 @@ struct Case {
 
 std::string Name(const testing::TestParamInfo<Case>& info) {
   static const char* const kinds[] = {"file",  "block_device",  "memory", "recording", "fault",
-                                      "iscsi", "iscsi_thin_4k", "nfs3",   "nfs4"};
+                                      "iscsi", "iscsi_thin_4k", "nfs3",   "nfs4", "patient"};
   std::string loop = info.param.backend == LoopBackend::kUring ? "uring" : "epoll";
   return std::string(kinds[static_cast<int>(info.param.kind)]) + "_" + loop;
 }
@@ -110,6 +111,8 @@ class DiskContract : public testing::TestWithParam<Case> {
       case Kind::kIscsiThin: return OpenLun({.size_bytes = kSizeBytes, .block_bytes = 4096, .thin = true});
       case Kind::kNfs3: return OpenNfs(3);
       case Kind::kNfs4: return OpenNfs(4);
+      case Kind::kPatient:
+        return PatientDisk::Create(std::make_shared<MemoryDisk>(kSizeBytes), &*other_loop, {}, [](const DiskCondition&) {});
       default: break;
     }
     std::shared_ptr<Disk> opened;
@@ -153,7 +156,10 @@ Bytes Pattern(size_t bytes, uint8_t seed) {
   return data;
 }
 
-TEST_P(DiskContract, KnowsItsSize) { EXPECT_EQ(disk->size_bytes(), kSizeBytes); }
+TEST_P(DiskContract, KnowsItsSize) {
+  EXPECT_EQ(disk->size_bytes(), kSizeBytes);
+  EXPECT_EQ(MeasureDisk(*loop, *disk), kSizeBytes);
+}
 
 TEST_P(DiskContract, ReadsBackWhatWasWrittenAtAnyAlignment) {
   struct { uint64_t offset; size_t bytes; } ranges[] = {
@@ -367,7 +373,8 @@ std::vector<Case> OnBothLoops(const std::vector<Kind>& kinds) {
 INSTANTIATE_TEST_SUITE_P(Disks, DiskContract,
                          testing::ValuesIn(OnBothLoops({Kind::kFile, Kind::kBlockDevice, Kind::kMemory,
                                                         Kind::kRecording, Kind::kFault, Kind::kIscsi,
-                                                        Kind::kIscsiThin, Kind::kNfs3, Kind::kNfs4})),
+                                                        Kind::kIscsiThin, Kind::kNfs3, Kind::kNfs4,
+                                                        Kind::kPatient})),
                          Name);
 INSTANTIATE_TEST_SUITE_P(Disks, OpenedDisk,
                          testing::ValuesIn(OnBothLoops({Kind::kFile, Kind::kBlockDevice})), Name);
@@ -406,6 +413,34 @@ TEST(FileDisk, FindsDataAmongManyHoles) {
   for (uint64_t i = 0; i < kPieces; i++) {
     EXPECT_EQ(runs[i].offset, i * kStep);
     EXPECT_LT(runs[i].bytes, kStep);
+  }
+}
+
+TEST(FileDisk, HasGrownAndIsUsedUpToItsNewEnd) {
+  TemporaryFile file(kSizeBytes);
+  RunningLoop loop(LoopBackend::kAuto);
+  std::shared_ptr<Disk> disk;
+  ASSERT_TRUE(OpenFileDisk(file.path(), false, &disk).ok());
+  ASSERT_EQ(truncate(file.path().c_str(), 2 * kSizeBytes), 0);
+  EXPECT_EQ(MeasureDisk(*loop, *disk), 2 * kSizeBytes);
+  EXPECT_TRUE(WriteDisk(*loop, *disk, 2 * kSizeBytes - 4096, Bytes(4096, 7)).ok());
+  EXPECT_EQ(Content(*loop, *disk, 2 * kSizeBytes - 4096, 4096), Bytes(4096, 7));
+}
+
+TEST(FileDisk, WasCutOffAndSaysSo) {
+  TemporaryFile file(kSizeBytes);
+  for (LoopBackend backend : {LoopBackend::kUring, LoopBackend::kEpoll}) {
+    RunningLoop loop(backend);
+    std::shared_ptr<Disk> disk;
+    ASSERT_EQ(truncate(file.path().c_str(), kSizeBytes), 0);
+    ASSERT_TRUE(OpenFileDisk(file.path(), false, &disk).ok());
+    ASSERT_TRUE(WriteDisk(*loop, *disk, 0, Bytes(65536, 7)).ok());
+    ASSERT_EQ(truncate(file.path().c_str(), 8192 + 512), 0);
+    EXPECT_EQ(MeasureDisk(*loop, *disk), 8192u + 512);
+    Bytes data(4096);
+    EXPECT_TRUE(ReadDisk(*loop, *disk, 4096, &data).ok());
+    EXPECT_EQ(ReadDisk(*loop, *disk, 8192, &data).error(), EIO);
+    EXPECT_EQ(ReadDisk(*loop, *disk, 32768, &data).error(), EIO);
   }
 }
 

@@ -115,4 +115,10 @@ inline Status ZeroDisk(EventLoop& loop, Disk& disk, uint64_t offset, uint64_t by
   return Await(loop, [&](Completion* done) { disk.WriteZeroes(loop, offset, bytes, done); });
 }
 
+inline uint64_t MeasureDisk(EventLoop& loop, Disk& disk) {
+  uint64_t bytes = 0;
+  EXPECT_TRUE(Await(loop, [&](Completion* done) { disk.Measure(loop, &bytes, done); }).ok());
+  return bytes;
+}
+
 }  // namespace varve

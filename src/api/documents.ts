@@ -3,7 +3,7 @@
  */
 import type { ExportClient, ExportInfo, PassthroughInfo } from '../export/types.ts';
 import type { FoundDisk } from '../pool/disk-scan.ts';
-import type { CheckReport, DiskInfo, PoolInfo, PoolWarning } from '../pool/types.ts';
+import type { CheckReport, DiskFailing, DiskInfo, PoolInfo, PoolWarning } from '../pool/types.ts';
 import type { ScheduleInfo, SnapshotInfo } from '../snapshot/types.ts';
 import type { VolumeInfo, VolumeMapExtent } from '../volume/types.ts';
 import type {
@@ -43,11 +43,21 @@ export function diskItem(disk: DiskInfo): DiskItem {
     state: disk.state,
     class: disk.class,
     cordoned: disk.cordoned,
+    failing: disk.failing && failingItem(disk.failing),
     journal: disk.journal,
     size_bytes: disk.sizeBytes,
     capacity_bytes: disk.capacityBytes,
     used_bytes: disk.usedBytes,
     free_bytes: disk.freeBytes,
+  };
+}
+
+function failingItem({ reason, seconds, patienceLeftSeconds, held }: DiskFailing) {
+  return {
+    reason,
+    failing_seconds: seconds,
+    patience_left_seconds: patienceLeftSeconds,
+    held_requests: held,
   };
 }
 
@@ -76,6 +86,7 @@ export function passthroughItem({
     state: isServed ? 'online' : 'failed',
     class: null,
     cordoned: false,
+    failing: null,
     journal: false,
     size_bytes: sizeBytes,
     capacity_bytes: 0,
@@ -97,6 +108,7 @@ export function poolItem(pool: PoolInfo): PoolItem {
     reserve_bytes: pool.reserveBytes,
     journal_bytes: pool.journalBytes,
     journal_used_bytes: pool.journalUsedBytes,
+    patience_seconds: pool.patienceSeconds,
     disks: pool.disks.map((disk) => disk.uri),
     warnings: pool.warnings.map(warningItem),
     created_at: pool.createdAt,

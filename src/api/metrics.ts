@@ -3,7 +3,7 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { VolumeStats } from '../dataplane/binding.ts';
-import type { PoolInfo } from '../pool/types.ts';
+import type { DiskInfo, PoolInfo } from '../pool/types.ts';
 import type { ApiServices } from './ports.ts';
 
 /** The default of 10 wakes an idle service a hundred times a second, which is most of what it then does. */
@@ -20,6 +20,12 @@ const poolGauges: readonly Numbers<PoolInfo>[] = [
   ['journal_bytes', 'Size of the journal', (pool) => pool.journalBytes],
   ['journal_used_bytes', 'Journal between tail and head', (pool) => pool.journalUsedBytes],
   ['online', '1 when it serves, 0 when it has failed', (pool) => (pool.state === 'online' ? 1 : 0)],
+];
+
+const diskGauges: readonly Numbers<DiskInfo>[] = [
+  ['online', '1 when it answers, 0 when not', (disk) => (disk.state === 'online' ? 1 : 0)],
+  ['failing_seconds', 'How long it has failed', (disk) => disk.failing?.seconds ?? 0],
+  ['held_requests', 'Requests that wait for it', (disk) => disk.failing?.held ?? 0],
 ];
 
 const volumeCounters: readonly Numbers<VolumeStats>[] = [
@@ -42,6 +48,7 @@ export class Metrics {
       eventLoopMonitoringPrecision: eventLoopSampleMs,
     });
     for (const gauge of poolGauges) this.#addPoolGauge(services, gauge);
+    for (const gauge of diskGauges) this.#addDiskGauge(services, gauge);
     for (const counter of volumeCounters) this.#addVolumeCounter(services, counter);
     this.#addVolumeMapBytes(services);
     this.#addExportClients(services);
@@ -58,6 +65,14 @@ export class Metrics {
   #addPoolGauge(services: ApiServices, [name, help, value]: Numbers<PoolInfo>): void {
     this.#addGauge(`varve_pool_${name}`, help, 'pool', () =>
       services.pools.list().map((pool) => [pool.name, value(pool)]),
+    );
+  }
+
+  #addDiskGauge(services: ApiServices, [name, help, value]: Numbers<DiskInfo>): void {
+    this.#addGauge(`varve_disk_${name}`, help, 'disk', () =>
+      services.pools
+        .list()
+        .flatMap(({ disks }) => disks.map((disk): [string, number] => [disk.uri, value(disk)])),
     );
   }
 

@@ -14,6 +14,7 @@ import type {
   DiskInfo,
   ImportPoolOptions,
   PoolInfo,
+  PoolSettings,
   ReportProgress,
 } from '../pool/types.ts';
 import type { Snapshots } from '../snapshot/types.ts';
@@ -34,6 +35,11 @@ export interface PoolsPort {
     name: string,
     uris: string[],
     options: CreatePoolOptions,
+  ): Promise<{ pool: PoolInfo; changed: boolean }>;
+  set(
+    name: string,
+    settings: PoolSettings,
+    options: { dryRun?: boolean },
   ): Promise<{ pool: PoolInfo; changed: boolean }>;
   delete(name: string, options: { dryRun?: boolean }): Promise<void>;
   export(name: string, options: { dryRun?: boolean }): Promise<void>;

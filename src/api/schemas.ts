@@ -38,6 +38,13 @@ const warningFields = {
   actions: Type.Array(Text),
 };
 
+const failingFields = {
+  reason: Text,
+  failing_seconds: Type.Integer(),
+  patience_left_seconds: Type.Integer({ description: '0 once what waited was failed' }),
+  held_requests: Type.Integer(),
+};
+
 const diskFields = {
   uuid: Text,
   role: Type.Union([Type.Literal('pool'), Type.Literal('adopted'), Type.Literal('passthrough')], {
@@ -55,7 +62,14 @@ const diskFields = {
     Type.Literal('nfs'),
     Type.Literal('iscsi'),
   ]),
-  state: Type.Union([Type.Literal('online'), Type.Literal('failed')]),
+  state: Type.Union([
+    Type.Literal('online'),
+    Type.Literal('suspended', { description: 'what it does not do waits' }),
+    Type.Literal('failed', { description: 'what it does not do fails' }),
+  ]),
+  failing: Type.Union([Type.Object(failingFields), Type.Null()], {
+    description: 'why it is not online',
+  }),
   class: Type.Union([Text, Type.Null()], { description: 'a free label for placement' }),
   cordoned: Type.Boolean({ description: 'takes no new data' }),
   journal: Type.Boolean(),
@@ -77,6 +91,10 @@ const poolFields = {
   reserve_bytes: Size,
   journal_bytes: Size,
   journal_used_bytes: Size,
+  patience_seconds: Type.Integer({
+    minimum: 0,
+    description: 'how long a disk may fail before its requests do',
+  }),
   disks: Type.Array(Text),
   warnings: Type.Array(Type.Object(warningFields)),
   created_at: Time,

@@ -40,6 +40,12 @@ export const poolView: View<PoolItem> = {
       value: (pool) => context.size(pool.cluster_size_bytes),
     },
     { title: 'JOURNAL', right: true, wide: true, value: (pool) => journalUse(context, pool) },
+    {
+      title: 'PATIENCE',
+      right: true,
+      wide: true,
+      value: (pool) => formatDuration(1000 * pool.patience_seconds),
+    },
     { title: 'DISKS', wide: true, value: (pool) => pool.disks.join(' ') },
     { title: 'UUID', wide: true, value: (pool) => pool.uuid },
     { title: 'CREATED', wide: true, value: (pool) => pool.created_at },
@@ -58,6 +64,7 @@ export const diskView: View<DiskItem> = {
     { title: 'FREE', right: true, value: (disk) => context.size(disk.free_bytes) },
     { title: 'PATH', value: (disk) => disk.path },
     { title: 'TYPE', wide: true, value: (disk) => disk.type },
+    { title: 'REASON', wide: true, value: (disk) => disk.failing?.reason ?? '-' },
     { title: 'JOURNAL', wide: true, value: (disk) => yesNo(disk.journal) },
     { title: 'SIZE', right: true, wide: true, value: (disk) => context.size(disk.size_bytes) },
     { title: 'NUMBER', right: true, wide: true, value: (disk) => String(disk.number ?? '-') },
@@ -232,8 +239,10 @@ function journalUse(context: Context, pool: PoolItem): string {
   return `${context.size(pool.journal_used_bytes)}/${context.size(pool.journal_bytes)}`;
 }
 
-function diskState({ state, cordoned }: DiskItem): string {
-  return cordoned ? `${state}, cordoned` : state;
+function diskState({ state, failing, cordoned }: DiskItem): string {
+  const waits = state === 'suspended' && failing !== null;
+  const left = waits ? `, ${formatDuration(1000 * failing.patience_left_seconds)} left` : '';
+  return `${state}${left}${cordoned ? ', cordoned' : ''}`;
 }
 
 function progressText(context: Context, { progress }: OperationItem): string {

@@ -80,11 +80,11 @@ export interface DiskPath {
 }
 
 /**
- * `file` serves regular files and block devices, `nfs` a file on a server, `iscsi` a LUN; `absent` stands for a disk that cannot be had. The others
- * exist for tests.
+ * `file` serves regular files and block devices, `nfs` a file on a server, `iscsi` a LUN; `absent` stands for a disk that cannot be had,
+ * `patient` waits out the faults of any. The others exist for tests.
  */
 export interface DiskSpec {
-  readonly kind: 'file' | 'nfs' | 'iscsi' | 'absent' | 'memory' | 'recording' | 'fault';
+  readonly kind: 'file' | 'nfs' | 'iscsi' | 'absent' | 'patient' | 'memory' | 'recording' | 'fault';
   readonly nfs?: NfsSpec;
   readonly iscsi?: IscsiSpec;
   /** `file`: opened read-write with O_CLOEXEC and locked (flock); EWOULDBLOCK when another process holds it. */
@@ -94,8 +94,23 @@ export interface DiskSpec {
   readonly alone?: boolean;
   /** `absent`, `memory`, `recording`: size of the new disk. */
   readonly sizeBytes?: number;
-  /** `fault`: the disk wrapped (still to be closed by its own handle). */
+  /** `fault`, `patient`: the disk wrapped (still to be closed by its own handle). */
   readonly inner?: Handle;
+  /** `patient`: how long it may fail before what it holds is failed; 0 passes everything on. */
+  readonly patienceMs?: number;
+}
+
+/** Of a `patient` disk (native/io/patient_disk.h). */
+export interface DiskCondition {
+  readonly state: 'online' | 'suspended' | 'failed';
+  /** errno of the newest failure, 0 when online, and what failed in words. */
+  readonly error: number;
+  readonly message: string;
+  readonly failingMs: number;
+  /** While suspended. */
+  readonly patienceLeftMs: number;
+  /** Operations that wait for the disk. */
+  readonly held: number;
 }
 
 export interface PoolSpec {
@@ -197,6 +212,8 @@ export type DataPlaneEvent =
   | { kind: 'journal-full'; pool: Handle }
   /** The paths of an iSCSI disk, all of them; the first time before the disk's opening is `done`. */
   | { kind: 'disk-paths'; disk: Handle; paths: readonly DiskPath[] }
+  /** A `patient` disk changed its state. */
+  | ({ kind: 'disk-condition'; disk: Handle } & DiskCondition)
   | { kind: 'disk-error'; pool: Handle; disk: number; error: number; message: string }
   /** The pool refuses writes from now on (failed sync or journal write). */
   | { kind: 'pool-failed'; pool: Handle; error: number; message: string }
@@ -264,6 +281,13 @@ export interface Addon {
   listNfsExports(token: Token, spec: NfsSpec): void;
   /** Files and folders in the folder `spec.path`; data as of `listNfsExports`. */
   listNfsFolder(token: Token, spec: NfsSpec): void;
+  /** value: how large the disk is now, in bytes; it may be used up to there. */
+  diskMeasure(token: Token, disk: Handle): void;
+  /** Of a `patient` disk, from now on, also for what it holds. */
+  diskPatience(disk: Handle, patienceMs: number): void;
+  /** A `patient` disk that is about to be closed holds nothing any more: what it holds fails now. */
+  diskSurrender(disk: Handle): void;
+  diskCondition(disk: Handle): DiskCondition;
   /** data: the bytes. */
   diskRead(token: Token, disk: Handle, offset: number, length: number): void;
   diskWrite(token: Token, disk: Handle, offset: number, data: Uint8Array): void;
@@ -408,7 +432,7 @@ export interface Addon {
 }
 
 /** The addon's interface version this code was written for; checked before anything else is called. */
-export const addonAbi = 3;
+export const addonAbi = 4;
 
 /** Loads the addon. @throws Error when it was not built or is of another version. */
 export function loadAddon(): Addon {

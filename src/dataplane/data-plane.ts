@@ -11,6 +11,7 @@ import {
   type ClientStats,
   type CopyOutMode,
   type DataPlaneEvent,
+  type DiskCondition,
   type DiskPath,
   type DiskSpec,
   type ExportSpec,
@@ -86,6 +87,7 @@ export class DataPlane {
   readonly #pending = new Map<Token, Pending>();
   readonly #pools = new Map<Handle, PoolListener>();
   readonly #poolOfVolume = new Map<Handle, Handle>();
+  readonly #patientDisks = new Map<Handle, PatientDiskPlane>();
   /** A pool may speak before its `open` promise has run its continuation. */
   #openingPools = new Map<Token, PoolListener>();
   #openingVolumes = new Map<Token, Handle>();
@@ -162,6 +164,15 @@ export class DataPlane {
     return decodeEntries(done.data);
   }
 
+  /** Wraps an open disk, which is closed with it; see native/io/patient_disk.h. */
+  async openPatientDisk(inner: DiskPlane, patienceMs: number): Promise<PatientDiskPlane> {
+    const spec: DiskSpec = { kind: 'patient', inner: inner.handle, patienceMs };
+    const { value } = await this.#call((token) => this.#addon.openDisk(token, spec));
+    const disk = new PatientDiskPlane(this, value, inner);
+    this.#patientDisks.set(value, disk);
+    return disk;
+  }
+
   async openPool(spec: PoolSpec, listener: PoolListener): Promise<PoolPlane> {
     const done = await this.#call((token) => {
       this.#openingPools.set(token, listener);
@@ -222,6 +233,11 @@ export class DataPlane {
   }
 
   /** @internal */
+  forgetPatientDisk(disk: Handle): void {
+    this.#patientDisks.delete(disk);
+  }
+
+  /** @internal */
   forgetVolume(volume: Handle): void {
     this.#poolOfVolume.delete(volume);
   }
@@ -264,6 +280,8 @@ export class DataPlane {
       case 'disk-paths':
         this.#diskPaths.set(event.disk, event.paths);
         return this.#pathListener?.(event.disk, event.paths);
+      case 'disk-condition':
+        return this.#patientDisks.get(event.disk)?.tell(event);
       case 'disk-error':
         return this.#pools.get(event.pool)?.diskError(event.disk, event.error, event.message);
       case 'pool-failed':
@@ -313,7 +331,8 @@ export class DiskPlane {
   constructor(
     readonly plane: DataPlane,
     readonly handle: Handle,
-    readonly sizeBytes: number,
+    /** When it was opened, or what `measure` found more since. */
+    public sizeBytes: number,
     /** Of a network disk: the same for every way to the same disk. Empty for others. */
     readonly identity = '',
   ) {}
@@ -364,9 +383,76 @@ export class DiskPlane {
     return this.plane.diskPaths(this.handle);
   }
 
+  /** How large the disk is now; it may be used up to there. */
+  async measure(): Promise<number> {
+    const done = await this.plane.call((token) => this.plane.addon.diskMeasure(token, this.handle));
+    this.sizeBytes = Math.max(this.sizeBytes, done.value);
+    return done.value;
+  }
+
   async close(): Promise<void> {
     await this.plane.call((token) => this.plane.addon.closeDisk(token, this.handle));
     this.plane.forgetDisk(this.handle);
+  }
+}
+
+const onlineCondition: DiskCondition = {
+  state: 'online',
+  error: 0,
+  message: '',
+  failingMs: 0,
+  patienceLeftMs: 0,
+  held: 0,
+};
+
+/** A disk whose faults are waited out for a while (native/io/patient_disk.h). */
+export class PatientDiskPlane extends DiskPlane {
+  #listener: (condition: DiskCondition) => void = () => {};
+  #closed = false;
+
+  /** @param inner the disk without the patience, for what must not wait: closed with this one */
+  constructor(
+    plane: DataPlane,
+    handle: Handle,
+    readonly inner: DiskPlane,
+  ) {
+    super(plane, handle, inner.sizeBytes, inner.identity);
+  }
+
+  override get paths(): readonly DiskPath[] {
+    return this.inner.paths;
+  }
+
+  /** `listener` is told of each change of state. One listener. */
+  onCondition(listener: (condition: DiskCondition) => void): void {
+    this.#listener = listener;
+  }
+
+  /** Online once it is closed. */
+  get condition(): DiskCondition {
+    if (this.#closed) return onlineCondition;
+    return this.plane.addon.diskCondition(this.handle);
+  }
+
+  setPatience(patienceMs: number): void {
+    if (!this.#closed) this.plane.addon.diskPatience(this.handle, patienceMs);
+  }
+
+  /** Nothing waits for the disk any more: what it holds fails now. Before closing. */
+  surrender(): void {
+    if (!this.#closed) this.plane.addon.diskSurrender(this.handle);
+  }
+
+  override async close(): Promise<void> {
+    this.#closed = true;
+    this.plane.forgetPatientDisk(this.handle);
+    await super.close();
+    await this.inner.close();
+  }
+
+  /** @internal */
+  tell(condition: DiskCondition): void {
+    this.#listener(condition);
   }
 }
 

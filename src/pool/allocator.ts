@@ -63,6 +63,7 @@ export class Allocator {
   #granted = 0;
   /** Of these nothing is granted: they are joining the pool, or leaving it. */
   readonly #withheld = new Set<number>();
+  #avoided: ReadonlySet<number> = new Set();
 
   /** @param reserveClusters how many clusters a journal disk keeps for checkpoints of a pool of that many */
   constructor(
@@ -128,6 +129,16 @@ export class Allocator {
   /** Clusters of a foreign disk that layers own. */
   foreignUsedCount(number: number): number {
     return this.#foreign.get(number)?.usedCount ?? 0;
+  }
+
+  /** See DiskSpace.grow. */
+  growDisk(number: number, clusterCount: number): void {
+    this.disk(number).grow(clusterCount);
+  }
+
+  /** Disks on which nothing is put as long as others have room. */
+  avoid(numbers: readonly number[]): void {
+    this.#avoided = new Set(numbers);
   }
 
   get disks(): readonly DiskSpace[] {
@@ -374,7 +385,13 @@ export class Allocator {
 
   #roomiest(disks: readonly DiskSpace[]): DiskSpace {
     const share = (disk: DiskSpace) => this.#grantable(disk) / disk.usableCount;
-    return disks.reduce((best, disk) => (share(disk) > share(best) ? disk : best));
+    const answering = disks.filter(
+      (disk) => !this.#avoided.has(disk.spec.number) && this.#grantable(disk) > 0,
+    );
+    // A writer that has to wait for a disk waits; that there is no space would be untrue.
+    return (answering.length > 0 ? answering : disks).reduce((best, disk) =>
+      share(disk) > share(best) ? disk : best,
+    );
   }
 
   #disksOf(target: Target): DiskSpace[] {

@@ -159,12 +159,14 @@ export class Checkpointer {
     { applied, joining }: Step,
   ): Promise<void> {
     const references = new Map(chains.map((chain) => [chain.number, chain.reference]));
-    await this.#parts.disks.writeLabels((disk) => ({
+    const { disks } = this.#parts;
+    const change = (disk: PoolDisk) => ({
       tailPosition: applied.position,
       tailSequence: applied.sequence + 1,
       checkpoint: references.get(disk.label.diskNumber) ?? null,
       ...(disk === joining?.disk ? joining.ring : {}),
-    }));
+    });
+    await disks.writeLabels(change, disks.answering);
   }
 }
 

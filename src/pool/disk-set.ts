@@ -16,6 +16,7 @@ import {
   DataPlaneError,
   type DiskPlane,
   diskIoError,
+  type PatientDiskPlane,
 } from '../dataplane/data-plane.ts';
 import { diskSpec } from './disk-spec.ts';
 import { FormatError } from './format/format-error.ts';
@@ -39,7 +40,7 @@ export interface DiskLocation {
 
 export interface PoolDisk {
   readonly location: DiskLocation;
-  readonly plane: DiskPlane;
+  readonly plane: PatientDiskPlane;
   /** As last written or read. */
   label: Label;
 }
@@ -73,6 +74,17 @@ export async function openDiskPlane(
     }
     await setTimeout(lockRetryMs);
   }
+}
+
+/**
+ * As `openDiskPlane`, for a disk of a pool. It has no patience until it serves (disk-conditions.ts): who opens a pool is told at once
+ * what is wrong.
+ */
+export async function openPoolDiskPlane(
+  dataPlane: DataPlane,
+  location: DiskLocation,
+): Promise<PatientDiskPlane> {
+  return dataPlane.openPatientDisk(await openDiskPlane(dataPlane, location), 0);
 }
 
 function isLocked(error: unknown): boolean {
@@ -180,7 +192,7 @@ export async function openThoseThere(
 }
 
 async function openDisk(dataPlane: DataPlane, location: DiskLocation): Promise<PoolDisk> {
-  const plane = await openDiskPlane(dataPlane, location);
+  const plane = await openPoolDiskPlane(dataPlane, location);
   try {
     return { location, plane, label: await readLabel(plane, location.uri) };
   } catch (error) {
@@ -199,6 +211,11 @@ export class DiskSet {
 
   get all(): readonly PoolDisk[] {
     return this.#disks;
+  }
+
+  /** Those that were not given up: a label that lags behind the others is brought up to date at the next opening. */
+  get answering(): readonly PoolDisk[] {
+    return this.#disks.filter(({ plane }) => plane.condition.state !== 'failed');
   }
 
   /** The disks with a replica of journal and checkpoint. */
@@ -253,7 +270,7 @@ export class DiskSet {
   /** @throws StorageError pool/held another host took the pool over; disk/io */
   expectOwned(): Promise<void> {
     return this.#labelWrites.run(async () => {
-      await allEnded(this.all.map(expectOurs));
+      await allEnded(this.answering.map(expectOurs));
     });
   }
 

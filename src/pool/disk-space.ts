@@ -11,6 +11,8 @@ import { clearBit, findNext, getBit, popCount, setBit } from './bitmap.ts';
 import { viewOf } from './format/bytes.ts';
 import { chunkBytes, clustersPerChunk } from './format/index-keys.ts';
 
+/** A disk has fewer: bit positions are 32-bit. */
+export const clusterCountMax = 2 ** 31 - 1;
 const wordsPerChunk = clustersPerChunk / 32;
 /** Shorter runs are taken only when there is no longer one: they cost the disks their sequential writes. */
 const favouredRunClusters = 64;
@@ -27,8 +29,8 @@ export interface Run {
 }
 
 export class DiskSpace {
-  readonly used: Uint32Array;
-  readonly held: Uint32Array;
+  used: Uint32Array;
+  held: Uint32Array;
   readonly #dirtyChunks = new Set<number>();
   #free: number;
   /** Clusters of the checkpoint found at open. */
@@ -38,9 +40,8 @@ export class DiskSpace {
   #cursor: number;
   #topCursor: number;
 
-  constructor(readonly spec: DiskSpaceSpec) {
-    invariant(spec.clusterCount < 2 ** 31, 'a disk has less than 2^31 clusters');
-    const words = Math.ceil(spec.clusterCount / clustersPerChunk) * wordsPerChunk;
+  constructor(public spec: DiskSpaceSpec) {
+    const words = wordsFor(spec.clusterCount);
     this.used = new Uint32Array(words);
     this.held = new Uint32Array(words);
     this.#free = spec.clusterCount - spec.firstCluster;
@@ -63,6 +64,16 @@ export class DiskSpace {
   /** Pieces of the bitmap, as the index stores them. */
   get chunkCount(): number {
     return this.used.length / wordsPerChunk;
+  }
+
+  /** The disk has more clusters than before; the new ones are free. */
+  grow(clusterCount: number): void {
+    invariant(clusterCount >= this.spec.clusterCount, 'a disk only grows');
+    this.used = longer(this.used, wordsFor(clusterCount));
+    this.held = longer(this.held, wordsFor(clusterCount));
+    this.#free += clusterCount - this.spec.clusterCount;
+    this.spec = { ...this.spec, clusterCount };
+    this.#topCursor = clusterCount - 1;
   }
 
   isUsable(cluster: number): boolean {
@@ -240,4 +251,15 @@ export class DiskSpace {
   #dirty(cluster: number): void {
     this.#dirtyChunks.add(Math.floor(cluster / clustersPerChunk));
   }
+}
+
+function wordsFor(clusterCount: number): number {
+  invariant(clusterCount <= clusterCountMax, 'a disk has less than 2^31 clusters');
+  return Math.ceil(clusterCount / clustersPerChunk) * wordsPerChunk;
+}
+
+function longer(bits: Uint32Array, words: number): Uint32Array {
+  const grown = new Uint32Array(words);
+  grown.set(bits);
+  return grown;
 }

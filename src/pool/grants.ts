@@ -123,6 +123,14 @@ export class Grants {
     this.spaceFreed();
   }
 
+  /** From now on nothing is put on those disks as long as others have room; what the data plane has of them and does not use is chosen anew. */
+  avoid(disks: readonly number[]): void {
+    if (this.#closed) return;
+    this.#allocator.avoid(disks);
+    for (const disk of disks) this.takeBack(disk);
+    for (const group of this.#targets.keys()) this.replenish(group, 0);
+  }
+
   /** There is more space than before: writers that were refused may go on. */
   spaceFreed(): void {
     for (const group of [...this.#exhausted]) this.replenish(group, 0);

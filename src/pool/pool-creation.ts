@@ -6,14 +6,14 @@
 import type { Clock } from '../base/clock.ts';
 import { isoTime } from '../base/clock.ts';
 import { newUuid } from '../base/ids.ts';
-import type { DataPlane, DiskPlane } from '../dataplane/data-plane.ts';
+import type { DataPlane } from '../dataplane/data-plane.ts';
 import { Allocator } from './allocator.ts';
 import type { BackingPlan } from './backing.ts';
 import { removeFiles } from './backing-files.ts';
 import {
   type DiskLocation,
   DiskSet,
-  openDiskPlane,
+  openPoolDiskPlane,
   type PoolDisk,
   wipeAndClose,
   wipeLabels,
@@ -32,7 +32,7 @@ import type { Label } from './format/label.ts';
 import { writeRing } from './journal-replay.ts';
 import { describePool } from './pool-info.ts';
 import { diskRecordOp, putRecord } from './pool-records.ts';
-import type { PoolInfo } from './types.ts';
+import type { PoolInfo, PoolSettings } from './types.ts';
 
 export interface NewPool {
   readonly name: string;
@@ -40,15 +40,15 @@ export interface NewPool {
   readonly plans: readonly BackingPlan[];
   readonly labels: readonly Label[];
   readonly createdAt: string;
+  readonly settings: PoolSettings;
 }
 
 /** Lays the pool out. @throws StorageError disk/too-small */
-export function planPool(
-  name: string,
-  clusterBytes: number,
-  plans: readonly BackingPlan[],
-  clock: Clock,
-): NewPool {
+export function planPool({
+  clock,
+  ...pool
+}: Omit<NewPool, 'labels' | 'createdAt'> & { readonly clock: Clock }): NewPool {
+  const { name, clusterBytes, plans } = pool;
   const withJournal = plans.slice(0, journalReplicasMax);
   // Replicas are alike to the byte: the smallest disk decides.
   const journalBytes = Math.min(...withJournal.map((plan) => journalBytesFor(plan.sizeBytes)));
@@ -62,7 +62,7 @@ export function planPool(
     const identity = { poolUuid, poolName: name, diskNumber, diskCount: plans.length };
     return newLabel({ ...geometry, ...disk }, identity);
   });
-  return { name, clusterBytes, plans, labels, createdAt: isoTime(clock) };
+  return { ...pool, labels, createdAt: isoTime(clock) };
 }
 
 type LabelIdentity = Pick<Label, 'poolUuid' | 'poolName' | 'diskNumber' | 'diskCount'>;
@@ -109,6 +109,7 @@ export function previewPool(pool: NewPool): PoolInfo {
     allocator,
     promisedBytes: 0,
     journalUsedBytes: 0,
+    ...pool.settings,
     createdAt: pool.createdAt,
     failure: undefined,
     warnings: [],
@@ -120,7 +121,7 @@ export async function writePool(dataPlane: DataPlane, pool: NewPool): Promise<vo
   const opened: PoolDisk[] = [];
   try {
     for (const [at, plan] of pool.plans.entries()) {
-      const plane = await openDiskPlane(dataPlane, plan.location);
+      const plane = await openPoolDiskPlane(dataPlane, plan.location);
       opened.push({ location: plan.location, plane, label: pool.labels[at] as Label });
     }
     const disks = new DiskSet(opened);
@@ -145,9 +146,9 @@ export async function labelDisk(
   label: Label,
 ): Promise<PoolDisk> {
   const { location } = plan;
-  let plane: DiskPlane | undefined;
+  let plane: PoolDisk['plane'] | undefined;
   try {
-    plane = await openDiskPlane(dataPlane, location);
+    plane = await openPoolDiskPlane(dataPlane, location);
     const disk: PoolDisk = { location, plane, label };
     await wipeLabels(disk);
     await new DiskSet([disk]).writeLabels(() => ({}));
@@ -165,15 +166,16 @@ export async function wipeDisks(
   locations: readonly DiskLocation[],
 ): Promise<void> {
   for (const location of locations) {
-    await wipeAndClose({ location, plane: await openDiskPlane(dataPlane, location) });
+    await wipeAndClose({ location, plane: await openPoolDiskPlane(dataPlane, location) });
   }
 }
 
 async function writeFirstRecord(disks: DiskSet, pool: NewPool): Promise<void> {
   const [first] = pool.labels;
   if (first === undefined) return;
+  const { createdAt, settings } = pool;
   const ops = [
-    putRecord('pool', { createdAt: pool.createdAt }),
+    putRecord('pool', { createdAt, ...settings }),
     ...disks.all.map((disk) => diskRecordOp(disk)),
   ];
   const record = encodeRecord(

@@ -10,7 +10,8 @@ import type { OpenForeignDisk } from './foreign-disk.ts';
 import type { Label } from './format/label.ts';
 import type { DiskInfo, PoolInfo, PoolWarning } from './types.ts';
 
-type DescribedDisk = Pick<PoolDisk, 'label' | 'location'>;
+/** `plane` of a disk that is open. */
+type DescribedDisk = Pick<PoolDisk, 'label' | 'location'> & Partial<Pick<PoolDisk, 'plane'>>;
 
 export interface PoolDescription {
   readonly disks: readonly DescribedDisk[];
@@ -18,6 +19,7 @@ export interface PoolDescription {
   readonly allocator: Allocator;
   readonly promisedBytes: number;
   readonly journalUsedBytes: number;
+  readonly patienceSeconds: number;
   readonly createdAt: string;
   /** Why the pool stopped, if it did. */
   readonly failure: string | undefined;
@@ -60,6 +62,7 @@ export function describePool(pool: PoolDescription): PoolInfo {
     ],
     journalBytes: Math.max(...pool.disks.map(({ label }) => label.journalBytes)),
     journalUsedBytes: pool.journalUsedBytes,
+    patienceSeconds: pool.patienceSeconds,
     createdAt: pool.createdAt,
   };
 }
@@ -83,7 +86,7 @@ export function describeDisk(
     uri: location.uri,
     path: location.path,
     kind: location.kind,
-    state: pool.failure === undefined ? 'online' : 'failed',
+    ...(pool.failure === undefined ? stateOf(disk) : { state: 'failed', failing: null }),
     ...pool.allocator.placement(label.diskNumber),
     journal: label.journalBytes > 0,
     sizeBytes: label.diskBytes,
@@ -109,6 +112,7 @@ function describeForeign(
     path: foreign.path,
     kind: foreign.kind,
     state: problem === null ? 'online' : 'failed',
+    failing: problem === null ? null : { reason: problem, seconds: 0, patienceLeftSeconds: 0, held: 0 },
     journal: false,
     class: null,
     cordoned: true,
@@ -117,6 +121,21 @@ function describeForeign(
     usedBytes: allocator.foreignUsedCount(number) * clusterBytes,
     freeBytes: 0,
   };
+}
+
+function stateOf({ plane }: DescribedDisk): Pick<DiskInfo, 'state' | 'failing'> {
+  const condition = plane?.condition;
+  if (condition === undefined || condition.state === 'online') {
+    return { state: 'online', failing: null };
+  }
+  const { state, message: reason, failingMs, patienceLeftMs, held } = condition;
+  const failing = {
+    reason,
+    seconds: Math.round(failingMs / 1000),
+    patienceLeftSeconds: Math.ceil(patienceLeftMs / 1000),
+    held,
+  };
+  return { state, failing };
 }
 
 /** A disk as it would join a pool. */

@@ -12,6 +12,8 @@ import { encodeJson } from './pool-state.ts';
 /** `R pool`. */
 export interface PoolRecord {
   readonly createdAt: string;
+  /** How long a disk may fail before its requests do; absent: the default. */
+  readonly patienceSeconds?: number;
 }
 
 /** `R disk/<number>`. */

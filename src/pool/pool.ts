@@ -25,6 +25,7 @@ import type {
 } from '../dataplane/data-plane.ts';
 import type { ClusterPlace, Placement, Target } from './allocator.ts';
 import type { Checkpointer } from './checkpoint.ts';
+import { conditionWarnings, DiskConditions, hurry } from './disk-conditions.ts';
 import {
   type DiskLocation,
   type DiskSet,
@@ -44,6 +45,7 @@ import type { BatchOp, ClusterRun } from './format/batch.ts';
 import { memberGeometry } from './format/geometry.ts';
 import type { Label } from './format/label.ts';
 import { Grants } from './grants.ts';
+import { Growth } from './growth.ts';
 import { JournalFeed } from './journal-feed.ts';
 import { recordPayloadLimit } from './journal-replay.ts';
 import { beat, heartbeatIntervalMs } from './lease.ts';
@@ -67,7 +69,7 @@ import {
 } from './pool-records.ts';
 import type { PoolState } from './pool-state.ts';
 import type { RecoveredPool } from './recovery.ts';
-import type { DiskInfo, EmitEvent, PoolInfo } from './types.ts';
+import type { DiskInfo, EmitEvent, PoolInfo, PoolSettings } from './types.ts';
 
 const EIO = 5;
 
@@ -77,6 +79,8 @@ export interface PoolServices {
   readonly log: Log;
   readonly emit: EmitEvent;
   readonly flushWindowMs: number;
+  /** Unless the pool has its own. */
+  readonly patienceSeconds: number;
 }
 
 /** What of a cluster is copied where: `bytes` from `at` on, the same place in both. */
@@ -117,6 +121,8 @@ export class Pool {
   #plane!: PoolPlane;
   #grants!: Grants;
   #maintenance!: Maintenance;
+  #growth!: Growth;
+  readonly #conditions: DiskConditions;
   #volumes!: OpenVolumes;
   #members!: Members;
   readonly #moves = new PendingMoves();
@@ -143,6 +149,12 @@ export class Pool {
       pool: this.name,
       onFailure: (cause) => this.#stopWriting(cause),
       onIndexDamage: () => void this.#folder.condemnIndex(),
+    });
+    this.#conditions = new DiskConditions({
+      pool: this.name,
+      emit: services.emit,
+      patienceSeconds: () => this.#patienceSeconds,
+      onChange: () => this.#avoidSilentDisks(),
     });
     const payloadBytesMax = this.batchBytesMax;
     this.#feed = new JournalFeed(this.#state, { epoch: this.#epoch, payloadBytesMax });
@@ -357,6 +369,7 @@ export class Pool {
    * @throws StorageError disk/io, pool/failed
    */
   async addDisk(disk: PoolDisk): Promise<DiskInfo> {
+    this.#conditions.watch(disk);
     await this.#members.add(disk);
     return this.diskInfo(disk.label.diskNumber);
   }
@@ -465,6 +478,17 @@ export class Pool {
     });
   }
 
+  /** Changes settings, durably. @throws StorageError pool/failed */
+  async set(settings: PoolSettings): Promise<void> {
+    await this.commit([putRecord('pool', { ...this.record<PoolRecord>('pool'), ...settings })]);
+    for (const { plane } of this.disks) plane.setPatience(1000 * settings.patienceSeconds);
+  }
+
+  /** Looks whether disks have grown, and uses what they have. */
+  lookForGrowth(): Promise<void> {
+    return this.#growth.look();
+  }
+
   /** The label that a disk of that size must carry to join now. @throws StorageError disk/too-small */
   labelForNewDisk(diskBytes: number): Label {
     const ringBytes = this.#disks.journalBytes;
@@ -547,6 +571,15 @@ export class Pool {
 
   async #close(letGo: boolean): Promise<void> {
     this.#stopHeartbeat();
+    const stopHurrying = hurry(this.#disks.all);
+    try {
+      await this.#closeParts(letGo);
+    } finally {
+      stopHurrying();
+    }
+  }
+
+  async #closeParts(letGo: boolean): Promise<void> {
     await this.#beating;
     if (this.#planeOpen) await this.#closePlane();
     try {
@@ -560,6 +593,7 @@ export class Pool {
 
   /** The data plane makes what is pending durable first, which may need a checkpoint to make room. */
   async #closePlane(): Promise<void> {
+    await this.#growth.stop();
     await this.#volumes.closeAll();
     await this.#plane.close();
     this.#planeOpen = false;
@@ -600,6 +634,7 @@ export class Pool {
     this.#plane = await dataPlane.openPool(planeSpec(parts), this.#listener());
     this.#planeOpen = true;
     this.#startWorkers();
+    for (const disk of this.#disks.all) this.#conditions.watch(disk);
   }
 
   #startWorkers(): void {
@@ -615,6 +650,12 @@ export class Pool {
       plane: this.#plane,
       log,
       onSpill: (target) => this.#spilled(target),
+    });
+    this.#growth = new Growth({
+      ...this.#services,
+      allocator,
+      disks: this.#disks,
+      onSpace: () => this.#grants.spaceFreed(),
     });
     this.#maintenance = new Maintenance({
       clock,
@@ -679,6 +720,19 @@ export class Pool {
     this.#health.tell('warning', 'pool/class-full', message);
   }
 
+  get #patienceSeconds(): number {
+    return this.record<PoolRecord>('pool')?.patienceSeconds ?? this.#services.patienceSeconds;
+  }
+
+  get #silentDisks(): readonly PoolDisk[] {
+    return this.disks.filter(({ plane }) => plane.condition.state !== 'online');
+  }
+
+  #avoidSilentDisks(): void {
+    if (!this.#planeOpen) return;
+    this.#grants.avoid(this.#silentDisks.map(({ label }) => label.diskNumber));
+  }
+
   #diskError(number: number, message: string): void {
     const disk = this.#disks.byNumber(number)?.location ?? this.#foreign.get(number)?.record;
     const uri = disk?.uri ?? `number ${number}`;
@@ -690,7 +744,8 @@ export class Pool {
     try {
       await beat(this.#disks, this.#services.clock);
     } catch (error) {
-      this.#health.fail(error);
+      // What a disk does not take while it does not answer says nothing of whose the pool is.
+      if (isFenced(error) || this.#silentDisks.length === 0) this.#health.fail(error);
     }
   }
 
@@ -701,6 +756,7 @@ export class Pool {
     if (!this.#planeOpen) return;
     this.#plane.fail(EIO, { fenced: isFenced(cause) });
     this.#grants.halt();
+    void this.#growth.stop();
     void this.#maintenance.stop();
   }
 
@@ -727,9 +783,15 @@ export class Pool {
       allocator: this.#state.allocator,
       promisedBytes: this.#promisedBytes(),
       journalUsedBytes: this.#state.applied.position - this.#disks.label.tailPosition,
+      patienceSeconds: this.#patienceSeconds,
       createdAt: this.record<PoolRecord>('pool')?.createdAt ?? '',
       failure: this.#health.failure,
-      warnings: [...this.#health.warnings, ...this.#foreign.warnings()],
+      warnings: [
+        ...this.disks.flatMap(conditionWarnings),
+        ...this.#growth.warnings,
+        ...this.#health.warnings,
+        ...this.#foreign.warnings(),
+      ],
     };
   }
 

@@ -20,6 +20,7 @@ import {
   usedDisks,
 } from './backing.ts';
 import { createFiles, removeFiles } from './backing-files.ts';
+import { expectAnswering } from './disk-conditions.ts';
 import type { DiskLocation, PoolDisk } from './disk-set.ts';
 import { parseDiskUri } from './disk-uri.ts';
 import { type ExistingDisk, findExistingDisk } from './existing-disk.ts';
@@ -48,13 +49,19 @@ import type {
   EmitEvent,
   ImportPoolOptions,
   PoolInfo,
+  PoolSettings,
 } from './types.ts';
 import { describeUnopened, type UnopenedPool } from './unopened-pool.ts';
 
 export interface PoolsOptions {
   /** Unflushed writes become durable within this. */
   readonly flushWindowMs: number;
+  /** Patience with disks of pools that have none of their own; 60 unless given. */
+  readonly patienceSeconds?: number;
 }
+
+const patienceSecondsDefault = 60;
+const patienceSecondsMax = 86_400;
 
 export interface PoolsDependencies {
   readonly stateDir: string;
@@ -84,7 +91,9 @@ export class Pools {
   static async open(dependencies: PoolsDependencies): Promise<Pools> {
     const { stateDir, options, ...services } = dependencies;
     const list = await PoolList.open(stateDir);
-    const pools = new Pools({ ...services, flushWindowMs: options.flushWindowMs }, list);
+    const patienceSeconds = options.patienceSeconds ?? patienceSecondsDefault;
+    const { flushWindowMs } = options;
+    const pools = new Pools({ ...services, flushWindowMs, patienceSeconds }, list);
     for (const entry of list.entries) await pools.#openKnown(entry);
     return pools;
   }
@@ -167,12 +176,35 @@ export class Pools {
       expectName('pool', name);
       const clusterBytes = options.clusterBytes ?? defaultClusterBytes;
       expectClusterBytes(clusterBytes);
+      const patienceSeconds = options.patienceSeconds ?? this.#services.patienceSeconds;
+      expectPatience(patienceSeconds);
       const same = await this.#sameAsExisting(name, uris, options.clusterBytes);
       if (same !== undefined) return { pool: same, changed: false };
       const plans = await this.#planBackings(uris, options.force ?? false);
-      const plan = planPool(name, clusterBytes, plans, this.#services.clock);
+      const { clock } = this.#services;
+      const plan = planPool({ name, clusterBytes, plans, clock, settings: { patienceSeconds } });
       if (options.dryRun) return { pool: previewPool(plan), changed: true };
       return { pool: (await this.#make(plan)).info(), changed: true };
+    });
+  }
+
+  /**
+   * Changes what may be changed of a pool that serves.
+   *
+   * @throws StorageError pool/not-found, pool/failed, request/invalid
+   */
+  set(
+    name: string,
+    settings: PoolSettings,
+    options: { readonly dryRun?: boolean } = {},
+  ): Promise<{ pool: PoolInfo; changed: boolean }> {
+    return this.#changing.run(async () => {
+      const pool = this.get(name);
+      pool.expectOnline();
+      expectPatience(settings.patienceSeconds);
+      const changed = settings.patienceSeconds !== pool.info().patienceSeconds;
+      if (changed && !options.dryRun) await pool.set(settings);
+      return { pool: pool.info(), changed };
     });
   }
 
@@ -401,6 +433,7 @@ export class Pools {
   async #close(pool: Pool, letGo: boolean): Promise<void> {
     if (letGo) pool.expectOnline();
     if (letGo) pool.expectUnused();
+    if (letGo) expectAnswering(pool.disks, `pool ${pool.name} cannot be let go`);
     for (const work of this.#beforeClose) await work(pool);
     try {
       await pool.close({ letGo });
@@ -464,6 +497,14 @@ function expectClusterBytes(clusterBytes: number): void {
 function expectDisk({ name, disks }: Pool, number: number): void {
   if (disks.some(({ label }) => label.diskNumber === number)) return;
   throw new StorageError('disk/not-found', `pool ${name} has no disk ${number}`);
+}
+
+function expectPatience(seconds: number): void {
+  if (Number.isInteger(seconds) && seconds >= 0 && seconds <= patienceSecondsMax) return;
+  throw new StorageError(
+    'request/invalid',
+    'a patience is a whole number of seconds, at most a day; 0 waits for nothing',
+  );
 }
 
 function namedRecords({ name, index }: Pool): NamedRecords {

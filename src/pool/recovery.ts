@@ -24,6 +24,7 @@ import type { ClusterRun } from './format/batch.ts';
 import { paddedRecordBytes } from './format/journal-record.ts';
 import type { Label } from './format/label.ts';
 import { readPendingLog } from './format/pending-log.ts';
+import { grownBy } from './growth.ts';
 import { loadOrRebuildIndex } from './index-loading.ts';
 import { type JournalPlace, lastRecords, replayJournal, writeRecord } from './journal-replay.ts';
 import { expectLeaseFree } from './lease.ts';
@@ -129,17 +130,23 @@ async function takeEpoch(
   const epoch = truth.epoch + 1;
   const lineage = unbroken ? { ...before, epoch } : { since: epoch, epoch, served: 0 };
   await folder.writeLineage(lineage);
-  await disks.writeLabels(({ label }) => ({
+  const grown = disks.all.filter(
+    ({ label, plane }) => grownBy(label, plane.sizeBytes) !== undefined,
+  );
+  await disks.writeLabels(({ label, plane }) => ({
     epoch,
     owner: input.hostId,
     heartbeatMs: input.clock.nowMs(),
     diskCount: truth.diskCount,
     membership: truth.membership,
+    ...grownBy(label, plane.sizeBytes),
     tailPosition: truth.tailPosition,
     tailSequence: truth.tailSequence,
     // A checkpoint that lags behind the tail leads nowhere: the records after it may be overwritten.
     checkpoint: label.checkpoint?.sequence === truth.checkpoint?.sequence ? label.checkpoint : null,
   }));
+  // The other copy, too, before anything behind the old end is used (growth.ts).
+  if (grown.length > 0) await disks.writeLabels(() => ({}), grown);
   return lineage;
 }
 

@@ -13,7 +13,9 @@ export interface DiskInfo {
   /** On this host; a network disk has none, its URI stands here. */
   readonly path: string;
   readonly kind: 'file' | 'block' | 'nfs' | 'iscsi';
-  readonly state: 'online' | 'failed';
+  readonly state: 'online' | 'suspended' | 'failed';
+  /** Why it is not online; null when it is. */
+  readonly failing: DiskFailing | null;
   /** A free label for placement, for instance `ssd`; null: none. */
   readonly class: string | null;
   /** Takes no new data. */
@@ -25,6 +27,16 @@ export interface DiskInfo {
   readonly capacityBytes: number;
   readonly usedBytes: number;
   readonly freeBytes: number;
+}
+
+/** A disk that does not do what it is asked. */
+export interface DiskFailing {
+  readonly reason: string;
+  readonly seconds: number;
+  /** Until what waits fails; 0 once it has. */
+  readonly patienceLeftSeconds: number;
+  /** Requests that wait. */
+  readonly held: number;
 }
 
 export interface PoolWarning {
@@ -53,15 +65,23 @@ export interface PoolInfo {
   readonly disks: readonly DiskInfo[];
   readonly journalBytes: number;
   readonly journalUsedBytes: number;
+  /** How long a disk may fail before its requests do. */
+  readonly patienceSeconds: number;
   readonly createdAt: string;
 }
 
 export interface CreatePoolOptions {
   readonly clusterBytes?: number;
+  readonly patienceSeconds?: number;
   /** Overwrites whatever the disks carry. */
   readonly force?: boolean;
   /** Only checks; nothing is written. */
   readonly dryRun?: boolean;
+}
+
+/** What may be changed of a pool that serves. */
+export interface PoolSettings {
+  readonly patienceSeconds: number;
 }
 
 export interface ImportPoolOptions {

@@ -27,6 +27,7 @@ export function describeUnopened({ entry, error }: UnopenedPool): PoolInfo {
     disks: [],
     journalBytes: 0,
     journalUsedBytes: 0,
+    patienceSeconds: 0,
     createdAt: '',
   };
 }

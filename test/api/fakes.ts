@@ -12,7 +12,13 @@ import { systemClock } from '../../src/base/clock.ts';
 import { StorageError } from '../../src/base/errors.ts';
 import { ExportService } from '../../src/export/export-service.ts';
 import type { DiskName } from '../../src/migration/migration-service.ts';
-import type { CheckReport, DiskInfo, PoolInfo, ReportProgress } from '../../src/pool/types.ts';
+import type {
+  CheckReport,
+  DiskInfo,
+  PoolInfo,
+  PoolSettings,
+  ReportProgress,
+} from '../../src/pool/types.ts';
 import type { CreateVolumeOptions, VolumeInfo, VolumeMapExtent } from '../../src/volume/types.ts';
 import {
   FakeDataPlane,
@@ -70,6 +76,14 @@ export class FakePools implements PoolsPort {
     const { disks } = this.get(name).info();
     if (disks.length > 1) return disks[number] as DiskInfo;
     throw new StorageError('disk/needed', `disk ${number} is the only one of its pool`);
+  }
+
+  async set(name: string, settings: PoolSettings, options: { dryRun?: boolean }) {
+    const before = this.get(name).info();
+    const changed = settings.patienceSeconds !== before.patienceSeconds;
+    const pool = { ...before, ...settings };
+    if (changed && !options.dryRun) this.pools.set(name, new FakePool(pool));
+    return { pool, changed };
   }
 
   async check(name: string): Promise<CheckReport> {

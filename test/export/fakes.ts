@@ -167,6 +167,7 @@ export function poolInfo(name: string): PoolInfo {
         state: 'online',
         class: null,
         cordoned: false,
+        failing: null,
         journal: true,
         sizeBytes: 2000 * 65_536,
         capacityBytes: 1000 * 65_536,
@@ -176,6 +177,7 @@ export function poolInfo(name: string): PoolInfo {
     ],
     journalBytes: 1024 * 1024,
     journalUsedBytes: 4096,
+    patienceSeconds: 60,
     createdAt: '2026-01-01T00:00:00.000Z',
   };
 }

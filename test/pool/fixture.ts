@@ -46,6 +46,8 @@ export interface FixtureOptions {
   readonly clock?: Clock;
   readonly dataPlane?: DataPlane;
   readonly flushWindowMs?: number;
+  /** None unless given: what a disk refuses is told at once. */
+  readonly patienceSeconds?: number;
 }
 
 export class Fixture {
@@ -59,13 +61,14 @@ export class Fixture {
     readonly dataPlane: DataPlane,
     readonly clock: Clock,
     readonly flushWindowMs: number,
+    readonly patienceSeconds: number,
   ) {}
 
   static async open(options: FixtureOptions = {}): Promise<Fixture> {
-    const { dataPlane, clock = systemClock, flushWindowMs = 1000 } = options;
+    const { dataPlane, clock = systemClock, flushWindowMs = 1000, patienceSeconds = 0 } = options;
     const folder = await mkdtemp(join(tmpdir(), 'varve-pool-'));
     const plane = dataPlane ?? new DataPlane({ loops: 2 });
-    const fixture = new Fixture(folder, plane, clock, flushWindowMs);
+    const fixture = new Fixture(folder, plane, clock, flushWindowMs, patienceSeconds);
     await fixture.start();
     return fixture;
   }
@@ -83,7 +86,8 @@ export class Fixture {
   async openPools(stateDir = this.stateDir): Promise<Pools> {
     const { dataPlane, clock } = this;
     const emit = (event: EventInput) => this.events.push(event);
-    const options = { flushWindowMs: this.flushWindowMs };
+    const { flushWindowMs, patienceSeconds } = this;
+    const options = { flushWindowMs, patienceSeconds };
     return Pools.open({ stateDir, dataPlane, clock, log: quietLog, emit, options });
   }
 

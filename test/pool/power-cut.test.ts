@@ -145,7 +145,14 @@ describe(`power cut, seed ${seed}`, () => {
       remembered: false,
       folderOf: async () => new PoolFolder(host),
     });
-    const services = { dataPlane: plane, clock, log: quietLog, emit() {}, flushWindowMs: 1000 };
+    const services = {
+      dataPlane: plane,
+      clock,
+      log: quietLog,
+      emit() {},
+      flushWindowMs: 1000,
+      patienceSeconds: 0,
+    };
     return Pool.start(recovered, services);
   }
 
@@ -159,7 +166,10 @@ describe(`power cut, seed ${seed}`, () => {
       create: false,
       identity: location.path,
     }));
-    await writePool(plane, planPool('gold', clusterBytes, plans, clock));
+    await writePool(
+      plane,
+      planPool({ name: 'gold', clusterBytes, plans, clock, settings: { patienceSeconds: 0 } }),
+    );
     createdAt.cut = plane.moment;
     pool = await openPool();
     await runWorkload();

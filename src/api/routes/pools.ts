@@ -5,9 +5,11 @@ import { Type } from 'typebox';
 import type { PoolInfo } from '../../pool/types.ts';
 import { checkReportDocument, envelope, planDocument, poolItem } from '../documents.ts';
 import type { ApiServices } from '../ports.ts';
+import { checkIfMatch } from '../precondition.ts';
 import {
   type ApiApp,
   body,
+  ConditionHeaders,
   createdOr200,
   DryRunQuery,
   defined,
@@ -24,11 +26,20 @@ const DiskUris = Type.Array(Type.String({ minLength: 1, maxLength: 4096 }), {
   description: 'disk URIs, as `/path`, `file:/path?size=100GiB`, `block:/dev/sdb`',
 });
 
+const PatienceSeconds = Type.Integer({
+  minimum: 0,
+  maximum: 86_400,
+  description: 'how long a disk may fail before its requests do',
+});
+
 const PoolBody = body({
   disks: DiskUris,
   cluster_size_bytes: Type.Optional(Type.Integer({ minimum: 1 })),
+  patience_seconds: Type.Optional(PatienceSeconds),
   force: Type.Optional(Type.Boolean({ description: 'overwrite whatever the disks carry' })),
 });
+
+const PoolChanges = body({ patience_seconds: PatienceSeconds });
 
 const ImportBody = body({
   disks: DiskUris,
@@ -37,7 +48,8 @@ const ImportBody = body({
 
 /** What an ETag of a pool covers. */
 function configuration(pool: PoolInfo) {
-  return { uuid: pool.uuid, name: pool.name, disks: pool.disks.map((disk) => disk.uuid) };
+  const { uuid, name, patienceSeconds } = pool;
+  return { uuid, name, patienceSeconds, disks: pool.disks.map((disk) => disk.uuid) };
 }
 
 export function poolRoutes(app: ApiApp, services: ApiServices): void {
@@ -75,13 +87,39 @@ export function poolRoutes(app: ApiApp, services: ApiServices): void {
     },
     async (request, reply) => {
       const { name } = request.params;
-      const { disks, cluster_size_bytes: clusterBytes, force } = request.body;
+      const { disks, force } = request.body;
+      const { cluster_size_bytes: clusterBytes, patience_seconds: patienceSeconds } = request.body;
       const { dry_run: dryRun } = request.query;
-      const options = defined({ clusterBytes, force, dryRun });
+      const options = defined({ clusterBytes, patienceSeconds, force, dryRun });
       const { pool, changed } = await services.pools.create(name, disks, options);
       if (dryRun) return planDocument({ action: 'pool create', target: name, changed });
       tag(reply, configuration(pool));
       reply.code(createdOr200(changed));
+      return envelope('Pool', { ...poolItem(pool), changed });
+    },
+  );
+
+  app.patch(
+    '/v1/pools/:name',
+    {
+      schema: {
+        tags,
+        summary: 'Changes settings of a pool that serves',
+        params: NameParams,
+        querystring: DryRunQuery,
+        headers: ConditionHeaders,
+        body: PoolChanges,
+        response: { 200: Type.Union([Pool, Plan]), ...problems },
+      },
+    },
+    async (request, reply) => {
+      const { name } = request.params;
+      checkIfMatch(request.headers['if-match'], configuration(services.pools.get(name).info()));
+      const { dry_run: dryRun } = request.query;
+      const settings = { patienceSeconds: request.body.patience_seconds };
+      const { pool, changed } = await services.pools.set(name, settings, defined({ dryRun }));
+      if (dryRun) return planDocument({ action: 'pool set', target: name, changed });
+      tag(reply, configuration(pool));
       return envelope('Pool', { ...poolItem(pool), changed });
     },
   );

@@ -13,6 +13,7 @@ import { path } from '../client.ts';
 import { confirmLoss } from '../confirm.ts';
 import type { Context } from '../context.ts';
 import { diskUris, secretFileOption } from '../disk-secret.ts';
+import { formatDuration, parseDuration } from '../duration.ts';
 import { CommandError, exitDamage, usageError } from '../errors.ts';
 import { writeChange, writeJson, writeList, writeOne, writeResult } from '../output.ts';
 import { table } from '../table.ts';
@@ -27,9 +28,15 @@ export function addPoolNoun(program: Command): void {
     .command('create <name> <disk-uri...>')
     .description('make a pool on disks: /path?size=100GiB, block:/dev/sdb')
     .option('--cluster-size <size>', 'unit of allocation, a power of two (default: 64KiB)')
+    .option('--patience <time>', 'how long a disk may fail before its requests do (default: 60s)')
     .option('--force', 'overwrite whatever the disks carry')
     .option(...secretFileOption)
     .action(does(create));
+  pool
+    .command('set <name>')
+    .description('change settings of a pool that serves')
+    .requiredOption('--patience <time>', 'how long a disk may fail before its requests do')
+    .action(does(set));
   pool.command('list').alias('ls').description('all pools').action(does(list));
   pool.command('show <name>').description('one pool').action(does(show));
   pool
@@ -74,12 +81,13 @@ async function rebalance(
 async function create(
   context: Context,
   [name, uris]: [string, string[]],
-  options: { clusterSize?: string; force?: boolean; secretFile?: string },
+  options: { clusterSize?: string; patience?: string; force?: boolean; secretFile?: string },
 ): Promise<void> {
-  const { clusterSize, force } = options;
+  const { clusterSize, patience, force } = options;
   const body = {
     disks: await diskUris(uris, options.secretFile),
     cluster_size_bytes: clusterSize === undefined ? undefined : parseSize(clusterSize),
+    patience_seconds: patience === undefined ? undefined : wholeSeconds(patience),
     force,
   };
   if (force) await confirmLoss(context, `overwrites ${uris.join(', ')}`);
@@ -90,6 +98,23 @@ async function create(
       ? `pool ${name} is there: ${context.size(pool.capacity_bytes)} on ${pool.disks.length} disk(s)`
       : `pool ${name} was there already`,
   );
+}
+
+async function set(
+  context: Context,
+  [name]: [string],
+  { patience }: { patience: string },
+): Promise<void> {
+  const body = { patience_seconds: wholeSeconds(patience) };
+  const call = { method: 'PATCH', query: context.dryRun, body } as const;
+  const answer = await context.client.call<PoolDocument>(path`/v1/pools/${name}`, call);
+  writeChange(context, answer.document, poolView, (pool) => {
+    return `pool ${name} waits ${formatDuration(1000 * pool.patience_seconds)} for a disk that fails`;
+  });
+}
+
+function wholeSeconds(duration: string): number {
+  return Math.round(parseDuration(duration) / 1000);
 }
 
 async function list(context: Context): Promise<void> {

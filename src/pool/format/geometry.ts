@@ -66,6 +66,11 @@ export function checkpointReserveClusters(clusterCount: number, clusterBytes: nu
   return 2 * Math.ceil((clusterCount * checkpointBytesPerCluster) / clusterBytes) + 8;
 }
 
+/** Clusters of a disk, those under labels and journal included. */
+export function clustersOn(diskBytes: number, clusterBytes: number): number {
+  return Math.floor(diskBytes / clusterBytes);
+}
+
 /** Lays out a disk without asking whether it is large enough to be of use. */
 export function geometryFor(options: GeometryOptions): Geometry {
   const { diskBytes, clusterBytes } = options;
@@ -74,7 +79,7 @@ export function geometryFor(options: GeometryOptions): Geometry {
     journalOffset: options.journal ? labelAreaBytes : 0,
     journalBytes,
     firstCluster: firstClusterFor(journalBytes, clusterBytes),
-    clusterCount: Math.floor(diskBytes / clusterBytes),
+    clusterCount: clustersOn(diskBytes, clusterBytes),
   };
 }
 

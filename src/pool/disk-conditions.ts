@@ -1,0 +1,117 @@
+/**
+ * DiskConditions: which disks of a pool do not answer, since when, why, and what to do; told once per change.
+ *
+ *   online → suspended (what fails waits) → online | failed (what fails is told to the guests)      native/io/patient_disk.h
+ *
+ * Elsewhere: what the pool does without a disk (grants.ts avoids it, the label and checkpoint writers leave a failed one out).
+ */
+import { StorageError } from '../base/errors.ts';
+import type { DiskCondition } from '../dataplane/binding.ts';
+import type { PoolDisk } from './disk-set.ts';
+import type { EmitEvent, PoolWarning } from './types.ts';
+
+const ENOSPC = 28;
+const EROFS = 30;
+const EACCES = 13;
+const EPERM = 1;
+const EIO = 5;
+
+/** A service manager kills what does not stop within 90 s; a server that restarts needs a moment. */
+const closingPatienceMs = 5_000;
+
+export interface DiskConditionsParts {
+  readonly pool: string;
+  readonly emit: EmitEvent;
+  readonly patienceSeconds: () => number;
+  /** A disk stopped answering, or answers again. */
+  readonly onChange: () => void;
+}
+
+type Watched = Pick<PoolDisk, 'location' | 'plane'>;
+
+export class DiskConditions {
+  readonly #parts: DiskConditionsParts;
+
+  constructor(parts: DiskConditionsParts) {
+    this.#parts = parts;
+  }
+
+  /** From now on the disk has the pool's patience. */
+  watch(disk: Watched): void {
+    disk.plane.onCondition((condition) => this.#tell(disk, condition));
+    disk.plane.setPatience(1000 * this.#parts.patienceSeconds());
+  }
+
+  #tell({ location }: Watched, condition: DiskCondition): void {
+    const { pool: subject, emit, onChange, patienceSeconds } = this.#parts;
+    const { state, message: why } = condition;
+    const disk = `disk ${location.uri}`;
+    if (state === 'online') {
+      emit({ kind: 'disk/resumed', level: 'info', subject, message: `${disk} answers again` });
+    } else if (state === 'suspended') {
+      const message = `${disk} does not do what it is asked, requests wait for up to ${patienceSeconds()} s: ${why}`;
+      emit({ kind: 'disk/suspended', level: 'warning', subject, message });
+    } else {
+      const message = `${disk} is given up until it answers, its requests fail: ${why}`;
+      emit({ kind: 'disk/failed', level: 'error', subject, message });
+    }
+    onChange();
+  }
+}
+
+/** What an operator should know of a disk that is not online. */
+export function conditionWarnings({ location, plane }: Watched): PoolWarning[] {
+  const { state, error, message, failingMs, patienceLeftMs, held } = plane.condition;
+  if (state === 'online') return [];
+  const since = `disk ${location.uri} has failed for ${seconds(failingMs)} s (${message})`;
+  const actions = actionsFor(location.uri, error);
+  if (state === 'failed') {
+    return [
+      { level: 'critical', code: 'disk/failed', message: `${since}: its requests fail`, actions },
+    ];
+  }
+  const waiting = `${held} requests wait, for ${seconds(patienceLeftMs)} s more`;
+  return [{ level: 'warning', code: 'disk/suspended', message: `${since}: ${waiting}`, actions }];
+}
+
+/** @throws StorageError disk/io a disk does not answer: what the pool holds cannot be made whole on it now */
+export function expectAnswering(disks: readonly Watched[], doing: string): void {
+  for (const { location, plane } of disks) {
+    const { state, error, message } = plane.condition;
+    if (state === 'online') continue;
+    throw new StorageError('disk/io', `${doing}: disk ${location.uri} is ${state} (${message})`, {
+      actions: actionsFor(location.uri, error),
+    });
+  }
+}
+
+/**
+ * The disks are about to be closed: what waits for one that does not answer waits a few seconds more, then fails.
+ *
+ * @returns to be called when they are closed
+ */
+export function hurry(disks: readonly Watched[]): () => void {
+  const timer = setTimeout(() => {
+    for (const { plane } of disks) plane.surrender();
+  }, closingPatienceMs);
+  return () => clearTimeout(timer);
+}
+
+function actionsFor(uri: string, errno: number): string[] {
+  switch (errno) {
+    case ENOSPC:
+      return [`make room in the file system below ${uri}: what waits goes on by itself`];
+    case EROFS:
+    case EACCES:
+    case EPERM:
+      return [`make ${uri} writable again: what waits goes on by itself`];
+    case EIO:
+      return [`look at the host's log for ${uri}, then move its data away`];
+    default:
+      return [`bring ${uri} back (cable, network, server): what waits goes on by itself`];
+  }
+}
+
+function seconds(ms: number): number {
+  return Math.round(ms / 1000);
+}
