@@ -6,6 +6,7 @@
 
 import type { ExportService } from '../export/export-service.ts';
 import type { RecordPool } from '../export/export-store.ts';
+import type { Leave } from '../migration/leave.ts';
 import type { MigrationService } from '../migration/migration-service.ts';
 import type { FoundDisk } from '../pool/disk-scan.ts';
 import type {
@@ -95,6 +96,7 @@ export interface ApiServices {
   readonly pools: PoolsPort;
   readonly volumes: VolumesPort;
   readonly adoption: Pick<Adoption, 'plan' | 'adopt'>;
+  readonly leave: Pick<Leave, 'plan'>;
   readonly snapshots: Snapshots;
   readonly exports: ExportService;
   readonly migration: MigrationPort;

@@ -1,6 +1,7 @@
 /**
  * The kinds of operation that go on after a restart: from what was asked for to the service that does it.
  */
+import type { Leave, LeavePlan } from '../migration/leave.ts';
 import type { MigrationService } from '../migration/migration-service.ts';
 import type { VolumePlacement } from '../volume/placement.ts';
 import { findPoolDisk } from './find-disk.ts';
@@ -10,11 +11,13 @@ import type { PoolsPort } from './ports.ts';
 export interface ResumableServices {
   readonly pools: Pick<PoolsPort, 'list'>;
   readonly migration: Pick<MigrationService, 'drain' | 'rebalance' | 'place'>;
+  readonly leave: Pick<Leave, 'leave'>;
 }
 
 export function resumableKinds({
   pools,
   migration,
+  leave,
 }: ResumableServices): Readonly<Record<string, ResumableWork>> {
   return {
     'disk-drain': ({ parameters }, context) =>
@@ -23,6 +26,10 @@ export function resumableKinds({
       migration.rebalance(target, movement(parameters, context)),
     'volume-move': ({ target, parameters }, context) =>
       migration.place(target, placementOf(parameters), movement(parameters, context)),
+    'volume-leave': ({ parameters }, context) => {
+      const { volume, snapshot, own, disk } = parameters as unknown as LeavePlan;
+      return leave.leave({ volume, snapshot, own, disk }, context);
+    },
   };
 }
 

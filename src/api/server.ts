@@ -18,6 +18,7 @@ import { diskRoutes } from './routes/disks.ts';
 import { eventRoutes } from './routes/events.ts';
 import { exportRoutes } from './routes/exports.ts';
 import { healthRoutes } from './routes/health.ts';
+import { leaveRoutes } from './routes/leave.ts';
 import { movementRoutes } from './routes/movements.ts';
 import { operationRoutes } from './routes/operations.ts';
 import { poolRoutes } from './routes/pools.ts';
@@ -39,6 +40,7 @@ const routes = [
   movementRoutes,
   volumeRoutes,
   adoptionRoutes,
+  leaveRoutes,
   volumeActionRoutes,
   snapshotRoutes,
   scheduleRoutes,

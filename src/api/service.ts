@@ -16,6 +16,7 @@ import { ExportService } from '../export/export-service.ts';
 import { HostStore } from '../export/export-store.ts';
 import { PassthroughDisks } from '../export/passthrough.ts';
 import { freeSocketPath } from '../export/unix-socket.ts';
+import { Leave } from '../migration/leave.ts';
 import { MigrationService } from '../migration/migration-service.ts';
 import { scanDisks } from '../pool/disk-scan.ts';
 import { Pools } from '../pool/pools.ts';
@@ -114,7 +115,8 @@ export class Service {
     pools.addDiskUses(() => exports.diskUses());
     await exports.start();
     const migration = new MigrationService({ pools, volumes, emit });
-    const kinds = resumableKinds({ pools, migration });
+    const leave = new Leave({ dataPlane, pools, volumes, snapshots, emit });
+    const kinds = resumableKinds({ pools, migration, leave });
     const operations = this.#opened(
       new Operations(clock, log, emit, state.file('operations.jsonl'), kinds),
       (opened) => opened.close(),
@@ -127,6 +129,7 @@ export class Service {
       pools,
       volumes,
       adoption,
+      leave,
       snapshots,
       exports,
       migration,

@@ -112,7 +112,8 @@ function describeForeign(
     path: foreign.path,
     kind: foreign.kind,
     state: problem === null ? 'online' : 'failed',
-    failing: problem === null ? null : { reason: problem, seconds: 0, patienceLeftSeconds: 0, held: 0 },
+    failing:
+      problem === null ? null : { reason: problem, seconds: 0, patienceLeftSeconds: 0, held: 0 },
     journal: false,
     class: null,
     cordoned: true,

@@ -17,12 +17,13 @@ import {
   identifyPool,
   locateDisks,
   planBackings,
+  probeUri,
   usedDisks,
 } from './backing.ts';
 import { createFiles, removeFiles } from './backing-files.ts';
 import { expectAnswering } from './disk-conditions.ts';
 import type { DiskLocation, PoolDisk } from './disk-set.ts';
-import { parseDiskUri } from './disk-uri.ts';
+import { isNetworkUri, parseDiskUri } from './disk-uri.ts';
 import { type ExistingDisk, findExistingDisk } from './existing-disk.ts';
 import { foreignUse } from './foreign-disks.ts';
 import { FormatError } from './format/format-error.ts';
@@ -157,6 +158,28 @@ export class Pools {
   ): Promise<ExistingDisk> {
     const usedAs = await this.diskUses();
     return findExistingDisk(this.#services.dataPlane, uri, { ...access, usedAs });
+  }
+
+  /**
+   * A disk, or a file that may not be there yet, that is to be written over as a whole; nothing is changed.
+   *
+   * @throws StorageError request/invalid, disk/unusable, disk/in-use it is used here, or carries something and `force` is not given
+   */
+  async planTarget(
+    uri: string,
+    { sizeBytes, force }: { readonly sizeBytes: number; readonly force: boolean },
+  ): Promise<BackingPlan> {
+    const { dataPlane } = this.#services;
+    const rules = { force, usedAs: await this.diskUses() };
+    const found = parseDiskUri(uri);
+    const isNew =
+      !isNetworkUri(found) &&
+      found.kind !== 'block' &&
+      (await probeUri(dataPlane, found)).kind === 'missing';
+    const sized = isNew && found.sizeBytes === undefined ? `${uri}?size=${sizeBytes}` : uri;
+    const [plan] = await planBackings(dataPlane, [sized], rules);
+    if (plan === undefined) throw new StorageError('request/invalid', 'no disk was named');
+    return plan;
   }
 
   /**

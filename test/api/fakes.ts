@@ -216,6 +216,11 @@ export async function openApi(): Promise<TestApi> {
     stopping: false,
     readiness: () => [{ name: 'started', ok: !service.stopping }],
   };
+  const leave = {
+    plan: async () => {
+      throw new StorageError('disk/unusable', 'no disk');
+    },
+  };
   const adoption = {
     plan: async () => {
       throw new StorageError('disk/unusable', 'no disk');
@@ -231,6 +236,7 @@ export async function openApi(): Promise<TestApi> {
     migration,
     adoption,
     scanDisks: async () => [],
+    leave,
     operations,
     events,
     service,

@@ -74,6 +74,7 @@ test('no document names an address that is not served', () => {
     '/v1/volumes/{name}/actions/adopt',
     '/v1/volumes/{name}/actions/clone',
     '/v1/volumes/{name}/actions/flatten',
+    '/v1/volumes/{name}/actions/leave',
     '/v1/volumes/{name}/actions/move',
     '/v1/volumes/{name}/actions/revert',
     '/v1/volumes/{name}/map',

@@ -4,6 +4,7 @@
 import { type Command, Option } from 'commander';
 import type {
   OperationDocument,
+  PlanDocument,
   ResultDocument,
   ReversionDocument,
   SnapshotItem,
@@ -23,7 +24,7 @@ import { table } from '../table.ts';
 import { snapshotTarget, volumeTarget } from '../targets.ts';
 import { treeRows } from '../tree.ts';
 import { does } from '../verb.ts';
-import { treeView, volumeView } from '../views.ts';
+import { operationView, treeView, volumeView } from '../views.ts';
 import { beginMovement, writeOperation } from '../wait.ts';
 
 export function addVolumeNoun(program: Command): void {
@@ -88,6 +89,11 @@ export function addVolumeNoun(program: Command): void {
     .option('--pool <pool>', 'where what is written goes; the only pool when there is one')
     .action(does(adopt));
   volume
+    .command('leave <volume[@snapshot]> <disk-uri>')
+    .description('write a volume out as a plain disk or file that needs no varve; the volume stays')
+    .option('--force', 'overwrite whatever the disk carries')
+    .action(does(leave));
+  volume
     .command('delete <name>')
     .alias('rm')
     .description('delete a volume and all of its data')
@@ -139,6 +145,30 @@ async function adopt(
   if (document.kind !== 'Operation') return write(document);
   await writeOperation(context, document, async () => {
     write({ ...(await context.client.get<VolumeDocument>(address)), changed: true });
+  });
+}
+
+async function leave(
+  context: Context,
+  [source, uri]: [string, string],
+  { force }: { force?: boolean },
+): Promise<void> {
+  const named = source.includes('@') ? snapshotTarget(source) : { volume: source };
+  const disk = absoluteUri(uri);
+  if (force) await confirmLoss(context, `overwrites ${disk}`);
+  const snapshot = 'snapshot' in named ? named.snapshot : undefined;
+  const call = { method: 'POST', query: context.dryRun, body: { disk, snapshot, force } } as const;
+  const address = `${volumeAddress(named.volume)}/actions/leave`;
+  const { document } = await context.client.call<OperationDocument | PlanDocument>(address, call);
+  if (document.kind === 'Plan') return writeChange(context, document, operationView, () => '');
+  await writeOperation(context, document, async () => {
+    const ended = await context.client.get<OperationDocument>(path`/v1/operations/${document.id}`);
+    writeChange(
+      context,
+      ended,
+      operationView,
+      () => `${source} is on ${disk}, compared byte for byte; the volume stays until you delete it`,
+    );
   });
 }
 
