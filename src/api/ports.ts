@@ -84,6 +84,7 @@ export type MigrationPort = Pick<
   | 'setCordoned'
   | 'setClass'
   | 'planDrain'
+  | 'beginReplace'
   | 'planRebalance'
   | 'placementFor'
   | 'planPlacement'

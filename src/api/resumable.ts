@@ -10,7 +10,7 @@ import type { PoolsPort } from './ports.ts';
 
 export interface ResumableServices {
   readonly pools: Pick<PoolsPort, 'list'>;
-  readonly migration: Pick<MigrationService, 'drain' | 'rebalance' | 'place'>;
+  readonly migration: Pick<MigrationService, 'drain' | 'replace' | 'rebalance' | 'place'>;
   readonly leave: Pick<Leave, 'leave'>;
 }
 
@@ -22,6 +22,16 @@ export function resumableKinds({
   return {
     'disk-drain': ({ parameters }, context) =>
       migration.drain(findPoolDisk(pools, String(parameters.disk)), movement(parameters, context)),
+    'disk-replace': async ({ parameters }, context) => {
+      const replacement = findPoolDisk(pools, String(parameters.replacement));
+      const old = pools
+        .list()
+        .flatMap(({ disks }) => disks)
+        .find(({ uuid }) => uuid === parameters.disk);
+      // It was cut off behind the removal.
+      if (old === undefined) return;
+      await migration.replace(old, replacement, movement(parameters, context));
+    },
     'pool-rebalance': ({ target, parameters }, context) =>
       migration.rebalance(target, movement(parameters, context)),
     'volume-move': ({ target, parameters }, context) =>

@@ -8,6 +8,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { StorageError } from '../base/errors.ts';
 import { formatSize } from '../base/size.ts';
+import type { Target } from '../pool/allocator.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { VolumeService } from '../volume/volume-service.ts';
 import { aliveLayers, layersOn, readersOf } from './layers.ts';
@@ -23,13 +24,20 @@ interface DrainContext extends RelocateContext {
 /** Between looks whether what was released is free. */
 const settleMs = 20;
 
-/** @throws StorageError pool/full the other disks have not the room */
-export async function planDrain(pool: Pool, disk: number): Promise<MovePlan> {
+/**
+ * @param options.addedBytes what a disk that is going to be added can take
+ * @throws StorageError pool/full the other disks have not the room
+ */
+export async function planDrain(
+  pool: Pool,
+  disk: number,
+  { addedBytes = 0 }: { readonly addedBytes?: number } = {},
+): Promise<MovePlan> {
   await pool.flush();
   const { owned, roomBeside } = pool.occupancy(disk);
   const copiedBytes = owned * pool.clusterBytes;
-  const roomBytes = roomBeside * pool.clusterBytes;
-  if (owned > roomBeside) {
+  const roomBytes = roomBeside * pool.clusterBytes + addedBytes;
+  if (copiedBytes > roomBytes) {
     throw new StorageError(
       'pool/full',
       `disk ${pool.diskInfo(disk).uri} holds ${formatSize(copiedBytes)}, but the other disks of pool ${pool.name} have room for ${formatSize(roomBytes)}`,
@@ -43,12 +51,14 @@ export async function planDrain(pool: Pool, disk: number): Promise<MovePlan> {
 /**
  * Afterwards nothing lies on the disk, and nothing new comes to lie there.
  *
+ * @param preferred where its data goes as long as there is room; else where its volumes are placed
  * @throws StorageError pool/full, pool/failed, disk/io; what `before` throws
  */
 export async function drain(
   context: DrainContext,
   disk: number,
   watch: MovementWatch,
+  preferred: readonly Target[] = [],
 ): Promise<void> {
   const { pool, volumes } = context;
   await pool.placeDisk(disk, { ...pool.placement(disk), cordoned: true });
@@ -60,7 +70,7 @@ export async function drain(
   const movement = {
     layers: () => aliveLayers(pool),
     isWanted: (number: number) => number === disk,
-    targetsOf: (layer: number) => placementTargets(pool, layer),
+    targetsOf: (layer: number) => [...preferred, ...placementTargets(pool, layer)],
   };
   while (pool.occupancy(disk).occupied > 0) {
     await watch.before(0);

@@ -3,6 +3,7 @@
  *
  *   cordon    a disk takes no new data
  *   drain     everything on a disk moves to the others                         drain.ts
+ *   replace   a disk is added, another one drained and removed
  *   rebalance disks of one class come to be equally full                       rebalance.ts
  *   place     a volume and its snapshots move to a class or a disk             volume-placement.ts
  *
@@ -10,6 +11,7 @@
  */
 import { StorageError } from '../base/errors.ts';
 import { expectName } from '../base/names.ts';
+import { parseDiskUri } from '../pool/disk-uri.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Pools } from '../pool/pools.ts';
 import type { DiskInfo, EmitEvent } from '../pool/types.ts';
@@ -98,6 +100,42 @@ export class MigrationService {
     await drain({ pool, volumes: this.#volumes }, number, watchOf(context));
     const { uri } = pool.diskInfo(number);
     this.#tell('disk/drained', uri, `nothing lies on disk ${uri} any more`);
+  }
+
+  /**
+   * Adds the disk that is to take over from another one, with its class; nothing when it is in the pool already, from an attempt that was cut off.
+   *
+   * @returns what is to be moved, and the new disk (not in the pool on a dry run)
+   * @throws StorageError what keeps the disk from being added; pool/full it has not the room, and neither have the others
+   */
+  async beginReplace(
+    { pool: name, number }: DiskName,
+    uri: string,
+    options: { readonly force?: boolean; readonly dryRun?: boolean } = {},
+  ): Promise<{ plan: MovePlan; replacement: DiskInfo }> {
+    const pool = this.#pools.get(name);
+    const { normalized } = parseDiskUri(uri);
+    const known = pool.info().disks.find((disk) => disk.uri === normalized);
+    if (known !== undefined) return { plan: await planDrain(pool, number), replacement: known };
+    const preview = await this.#pools.addDisk(name, uri, { ...options, dryRun: true });
+    const plan = await planDrain(pool, number, { addedBytes: preview.capacityBytes });
+    if (options.dryRun) return { plan, replacement: preview };
+    const replacement = await this.#pools.addDisk(name, uri, options);
+    const { class: label } = pool.placement(number);
+    await pool.placeDisk(replacement.number, { class: label, cordoned: false });
+    return { plan, replacement };
+  }
+
+  /** Afterwards the pool goes on without the disk. @throws as `drain`, and what keeps the disk from being removed */
+  async replace(
+    { pool: name, number }: DiskName,
+    replacement: DiskName,
+    context: MovementContext,
+  ): Promise<void> {
+    const pool = this.#pools.get(name);
+    const preferred = [{ disk: replacement.number }];
+    await drain({ pool, volumes: this.#volumes }, number, watchOf(context), preferred);
+    await this.#pools.removeDisk(name, number);
   }
 
   planRebalance(pool: string): Promise<MovePlan> {

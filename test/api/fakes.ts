@@ -165,6 +165,11 @@ export class FakeMigration implements MigrationPort {
 
   expectNotMoving(): void {}
 
+  async beginReplace() {
+    const replacement = poolInfo('main').disks[0] as DiskInfo;
+    return { plan: await nothingToMove(), replacement };
+  }
+
   readonly planDrain = nothingToMove;
   readonly planRebalance = nothingToMove;
   readonly planPlacement = nothingToMove;

@@ -46,6 +46,7 @@ test('no document names an address that is not served', () => {
     '/v1/disks/{disk}',
     '/v1/disks/{disk}/actions/cordon',
     '/v1/disks/{disk}/actions/drain',
+    '/v1/disks/{disk}/actions/replace',
     '/v1/disks/{disk}/actions/uncordon',
     '/v1/events',
     '/v1/exports',

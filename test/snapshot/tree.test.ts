@@ -5,6 +5,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { KiB, MiB } from '../../src/base/units.ts';
+import { drain } from '../../src/migration/drain.ts';
 import type { OpenVolume } from '../../src/volume/volume-service.ts';
 import { Fixture } from '../pool/fixture.ts';
 
@@ -56,6 +57,7 @@ const command = fc.oneof(
   { weight: 2, arbitrary: fc.record({ op: fc.constant('diff' as const), pick, other: pick }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('restart' as const) }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('fold' as const) }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('move' as const), pick }) },
 );
 type Command = typeof command extends fc.Arbitrary<infer T> ? T : never;
 
@@ -76,6 +78,8 @@ interface Volume {
   hasLeft: boolean;
 }
 
+const diskCount = 2;
+
 class Run {
   readonly #fixture: Fixture;
   volumes: Volume[] = [];
@@ -89,8 +93,11 @@ class Run {
 
   /** In a pool of its own, so that what one run leaves behind is not the next one's. */
   static async begin(fixture: Fixture, pool: string): Promise<Run> {
-    const uri = `file:${fixture.path(pool)}?size=${64 * MiB}`;
-    await fixture.pools.create(pool, [uri], { clusterBytes });
+    const uris = Array.from(
+      { length: diskCount },
+      (_, n) => `file:${fixture.path(pool)}-${n}?size=${64 * MiB}`,
+    );
+    await fixture.pools.create(pool, uris, { clusterBytes });
     return new Run(fixture, pool);
   }
 
@@ -158,7 +165,18 @@ class Run {
         return this.#restart();
       case 'fold':
         return this.#pool.index.fold();
+      case 'move':
+        return this.#moveAllFrom(step.pick % diskCount);
     }
+  }
+
+  /** Everything on one of the disks moves to the other. */
+  async #moveAllFrom(disk: number): Promise<void> {
+    const pool = this.#pool;
+    const context = { pool, volumes: this.#fixture.volumes };
+    await drain(context, disk, { before: async () => {}, report() {} });
+    expect(pool.occupancy(disk)).toMatchObject({ owned: 0, occupied: 0 });
+    await pool.placeDisk(disk, { class: null, cordoned: false });
   }
 
   async #attach(volume: Volume): Promise<void> {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { StorageError } from '../../src/base/errors.ts';
 import { KiB, MiB } from '../../src/base/units.ts';
+import { drain } from '../../src/migration/drain.ts';
 import { Pools } from '../../src/pool/pools.ts';
 import { SnapshotService } from '../../src/snapshot/snapshot-service.ts';
 import { type OpenVolume, VolumeService } from '../../src/volume/volume-service.ts';
@@ -121,6 +122,7 @@ export class Life {
     if (this.#random.chance(10)) return this.#deleteSnapshot();
     if (this.#random.chance(8)) return this.#race();
     if (this.#random.chance(10)) return this.#changeMembers();
+    if (this.#random.chance(8)) return this.#drain();
     if (this.#random.chance(40)) return this.#changeMode();
     if (this.#random.chance(40)) return this.#flatten();
     return this.#batch();
@@ -318,6 +320,21 @@ export class Life {
       // What is written meanwhile may have got there first.
       if (!(error instanceof StorageError) || error.code !== 'disk/not-empty') throw error;
     }
+  }
+
+  /** A disk is emptied while requests are in flight, or while the tree changes. */
+  async #drain(): Promise<void> {
+    const pool = this.#pools.get('life');
+    const disk = this.#random.pick(pool.info().disks.filter(({ cordoned }) => !cordoned));
+    if (disk === undefined) return;
+    const { number } = disk;
+    const { owned, roomBeside } = pool.occupancy(number);
+    if (2 * owned > roomBeside) return;
+    const context = { pool, volumes: this.#volumes };
+    const other = this.#random.chance(2) ? this.#batch() : this.#race();
+    await Promise.all([drain(context, number, { before: async () => {}, report() {} }), other]);
+    // Half of them can leave the pool next.
+    if (this.#random.chance(2)) await pool.placeDisk(number, { class: null, cordoned: false });
   }
 
   async #changeMode(): Promise<void> {

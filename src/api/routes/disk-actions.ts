@@ -1,5 +1,5 @@
 /**
- * /v1/disks/{disk}: change of class, and the actions cordon, uncordon, drain.
+ * /v1/disks/{disk}: change of class, and the actions cordon, uncordon, drain, replace.
  */
 import { Type } from 'typebox';
 import { diskItem, envelope, planDocument } from '../documents.ts';
@@ -13,6 +13,12 @@ import { movePlanDocument, RateField } from './movements.ts';
 
 const DiskChanges = body({
   class: Type.Union([Type.String(), Type.Null()], { description: 'null: none' }),
+});
+
+const ReplaceBody = body({
+  uri: Type.String({ minLength: 1, maxLength: 4096, description: 'of the disk that takes over' }),
+  force: Type.Optional(Type.Boolean({ description: 'overwrite whatever that disk carries' })),
+  ...RateField,
 });
 
 export function diskActionRoutes(app: ApiApp, services: ApiServices): void {
@@ -91,6 +97,39 @@ export function diskActionRoutes(app: ApiApp, services: ApiServices): void {
         parameters: { disk: disk.uuid, ...request.body },
       });
       return answerOperation(reply, operation);
+    },
+  );
+
+  app.post(
+    '/v1/disks/:disk/actions/replace',
+    {
+      schema: {
+        tags,
+        summary: 'Adds a disk, moves everything from this one, removes it; an operation',
+        params: DiskParams,
+        querystring: DryRunQuery,
+        body: ReplaceBody,
+        response: { 200: Plan, 202: Operation, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const disk = findPoolDisk(pools, request.params.disk);
+      const { uri, force, ...rate } = request.body;
+      const { dry_run: dryRun } = request.query;
+      const options = defined({ force, dryRun });
+      const { plan, replacement } = await migration.beginReplace(disk, uri, options);
+      if (dryRun) {
+        return movePlanDocument({ action: 'disk replace', target: disk.uri, changed: true }, plan);
+      }
+      return answerOperation(
+        reply,
+        operations.begin({
+          operation: 'disk-replace',
+          target: disk.uri,
+          phase: 'moving',
+          parameters: { disk: disk.uuid, replacement: replacement.uuid, ...rate },
+        }),
+      );
     },
   );
 }

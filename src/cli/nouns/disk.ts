@@ -59,6 +59,13 @@ export function addDiskNoun(program: Command): void {
     .description('label the disk for placement, as ssd; no class: no label')
     .action(does(setClass));
   disk
+    .command('replace <disk> <new-disk-uri>')
+    .description('add a disk, move everything from this one, remove it; while guests run')
+    .option('--force', 'overwrite whatever the new disk carries')
+    .option('--rate <rate>', 'as 200MiB/s: no faster than that')
+    .option(...secretFileOption)
+    .action(does(replace));
+  disk
     .command('drain <disk>')
     .description('move all data away while guests run; the disk stays cordoned')
     .option('--rate <rate>', 'as 200MiB/s: no faster than that')
@@ -134,6 +141,25 @@ async function drain(
     writeChange(context, drained, diskView, ({ uri }) => {
       return `nothing lies on disk ${uri} any more; it stays cordoned`;
     });
+  });
+}
+
+interface ReplaceOptions {
+  readonly force?: boolean;
+  readonly rate?: string;
+  readonly secretFile?: string;
+}
+
+async function replace(
+  context: Context,
+  [disk, newUri]: [string, string],
+  { force, rate, secretFile }: ReplaceOptions,
+): Promise<void> {
+  if (force) await confirmLoss(context, `overwrites ${newUri}`);
+  const [uri] = await diskUris([newUri], secretFile);
+  const address = `${path`/v1/disks/${disk}`}/actions/replace`;
+  await beginMovement(context, address, { uri, force, rate }, async () => {
+    context.say(`disk ${disk} is no part of its pool any more; ${newUri} is`);
   });
 }
 
