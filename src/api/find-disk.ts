@@ -30,8 +30,18 @@ export function findDisk<D extends NamedDisk>(disks: readonly D[], wanted: strin
   throw new StorageError('disk/not-found', `${why} ${wanted}`, { actions: ['varve disk list'] });
 }
 
-/** Of those that belong to pools. @throws StorageError disk/not-found */
+/**
+ * Of those that hold clusters of a pool.
+ *
+ * @throws StorageError disk/not-found; disk/in-use it is an adopted one, that is only read
+ */
 export function findPoolDisk(pools: Pick<PoolsPort, 'list'>, wanted: string): DiskInfo {
   const disks = pools.list().flatMap((pool) => pool.disks);
-  return findDisk(disks, wanted);
+  const disk = findDisk(disks, wanted);
+  if (disk.role !== 'adopted') return disk;
+  throw new StorageError(
+    'disk/in-use',
+    `disk ${disk.uri} was adopted: it is only read, by the volume adopted from it, and goes when nothing reads it any more`,
+    { actions: ['varve volume list -o wide names the volume', 'varve volume flatten VOLUME'] },
+  );
 }

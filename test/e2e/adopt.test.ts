@@ -248,6 +248,11 @@ test('what is no raw disk, or in use, or has no name left, is refused and says w
   }
   const added = await here.outcome(['disk', 'add', 'main', path, '--force', '-y']);
   expect(added.stderr).toMatch(/was adopted into pool main/);
+  for (const verb of ['drain', 'cordon', 'remove']) {
+    const { status, stderr } = await here.outcome(['disk', verb, path, '-y']);
+    expect([verb, status]).toEqual([verb, 4]);
+    expect(stderr).toMatch(/was adopted: it is only read[\s\S]*varve volume flatten/);
+  }
   utimesSync(other, new Date(0), new Date(0));
   await here.varve('volume', 'adopt', other, 'new');
 });
