@@ -105,23 +105,23 @@ std::vector<std::string> PathNames(const std::string& path) {
   return names;
 }
 
-const nfs_resop4* FindResult(const COMPOUND4res& result, nfs_opnum4 op) {
-  const nfs_resop4* found = nullptr;
+std::optional<nfs_resop4> FindResult(const COMPOUND4res& result, nfs_opnum4 op) {
   for (u_int i = 0; i < result.resarray.resarray_len; ++i) {
-    if (result.resarray.resarray_val[i].resop == op) found = &result.resarray.resarray_val[i];
+    nfs_resop4 found = Unaligned(result.resarray.resarray_val + i);
+    if (found.resop == op) return found;
   }
-  return found;
+  return std::nullopt;
 }
 
 NfsHandle HandleFrom(const COMPOUND4res& result) {
-  const nfs_resop4* found = FindResult(result, OP_GETFH);
+  std::optional<nfs_resop4> found = FindResult(result, OP_GETFH);
   if (!found) return {};
   const nfs_fh4& object = found->nfs_resop4_u.opgetfh.GETFH4res_u.resok4.object;
   return NfsHandle(object.nfs_fh4_val, object.nfs_fh4_len);
 }
 
 void AttributesFrom(const COMPOUND4res& result, NfsAttributes* attributes, NfsLimits* limits) {
-  const nfs_resop4* found = FindResult(result, OP_GETATTR);
+  std::optional<nfs_resop4> found = FindResult(result, OP_GETATTR);
   if (!found) return;
   const fattr4& told = found->nfs_resop4_u.opgetattr.GETATTR4res_u.resok4.obj_attributes;
   uint32_t mask = told.attrmask.bitmap4_len > 0 ? told.attrmask.bitmap4_val[0] & kWanted : 0;

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,8 +39,8 @@ class NfsCompound {
 // Names of a path, without the empty ones.
 std::vector<std::string> PathNames(const std::string& path);
 
-// The result of the last operation of that kind in a compound that succeeded; null when there is none.
-const nfs_resop4* FindResult(const COMPOUND4res& result, nfs_opnum4 op);
+// The result of the operation of that kind in a compound that succeeded; none when it was not asked.
+std::optional<nfs_resop4> FindResult(const COMPOUND4res& result, nfs_opnum4 op);
 NfsHandle HandleFrom(const COMPOUND4res& result);
 // What GetAttributes asked for and the server told.
 void AttributesFrom(const COMPOUND4res& result, NfsAttributes* attributes, NfsLimits* limits);

@@ -200,7 +200,11 @@ class FolderList final : public Errand {
     bool performed = status == RPC_STATUS_SUCCESS;
     if (!list->Answered(status, performed ? result->status : 0, kWhat)) return;
     READDIRPLUS3resok& part = result->READDIRPLUS3res_u.resok;
-    for (const entryplus3* entry = part.reply.entries; entry; entry = entry->nextentry) list->Take(*entry);
+    for (const entryplus3* next = part.reply.entries; next;) {
+      entryplus3 entry = Unaligned(next);
+      list->Take(entry);
+      next = entry.nextentry;
+    }
     memcpy(list->verifier_, part.cookieverf, sizeof list->verifier_);
     if (part.reply.eof || !part.reply.entries) list->End(Status::Ok());
     else list->Ask();
@@ -235,8 +239,10 @@ class ExportList final : public Errand {
   static void OnListed(rpc_context*, int status, void* data, void* self) {
     auto* list = static_cast<ExportList*>(self);
     if (!list->Answered(status, 0, kWhat)) return;
-    for (const exportnode* node = *static_cast<exports*>(data); node; node = node->ex_next) {
-      list->entries_.push_back({node->ex_dir, true, 0});
+    for (const exportnode* next = *static_cast<exports*>(data); next;) {
+      exportnode node = Unaligned(next);
+      list->entries_.push_back({node.ex_dir, true, 0});
+      next = node.ex_next;
     }
     list->End(Status::Ok());
   }

@@ -15,6 +15,8 @@
 #include <nfsc/libnfs-raw-nfs4.h>
 #include <nfsc/libnfs-raw-portmap.h>
 
+#include <cstring>
+
 #include "base/status.h"
 
 namespace varve {
@@ -34,5 +36,13 @@ struct NfsLibrary {
   // ENOPKG: there is no libnfs.so.13 (Debian package libnfs13), or a part of it is missing.
   static Status Load(const NfsLibrary** library);
 };
+
+// A copy of something libnfs decoded, which it does not align as its type wants.
+template <typename T>
+T Unaligned(const T* decoded) {
+  T copy;
+  memcpy(static_cast<void*>(&copy), static_cast<const void*>(decoded), sizeof copy);
+  return copy;
+}
 
 }  // namespace varve

@@ -64,7 +64,8 @@ NfsRpc::~NfsRpc() {
   waits_->rpc = nullptr;
   if (fd_ >= 0) loop_.CancelSocket(fd_);
   // Libnfs lets go of what belongs to a connect only by reporting its end.
-  if (std::exchange(connect_done_, nullptr) && error_ == 0) library_.rpc_service(context_, -1);
+  connect_done_ = nullptr;
+  if (connect_pending_) library_.rpc_service(context_, -1);
   library_.rpc_destroy_context(context_);
   waits_->MayGo();
 }
@@ -76,6 +77,7 @@ void NfsRpc::Connect(const std::string& address, int port, int program, int vers
   connect_done_ = std::move(done);
   int started =
       library_.rpc_connect_port_async(context_, address.c_str(), port, program, version, OnConnected, this);
+  connect_pending_ = started == 0;
   fd_ = library_.rpc_get_fd(context_);
   // What the kernel refuses at once is reported as everything else: from the loop.
   if (started != 0) error_ = errno != 0 ? errno : EHOSTUNREACH;
@@ -85,6 +87,7 @@ void NfsRpc::Connect(const std::string& address, int port, int program, int vers
 // Called by libnfs, also while the context is destroyed.
 void NfsRpc::OnConnected(rpc_context*, int status, void*, void* self) {
   auto* rpc = static_cast<NfsRpc*>(self);
+  rpc->connect_pending_ = false;
   if (status == RPC_STATUS_CANCEL || !rpc->connect_done_) return;
   if (status != RPC_STATUS_SUCCESS) return rpc->Break(0);
   rpc->TuneSocket();

@@ -50,6 +50,7 @@ class NfsRpc {
   rpc_context* context_;
   Waits* waits_;
   std::function<void(Status)> connect_done_;
+  bool connect_pending_ = false;  // libnfs will report the end of a connect
   int fd_ = -1;
   int error_ = 0;  // why it is broken
 };

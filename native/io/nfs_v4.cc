@@ -39,9 +39,9 @@ void Decode(const COMPOUND4res& result, NfsReply* reply) {
   if (result.status != NFS4_OK) return;
   reply->handle = HandleFrom(result);
   AttributesFrom(result, &reply->attributes, &reply->limits);
-  if (const nfs_resop4* read = FindResult(result, OP_READ)) DecodeRead(*read, reply);
-  if (const nfs_resop4* write = FindResult(result, OP_WRITE)) DecodeWrite(*write, reply);
-  if (const nfs_resop4* commit = FindResult(result, OP_COMMIT)) {
+  if (auto read = FindResult(result, OP_READ)) DecodeRead(*read, reply);
+  if (auto write = FindResult(result, OP_WRITE)) DecodeWrite(*write, reply);
+  if (auto commit = FindResult(result, OP_COMMIT)) {
     reply->verifier = VerifierOf(commit->nfs_resop4_u.opcommit.COMMIT4res_u.resok4.writeverf);
   }
   if (reply->limits.read_bytes == 0) reply->limits.read_bytes = kReadBytesDefault;
