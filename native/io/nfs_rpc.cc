@@ -10,6 +10,22 @@
 
 namespace varve {
 
+namespace {
+
+// A socket's error as one of those that callers know to pass (nfs_disk.h).
+int PassingError(int error, int otherwise) {
+  switch (error) {
+    case ETIMEDOUT:
+    case EHOSTUNREACH: return error;
+    case ENETUNREACH:
+    case ENETDOWN:
+    case EHOSTDOWN: return EHOSTUNREACH;
+    default: return otherwise;
+  }
+}
+
+}  // namespace
+
 struct NfsRpc::Waits {
   explicit Waits(NfsRpc* owner) : rpc(owner) {}
 
@@ -147,7 +163,7 @@ int NfsRpc::SocketError() const {
 // The owner is told at the end of the turn, outside of libnfs.
 void NfsRpc::Break(int error) {
   if (error_ != 0) return;
-  error_ = error != 0 ? error : (connect_done_ ? ECONNREFUSED : ECONNRESET);
+  error_ = PassingError(error, connect_done_ ? ECONNREFUSED : ECONNRESET);
   Queued();
 }
 
