@@ -38,6 +38,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("stop", Napi::Function::New(env, Stop));
   ExportDiskVerbs(env, exports);
   ExportNfsVerbs(env, exports);
+  ExportLeaseVerbs(env, exports);
   ExportPoolVerbs(env, exports);
   ExportVolumeVerbs(env, exports);
   ExportMapVerbs(env, exports);

@@ -24,7 +24,7 @@ namespace {
 void DiskOpened(double token, Handle handle, std::shared_ptr<Disk> disk) {
   uint64_t size_bytes = disk->size_bytes();
   Runtime& runtime = Runtime::Get();
-  runtime.disks[handle] = std::move(disk);
+  runtime.AddDisk(handle, std::move(disk));
   runtime.events().Done(token, Status::Ok(), handle, U64Bytes(size_bytes));
 }
 
@@ -47,7 +47,7 @@ struct FileOpen : Completion {
     if (!status.ok()) return runtime.events().Done(open->token, status);
     Handle handle = open->handle;
     runtime.events().Done(open->token, status, handle, U64Bytes(open->disk->size_bytes()),
-                          [handle, disk = open->disk](Napi::Env, Napi::Object) { Runtime::Get().disks[handle] = disk; });
+                          [handle, disk = open->disk](Napi::Env, Napi::Object) { Runtime::Get().AddDisk(handle, disk); });
   }
 
   double token;
@@ -113,7 +113,7 @@ void OpenDisk(const Napi::CallbackInfo& info) {
 }
 
 void CloseDisk(const Napi::CallbackInfo& info) {
-  Runtime::Get().disks.erase(HandleAt(info, 1));
+  Runtime::Get().RemoveDisk(HandleAt(info, 1));
   Runtime::Get().events().Done(NumberAt(info, 0), Status::Ok());
 }
 
@@ -237,8 +237,11 @@ void DiskMeasure(const Napi::CallbackInfo& info) {
   loop.Post([measure, &loop] { measure->disk->Measure(loop, &measure->bytes, measure); });
 }
 
+// The disk as it was opened, for verbs that know its kind.
+std::shared_ptr<Disk> OpenedAs(Handle handle) { return Runtime::Get().leased_disks.at(handle)->below(); }
+
 std::shared_ptr<PatientDisk> PatientAt(const Napi::CallbackInfo& info) {
-  return std::static_pointer_cast<PatientDisk>(Runtime::Get().disks.at(HandleAt(info, 0)));
+  return std::static_pointer_cast<PatientDisk>(OpenedAs(HandleAt(info, 0)));
 }
 
 void DiskPatience(const Napi::CallbackInfo& info) { PatientAt(info)->SetPatience(std::chrono::milliseconds(U64At(info, 1))); }
@@ -253,7 +256,7 @@ Napi::Value DiskConditionVerb(const Napi::CallbackInfo& info) {
 
 void RecordingCut(const Napi::CallbackInfo& info) {
   Napi::Object spec = info[2].As<Napi::Object>();
-  auto recording = std::static_pointer_cast<RecordingDisk>(Runtime::Get().disks.at(HandleAt(info, 1)));
+  auto recording = std::static_pointer_cast<RecordingDisk>(OpenedAs(HandleAt(info, 1)));
   DiskOpened(NumberAt(info, 0), recording->Cut(U64Of(spec, "cut"), U64Of(spec, "seed")));
 }
 
@@ -277,7 +280,7 @@ FaultKind FaultKindOf(const std::string& name) {
 }
 
 void FaultSet(const Napi::CallbackInfo& info) {
-  auto disk = std::static_pointer_cast<FaultDisk>(Runtime::Get().disks.at(HandleAt(info, 0)));
+  auto disk = std::static_pointer_cast<FaultDisk>(OpenedAs(HandleAt(info, 0)));
   Napi::Array from = info[1].As<Napi::Array>();
   std::vector<FaultRule> rules;
   for (uint32_t i = 0; i < from.Length(); i++) {

@@ -85,8 +85,9 @@ void AddDiskExport(const Napi::CallbackInfo& info) {
 void RemoveExport(const Napi::CallbackInfo& info) {
   double token = NumberAt(info, 0);
   std::string name = info[1].As<Napi::String>().Utf8Value();
+  nbd::Parting parting = info[2].As<Napi::Boolean>() ? nbd::Parting::kAbort : nbd::Parting::kDrain;
   Status status = Runtime::Get().server().RemoveExport(
-      name, [token](unsigned clients) { Runtime::Get().events().Done(token, Status::Ok(), clients); });
+      name, parting, [token](unsigned clients) { Runtime::Get().events().Done(token, Status::Ok(), clients); });
   if (!status.ok()) Runtime::Get().events().Done(token, status);
 }
 

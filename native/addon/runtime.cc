@@ -118,6 +118,17 @@ std::vector<EventLoop*> Runtime::loops() const {
   return loops;
 }
 
+void Runtime::AddDisk(Handle handle, std::shared_ptr<Disk> disk) {
+  auto leased = std::make_shared<LeasedDisk>(std::move(disk));
+  leased_disks[handle] = leased;
+  disks[handle] = std::move(leased);
+}
+
+void Runtime::RemoveDisk(Handle handle) {
+  disks.erase(handle);
+  leased_disks.erase(handle);
+}
+
 void Runtime::ClientConnected(nbd::ClientId client, std::string_view name, std::string_view address) {
   events_.Push("client-connected",
                [client, name = std::string(name), address = std::string(address)](Napi::Env, Napi::Object event) {

@@ -12,6 +12,7 @@
 #include "addon/event_queue.h"
 #include "io/disk.h"
 #include "io/event_loop.h"
+#include "io/leased_disk.h"
 #include "nbd/server.h"
 #include "volume/pool.h"
 #include "volume/volume.h"
@@ -73,7 +74,16 @@ class Runtime : public nbd::ServerEvents {
   MapBudget& map_budget() { return map_budget_; }
   Handle NextHandle() { return next_handle_++; }
 
+  // Enters an open disk into the tables below; it heeds a lease from then on.
+  void AddDisk(Handle handle, std::shared_ptr<Disk> disk);
+  // Forgets it; operations under way keep it open until they end.
+  void RemoveDisk(Handle handle);
+
+  // As everybody uses them.
   std::map<Handle, std::shared_ptr<Disk>> disks;
+  // The same ones, for leases and labels.
+  std::map<Handle, std::shared_ptr<LeasedDisk>> leased_disks;
+  std::map<Handle, std::shared_ptr<Lease>> leases;
   std::map<Handle, std::shared_ptr<OpenPool>> pools;
   std::map<Handle, std::shared_ptr<OpenVolume>> volumes;
 

@@ -7,6 +7,7 @@ namespace varve {
 
 void ExportDiskVerbs(Napi::Env env, Napi::Object exports);
 void ExportNfsVerbs(Napi::Env env, Napi::Object exports);
+void ExportLeaseVerbs(Napi::Env env, Napi::Object exports);
 void ExportPoolVerbs(Napi::Env env, Napi::Object exports);
 void ExportVolumeVerbs(Napi::Env env, Napi::Object exports);
 void ExportMapVerbs(Napi::Env env, Napi::Object exports);

@@ -9,6 +9,8 @@
 #include <cstring>
 #include <utility>
 
+#include "base/boot_clock.h"
+
 namespace varve {
 
 using std::chrono::milliseconds;
@@ -141,6 +143,7 @@ EpollLoop::FileOperation* EpollLoop::TakeFile(FileOperation::Kind kind, int fd, 
   FileOperation* operation = file_operations_.Take();
   operation->kind = kind;
   operation->fd = fd;
+  operation->submitted_ns = turn_started_ns;
   operation->done = done;
   return operation;
 }
@@ -177,6 +180,8 @@ void EpollLoop::RunOnHelper(FileOperation* operation) {
 }
 
 Status EpollLoop::Perform(FileOperation* operation) {
+  const bool changes = operation->kind == FileOperation::Kind::kWrite || operation->kind == FileOperation::Kind::kZero;
+  if (changes && BootNanoseconds() - operation->submitted_ns > kEnterKernelMaxNs) return Status(ETIME, "held up");
   switch (operation->kind) {
     case FileOperation::Kind::kRead:
       return FinishRead(&operation->transfer);

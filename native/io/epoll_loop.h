@@ -48,6 +48,7 @@ class EpollLoop final : public LoopBase {
     uint64_t offset;
     uint64_t bytes;
     bool punch;
+    uint64_t submitted_ns;
     Completion* done;
     Status status;
   };

@@ -9,6 +9,8 @@
 //   - Each submission is completed exactly once, on the loop's thread, not
 //     from inside the submitting call.
 //   - What is queued for the kernel is gathered and handed over once per turn.
+//   - A write or zeroing of a file that could not be handed over within kEnterKernelMaxNs, because the process was stopped
+//     or starved, is not handed over any more: it ends with ETIME. Who had the right to write then may not have it now.
 // Thread: one per loop; loops share nothing.
 // Elsewhere: what a disk does with an operation (disk.h), NBD (nbd/).
 #pragma once
@@ -51,6 +53,9 @@ struct Timer {
 
 class EventLoop {
  public:
+  // Far longer than any turn, far shorter than the margin of a lease (src/pool/lease.ts).
+  static constexpr uint64_t kEnterKernelMaxNs = 1'000'000'000;
+
   virtual ~EventLoop() = default;
 
   // Starts the thread. name: at most 15 characters, seen in ps and perf.
@@ -97,6 +102,8 @@ class EventLoop {
 
   // Place among the process's loops, set by the runtime before Start(); lets others keep a row per loop.
   size_t ordinal = 0;
+  // CLOCK_BOOTTIME when the present turn began. The loop's thread.
+  uint64_t turn_started_ns = 0;
 };
 
 enum class LoopBackend { kAuto, kUring, kEpoll };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/boot_clock.h"
 #include "io/threads.h"
 
 namespace varve {
@@ -89,7 +90,9 @@ void LoopBase::EndBlocking(BlockingCall* call) {
 void LoopBase::Run() {
   current_loop = this;
   BeginThread();
-  while (RunPosted()) {
+  for (;;) {
+    turn_started_ns = BootNanoseconds();
+    if (!RunPosted()) return;
     if (!timers_.empty()) timers_.RunDue(Clock::now());
     HandleEvents();
     RunReady();

@@ -1,7 +1,10 @@
 #include "io/uring_loop.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
+
+#include "base/boot_clock.h"
 
 namespace varve {
 
@@ -31,6 +34,8 @@ UringLoop::Operation* UringLoop::Take(Kind kind, int fd) {
   operation->fd = fd;
   operation->polling = false;
   operation->cancelling = false;
+  operation->submitted_ns = turn_started_ns;
+  operation->late = false;
   return operation;
 }
 
@@ -43,7 +48,30 @@ bool UringLoop::Queue(Operation* operation) {
   if (!sqe) return false;
   operation->Prepare(sqe);
   io_uring_sqe_set_data(sqe, operation);
+  entries_queued_++;
+  if (operation->changes_file()) changes_.push_back({sqe, entries_queued_});
   return true;
+}
+
+// Whatever the thread was stopped for since they were submitted, it is known here, one system call before they are on their way.
+void UringLoop::GiveUpLate() {
+  if (changes_.empty()) return;
+  uint64_t now = BootNanoseconds();
+  for (const QueuedChange& change : changes_) {
+    auto* operation = reinterpret_cast<Operation*>(change.entry->user_data);
+    if (now - operation->submitted_ns <= kEnterKernelMaxNs) continue;
+    operation->late = true;
+    io_uring_prep_nop(change.entry);
+    io_uring_sqe_set_data(change.entry, operation);
+  }
+}
+
+// The kernel takes entries in order, and may leave some for the next turn.
+void UringLoop::ForgetSubmitted() {
+  uint64_t submitted = entries_queued_ - io_uring_sq_ready(&ring_);
+  auto left = std::find_if(changes_.begin(), changes_.end(),
+                           [submitted](const QueuedChange& change) { return change.number > submitted; });
+  changes_.erase(changes_.begin(), left);
 }
 
 void UringLoop::QueueBacklog() {
@@ -128,6 +156,7 @@ void UringLoop::ZeroFile(int fd, uint64_t offset, uint64_t bytes, bool punch, Co
 
 // Interruptions, time-outs and a kernel short of memory all mean "try in the next turn".
 void UringLoop::Wait(std::optional<Clock::duration> limit) {
+  GiveUpLate();
   bool sleep = backlog_.empty() && limit != Clock::duration::zero();
   if (!sleep) {
     io_uring_submit_and_get_events(&ring_);
@@ -139,6 +168,7 @@ void UringLoop::Wait(std::optional<Clock::duration> limit) {
     io_uring_cqe* first;
     io_uring_submit_and_wait_timeout(&ring_, &first, 1, &until, nullptr);
   }
+  ForgetSubmitted();
   QueueBacklog();
 }
 
@@ -171,6 +201,7 @@ void UringLoop::End(Operation* operation, int result) {
       return EndTransfer(operation, result);
     case Kind::kSync:
     case Kind::kZero:
+      if (operation->late) return EndFile(operation, Status(ETIME, "held up"));
       if (result == -EINTR) return Submit(operation);
       return EndFile(operation, result < 0 ? Status(-result, operation->name()) : Status::Ok());
   }
@@ -195,6 +226,7 @@ void UringLoop::EndSocket(Operation* operation, int result) {
 
 void UringLoop::EndTransfer(Operation* operation, int result) {
   FileTransfer& transfer = operation->transfer;
+  if (operation->late) return EndFile(operation, Status(ETIME, "held up"));
   if (result == -EINTR || result == -EAGAIN) return Submit(operation);
   if (result < 0) return EndFile(operation, Status(-result, operation->name()));
   if (result == 0 && !transfer.done()) return EndFile(operation, PastTheEnd());

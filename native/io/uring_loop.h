@@ -11,6 +11,8 @@
 //     on it: an operation that takes over a cancelled one's memory stands behind
 //     the cancellation in the queue, out of its reach.
 //   - When the queue is full, operations wait in the backlog for the next turn.
+//   - A change of a file that waited too long (kEnterKernelMaxNs) is turned into an entry that does nothing, looked at
+//     last before the system call that hands it over.
 // Thread: the loop's.
 #pragma once
 
@@ -40,6 +42,11 @@ class UringLoop final : public LoopBase {
 
  private:
   using Operation = UringOperation;
+  // An entry that changes a file and is not in the kernel yet.
+  struct QueuedChange {
+    io_uring_sqe* entry;
+    uint64_t number;  // of all entries
+  };
 
   explicit UringLoop(const io_uring& ring);
 
@@ -55,6 +62,8 @@ class UringLoop final : public LoopBase {
   void Submit(Operation* operation);
   bool Queue(Operation* operation);
   void QueueBacklog();
+  void GiveUpLate();
+  void ForgetSubmitted();
   void WatchInbox();
 
   void End(Operation* operation, int result);
@@ -66,6 +75,8 @@ class UringLoop final : public LoopBase {
   FreeList<Operation> operations_;
   std::vector<Operation*> sockets_;  // socket operations in flight, each knows its place
   std::deque<Operation*> backlog_;
+  std::vector<QueuedChange> changes_;  // in order of their numbers
+  uint64_t entries_queued_ = 0;
   uint64_t wake_count_ = 0;
 };
 

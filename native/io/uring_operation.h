@@ -27,6 +27,7 @@ struct UringOperation {
 
   void Prepare(io_uring_sqe* sqe);
   const char* name() const;  // for Status
+  bool changes_file() const { return kind == Kind::kWrite || kind == Kind::kZero; }
 
   Kind kind;
   int fd;
@@ -48,6 +49,8 @@ struct UringOperation {
   uint64_t zero_offset;
   uint64_t zero_bytes;
   bool zero_punch;
+  uint64_t submitted_ns;  // CLOCK_BOOTTIME
+  bool late;              // given up before it entered the kernel
 
  private:
   void PreparePoll(io_uring_sqe* sqe);

@@ -88,7 +88,7 @@ Status Registry::AddExport(ExportSpec spec) {
   return Status::Ok();
 }
 
-Status Registry::RemoveExport(const std::string& name, std::function<void(unsigned clients)> done) {
+Status Registry::RemoveExport(const std::string& name, Parting parting, std::function<void(unsigned clients)> done) {
   std::shared_ptr<Export> removed;
   {
     std::lock_guard lock(mutex_);
@@ -102,7 +102,7 @@ Status Registry::RemoveExport(const std::string& name, std::function<void(unsign
     clients_++;
     alive_++;
   }
-  OnEveryShard([removed](Shard& shard) { shard.DrainExport(removed.get()); });
+  OnEveryShard([removed, parting](Shard& shard) { shard.EndExport(removed.get(), parting); });
   first_loop().Post([self = shared_from_this(), removed] { self->Leave(removed); });
   return Status::Ok();
 }
@@ -127,7 +127,7 @@ void Registry::Close(std::function<void()> done) {
   }
   // Either may have gone meanwhile; then there is nothing left to do for it.
   for (const ListenerId id : listeners) (void)CloseListener(id, [] {});
-  for (const std::string& name : exports) (void)RemoveExport(name, [](unsigned) {});
+  for (const std::string& name : exports) (void)RemoveExport(name, Parting::kDrain, [](unsigned) {});
   OnEveryShard([](Shard& shard) { shard.AbortNegotiations(); });
   Release();
 }

@@ -40,7 +40,7 @@ class Registry : public std::enable_shared_from_this<Registry> {
   Status AddListener(const ListenAddress& address, ListenerId* id, uint16_t* port);
   Status CloseListener(ListenerId id, std::function<void()> done);
   Status AddExport(ExportSpec spec);
-  Status RemoveExport(const std::string& name, std::function<void(unsigned clients)> done);
+  Status RemoveExport(const std::string& name, Parting parting, std::function<void(unsigned clients)> done);
   std::vector<ClientStats> ListClients() const;
   void Close(std::function<void()> done);
 

@@ -21,8 +21,8 @@ Status Server::CloseListener(ListenerId id, std::function<void()> done) {
 
 Status Server::AddExport(ExportSpec spec) { return registry_->AddExport(std::move(spec)); }
 
-Status Server::RemoveExport(const std::string& name, std::function<void(unsigned clients)> done) {
-  return registry_->RemoveExport(name, std::move(done));
+Status Server::RemoveExport(const std::string& name, Parting parting, std::function<void(unsigned clients)> done) {
+  return registry_->RemoveExport(name, parting, std::move(done));
 }
 
 std::vector<ClientStats> Server::ListClients() const { return registry_->ListClients(); }

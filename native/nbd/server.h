@@ -33,6 +33,9 @@ class Registry;
 using ListenerId = uint64_t;  // never reused; 0 is none
 using ClientId = uint64_t;    // never reused; 0 is none
 
+// How the clients of a removed export are parted from.
+enum class Parting : uint8_t { kDrain, kAbort };
+
 struct ServerLimits {
   // Memory of requests in flight, all clients together. Each client may always have one request, served in turn when
   // memory is short. Receive buffers (256 KiB of address space per client, committed as used) come on top.
@@ -102,9 +105,10 @@ class Server {
   //   that are none (contexts.h); ENOENT no such listener.
   Status AddExport(ExportSpec spec);
 
-  // Refuses new clients at once; connected ones finish what is in flight and are closed.
+  // Refuses new clients at once. Connected ones finish what is in flight and are closed; with kAbort nothing is answered any more, for
+  // an export that another host serves now: a client that loses its connection tries again there, one that got an error would not.
   // done: when none is left and the target was let go; with how many there were. Errors: ENOENT.
-  Status RemoveExport(const std::string& name, std::function<void(unsigned clients)> done);
+  Status RemoveExport(const std::string& name, Parting parting, std::function<void(unsigned clients)> done);
 
   // Every established client, in no order.
   std::vector<ClientStats> ListClients() const;

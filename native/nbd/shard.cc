@@ -129,9 +129,11 @@ void Shard::JoinFence(const Export* fenced, ClientId newcomer, const FenceHold& 
   }
 }
 
-void Shard::DrainExport(const Export* removed) {
+void Shard::EndExport(const Export* removed, Parting parting) {
   for (auto& [id, served] : sessions_) {
-    if (served.served_export.get() == removed) served.session->Drain("the export was removed");
+    if (served.served_export.get() != removed) continue;
+    if (parting == Parting::kDrain) served.session->Drain("the export was removed");
+    else served.session->Abort("another host serves the export now");
   }
 }
 

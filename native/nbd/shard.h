@@ -45,7 +45,7 @@ class Shard final : public NegotiationHost, public SessionHost {
 
   // Of all sessions here: those of an export that are older than `newcomer`, those of an export, those whose client stalls.
   void JoinFence(const Export* fenced, ClientId newcomer, const FenceHold& hold);
-  void DrainExport(const Export* removed);
+  void EndExport(const Export* removed, Parting parting);
   void AbortStalled();
   void AbortNegotiations();
 

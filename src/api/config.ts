@@ -8,6 +8,7 @@ import { resolve } from 'node:path';
 import { parse } from 'smol-toml';
 import { StorageError } from '../base/errors.ts';
 import { parseSize } from '../base/size.ts';
+import { type LeaseTimes, leaseTimes } from '../pool/lease.ts';
 
 export interface ServeOptions {
   readonly state?: string;
@@ -25,6 +26,7 @@ export interface Config {
   readonly bufferBytes: number;
   readonly mapBytes: number;
   readonly flushWindowMs: number;
+  readonly leaseTimes: LeaseTimes;
 }
 
 const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
@@ -36,6 +38,8 @@ const defaultStateDir = '/var/lib/varve';
 const defaultSocket = '/run/varve/varve.sock';
 const loopsMax = 64;
 const flushWindowMsMax = 60_000;
+const leaseMsMin = 600;
+const leaseMsMax = 30_000;
 
 const readers = {
   state: readText,
@@ -46,6 +50,8 @@ const readers = {
   buffer_memory: readSize,
   map_memory: readSize,
   flush_window_ms: integer(1, flushWindowMsMax),
+  /** For tests alone: every host that may ever hold a pool must have the same. */
+  test_lease_ms: integer(leaseMsMin, leaseMsMax),
 } as const;
 
 type Settings = { [K in keyof typeof readers]?: ReturnType<(typeof readers)[K]> };
@@ -69,6 +75,7 @@ export async function loadConfig(options: ServeOptions): Promise<Config> {
     bufferBytes: settings.buffer_memory ?? parseSize('256MiB'),
     mapBytes: settings.map_memory ?? parseSize('512MiB'),
     flushWindowMs: settings.flush_window_ms ?? 1000,
+    leaseTimes: leaseTimes(settings.test_lease_ms),
   };
 }
 

@@ -32,6 +32,8 @@ import type { Operations } from './operations.ts';
 export interface PoolsPort {
   list(): PoolInfo[];
   get(name: string): RecordPool;
+  /** The open ones. */
+  all(): readonly RecordPool[];
   create(
     name: string,
     uris: string[],

@@ -97,6 +97,12 @@ const poolFields = {
   }),
   disks: Type.Array(Text),
   warnings: Type.Array(Type.Object(warningFields)),
+  fenced_by: Type.Optional(
+    Type.Object(
+      { host: Type.Union([Text, Type.Null()]), epoch: Type.Integer() },
+      { description: 'the host that took the pool over; nothing of it is read or written here' },
+    ),
+  ),
   created_at: Time,
 };
 

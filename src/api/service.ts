@@ -113,6 +113,7 @@ export class Service {
     );
     snapshots.setConnections(exports);
     pools.addDiskUses(() => exports.diskUses());
+    pools.onFenced(({ name }) => exports.abandon(name));
     await exports.start();
     const migration = new MigrationService({ pools, volumes, emit });
     const leave = new Leave({ dataPlane, pools, volumes, snapshots, emit });

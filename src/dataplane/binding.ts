@@ -292,12 +292,36 @@ export interface Addon {
   diskRead(token: Token, disk: Handle, offset: number, length: number): void;
   diskWrite(token: Token, disk: Handle, offset: number, data: Uint8Array): void;
   diskSync(token: Token, disk: Handle): void;
+  /**
+   * Writes a label and syncs it, whatever the disk's lease says; ETIME when it could not be given to the disk before `untilMs` of
+   * `bootTimeMs`.
+   */
+  diskWriteLabel(
+    token: Token,
+    disk: Handle,
+    offset: number,
+    label: Uint8Array,
+    untilMs: number,
+  ): void;
   /** runs: offset, length, offset, length, … in bytes. */
   diskDiscard(token: Token, disk: Handle, runs: Float64Array): void;
   /** The range reads as zero. */
   diskZero(token: Token, disk: Handle, offset: number, length: number): void;
   /** Where there may be something other than zeroes. value: how much of the range was looked through; data: u64 LE pairs (offset, bytes). */
   diskFindData(token: Token, disk: Handle, offset: number, length: number): void;
+
+  /** CLOCK_BOOTTIME: goes on while the machine sleeps or the process is stopped; nobody sets it. */
+  bootTimeMs(): number;
+  /** A lease that holds until that moment of `bootTimeMs`; returns its handle. */
+  openLease(untilMs: number): Handle;
+  /** From now on everything but labels is held back on the disk while the lease does not hold (native/io/leased_disk.h). */
+  leaseDisk(lease: Handle, disk: Handle): void;
+  /** It holds until then, unless it did for longer already; what was held back goes on. */
+  renewLease(lease: Handle, untilMs: number): void;
+  /** Final: what is held back gets EIO, and so does what comes. `fenced`: reads too. */
+  endLease(lease: Handle, fenced: boolean): void;
+  /** The handle is gone; disks that heed the lease go on doing so. */
+  closeLease(lease: Handle): void;
 
   /** value: handle. */
   openPool(token: Token, spec: PoolSpec): void;
@@ -416,8 +440,11 @@ export interface Addon {
   addExport(volume: Handle, listeners: readonly Handle[], spec: ExportSpec): void;
   /** As `addExport`: a whole disk as it is. */
   addDiskExport(disk: Handle, listeners: readonly Handle[], spec: ExportSpec): void;
-  /** New clients are refused at once; connected ones finish what is in flight and are closed. value: how many there were. */
-  removeExport(token: Token, name: string): void;
+  /**
+   * New clients are refused at once; connected ones finish what is in flight and are closed. `abort`: nothing is answered any more.
+   * value: how many there were.
+   */
+  removeExport(token: Token, name: string, abort: boolean): void;
   clients(): ClientStats[];
 
   /**

@@ -181,6 +181,16 @@ export class DataPlane {
     return new PoolPlane(this, done.value);
   }
 
+  /** The clock of leases, see Addon.bootTimeMs. */
+  bootTimeMs(): number {
+    return this.#addon.bootTimeMs();
+  }
+
+  /** @param untilMs of bootTimeMs */
+  openLease(untilMs: number): LeasePlane {
+    return new LeasePlane(this, this.#addon.openLease(untilMs));
+  }
+
   /** @returns the listener; `port` is the one in use for TCP. */
   async listen(spec: { path?: string; host?: string; port?: number }): Promise<ListenerPlane> {
     const done = await this.#call((token) => this.#addon.listen(token, spec));
@@ -205,9 +215,9 @@ export class DataPlane {
     );
   }
 
-  /** @returns how many clients were connected. */
-  async removeExport(name: string): Promise<number> {
-    return (await this.#call((token) => this.#addon.removeExport(token, name))).value;
+  /** @param options.abort clients get no answer any more @returns how many were connected. */
+  async removeExport(name: string, { abort = false } = {}): Promise<number> {
+    return (await this.#call((token) => this.#addon.removeExport(token, name, abort))).value;
   }
 
   clients(): ClientStats[] {
@@ -349,6 +359,13 @@ export class DiskPlane {
     await this.plane.call((token) => this.plane.addon.diskWrite(token, this.handle, offset, data));
   }
 
+  /** Durable when it resolves; see Addon.diskWriteLabel. @throws DataPlaneError ETIME `untilMs` of bootTimeMs was over */
+  async writeLabel(offset: number, label: Uint8Array, untilMs: number): Promise<void> {
+    await this.plane.call((token) =>
+      this.plane.addon.diskWriteLabel(token, this.handle, offset, label, untilMs),
+    );
+  }
+
   /** Everything written before is on stable storage. A failure is final for this opening of the disk. */
   async sync(): Promise<void> {
     await this.plane.call((token) => this.plane.addon.diskSync(token, this.handle));
@@ -453,6 +470,32 @@ export class PatientDiskPlane extends DiskPlane {
   /** @internal */
   tell(condition: DiskCondition): void {
     this.#listener(condition);
+  }
+}
+
+/** Until when the disks of a pool may be used. Times are of DataPlane.bootTimeMs. */
+export class LeasePlane {
+  constructor(
+    readonly plane: DataPlane,
+    readonly handle: Handle,
+  ) {}
+
+  /** The disk heeds the lease from now on. */
+  cover(disk: DiskPlane): void {
+    this.plane.addon.leaseDisk(this.handle, disk.handle);
+  }
+
+  renew(untilMs: number): void {
+    this.plane.addon.renewLease(this.handle, untilMs);
+  }
+
+  /** See Addon.endLease. */
+  end(options: { readonly fenced: boolean }): void {
+    this.plane.addon.endLease(this.handle, options.fenced);
+  }
+
+  close(): void {
+    this.plane.addon.closeLease(this.handle);
   }
 }
 

@@ -234,11 +234,28 @@ export class ExportService {
    *
    * @throws StorageError export/busy clients are connected
    */
-  release(pool: string): Promise<void> {
+  release(pool: string, { disconnect = false } = {}): Promise<void> {
     return this.#turns.run(async () => {
-      this.checkIdle(pool);
+      if (!disconnect) this.checkIdle(pool);
       await this.#dropAll((entry) => entry.pool === pool);
     });
+  }
+
+  /**
+   * Another host has the pool: its clients lose their connections, without an answer to what is in flight, and are refused from now on,
+   * so that they find the new host. Begun when it returns.
+   */
+  abandon(pool: string): void {
+    for (const entry of this.#entries.values()) {
+      const { served, record } = entry;
+      if (entry.pool !== pool || served === null) continue;
+      entry.served = null;
+      entry.failure = 'another host has the pool';
+      this.#to.dataPlane
+        .removeExport(record.name, { abort: true })
+        .then(() => this.#serving.end(served))
+        .catch((error) => this.#fail(entry, error));
+    }
   }
 
   /** @throws StorageError export/busy clients use exports of the pool */

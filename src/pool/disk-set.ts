@@ -2,7 +2,8 @@
  * The open disks of a pool and their labels.
  *
  * A label is written to the copy of its generation and synced before the next one is begun, so that one of the two copies is whole at
- * any moment. Writers of labels (lease, checkpoint, disk add) wait for each other. None is written over a higher epoch's.
+ * any moment. Writers of a disk's label (lease, checkpoint, disk add) wait for each other, never for another disk. None is written
+ * over a higher epoch's, nor at a moment at which what was read before may no longer be so.
  * Elsewhere: the label's bytes (format/label.ts), which label is the truth (recovery.ts).
  */
 
@@ -19,13 +20,18 @@ import {
   type PatientDiskPlane,
 } from '../dataplane/data-plane.ts';
 import { diskSpec } from './disk-spec.ts';
+import { FencedError } from './fenced.ts';
 import { FormatError } from './format/format-error.ts';
 import { labelAreaBytes, labelBytes } from './format/geometry.ts';
 import { encodeLabel, type Label, labelOffset, newestLabel } from './format/label.ts';
+import { leaseTimes } from './lease.ts';
 import { networkRemedies } from './network-remedies.ts';
 
 const EWOULDBLOCK = 11;
 const EBUSY = 16;
+const ETIME = 62;
+/** A label that was held up that often between reading and writing: the host is too busy to own anything. */
+const labelAttemptsMax = 5;
 
 export type DiskKind = 'file' | 'block' | 'nfs' | 'iscsi';
 
@@ -203,10 +209,19 @@ async function openDisk(dataPlane: DataPlane, location: DiskLocation): Promise<P
 
 export class DiskSet {
   #disks: PoolDisk[];
-  readonly #labelWrites = new Mutex();
+  readonly #labelWrites = new Map<PoolDisk, Mutex>();
+  readonly #labelMs: number;
+  #leaseEnd: () => number = () => 0;
 
-  constructor(disks: readonly PoolDisk[]) {
+  /** @param labelMs how long what was read of a label is believed where no lease says more */
+  constructor(disks: readonly PoolDisk[], { labelMs } = leaseTimes()) {
     this.#disks = inOrder(disks);
+    this.#labelMs = labelMs;
+  }
+
+  /** `leaseEnd` says until when nobody else writes labels, in bootTimeMs. */
+  setLeaseEnd(leaseEnd: () => number): void {
+    this.#leaseEnd = leaseEnd;
   }
 
   get all(): readonly PoolDisk[] {
@@ -252,7 +267,8 @@ export class DiskSet {
    */
   async expel(disk: PoolDisk): Promise<void> {
     this.#disks = this.#disks.filter((other) => other !== disk);
-    await this.#labelWrites.run(() => wipeAndClose(disk));
+    await this.#labelWritesOf(disk).run(() => wipeAndClose(disk));
+    this.#labelWrites.delete(disk);
   }
 
   /**
@@ -261,17 +277,17 @@ export class DiskSet {
    * @param change what is to differ, per disk
    * @throws StorageError disk/io some labels may be written; pool/held another host took the pool over
    */
-  writeLabels(change: (disk: PoolDisk) => Partial<Label>, disks = this.all): Promise<void> {
-    return this.#labelWrites.run(async () => {
-      await allEnded(disks.map((disk) => writeLabel(disk, change(disk))));
-    });
+  async writeLabels(change: (disk: PoolDisk) => Partial<Label>, disks = this.all): Promise<void> {
+    await allEnded(
+      disks.map((disk) =>
+        this.#labelWritesOf(disk).run(() => this.#writeLabel(disk, change(disk))),
+      ),
+    );
   }
 
   /** @throws StorageError pool/held another host took the pool over; disk/io */
-  expectOwned(): Promise<void> {
-    return this.#labelWrites.run(async () => {
-      await allEnded(this.answering.map(expectOurs));
-    });
+  async expectOwned(disks = this.answering): Promise<void> {
+    await allEnded(disks.map((disk) => this.#labelWritesOf(disk).run(() => expectOurs(disk))));
   }
 
   /** Everything written to the disks so far is durable. @throws StorageError disk/io */
@@ -282,6 +298,37 @@ export class DiskSet {
   async close(): Promise<void> {
     for (const disk of this.#disks) await disk.plane.close();
   }
+
+  #labelWritesOf(disk: PoolDisk): Mutex {
+    const known = this.#labelWrites.get(disk);
+    if (known !== undefined) return known;
+    const mutex = new Mutex();
+    this.#labelWrites.set(disk, mutex);
+    return mutex;
+  }
+
+  async #writeLabel(disk: PoolDisk, change: Partial<Label>): Promise<void> {
+    const isFirst = disk.label.generation === 0;
+    const label = { ...disk.label, ...change, generation: disk.label.generation + 1 };
+    for (let attempt = 1; ; attempt++) {
+      const readMs = disk.plane.plane.bootTimeMs();
+      if (!isFirst) await expectOurs(disk);
+      const untilMs = Math.max(readMs + this.#labelMs, this.#leaseEnd());
+      try {
+        await disk.plane.inner.writeLabel(labelOffset(label.generation), encodeLabel(label), untilMs);
+        disk.label = label;
+        return;
+      } catch (cause) {
+        if (!isHeldUp(cause) || attempt === labelAttemptsMax) {
+          throw diskIoError(disk.location.uri, cause);
+        }
+      }
+    }
+  }
+}
+
+function isHeldUp(error: unknown): boolean {
+  return error instanceof DataPlaneError && error.errno === ETIME;
 }
 
 /** Nothing is left of labels, ours or a stranger's. @throws StorageError disk/io */
@@ -304,18 +351,10 @@ function inOrder(disks: readonly PoolDisk[]): PoolDisk[] {
 }
 
 async function expectOurs({ plane, location, label }: PoolDisk): Promise<void> {
-  const found = await readLabel(plane, location.uri);
-  if (found.epoch <= label.epoch) return;
-  throw new StorageError('pool/held', `host ${found.owner} took pool ${label.poolName} over`);
-}
-
-async function writeLabel(disk: PoolDisk, change: Partial<Label>): Promise<void> {
-  const isFirst = disk.label.generation === 0;
-  if (!isFirst) await expectOurs(disk);
-  const label = { ...disk.label, ...change, generation: disk.label.generation + 1 };
-  await explained(disk, () => disk.plane.write(labelOffset(label.generation), encodeLabel(label)));
-  await explained(disk, () => disk.plane.sync());
-  disk.label = label;
+  const found = await readLabel(plane.inner, location.uri);
+  const ours =
+    found.epoch < label.epoch || (found.epoch === label.epoch && found.owner === label.owner);
+  if (!ours) throw new FencedError(found);
 }
 
 /** Runs a disk's operation; its error names the disk. */

@@ -31,25 +31,25 @@ export function recordPayloadLimit(journalBytes: number): number {
   return Math.min(recordPayloadMax, journalBytes / 4 - recordAlignment);
 }
 
-/**
- * Hands over the records from `from` on, in order, and makes every replica hold them, durably.
- *
- * @returns where the next record goes
- * @throws StorageError disk/io
- */
-export async function replayJournal(
+/** Hands over the records from `from` on, in order; writes nothing. @throws StorageError disk/io */
+export async function readTail(
   disks: DiskSet,
   from: JournalPlace,
   apply: (record: JournalRecord) => void,
-): Promise<JournalPlace> {
+): Promise<void> {
+  const { disk } = await longestReplica(disks, from);
+  await scanReplica(disk, from, apply);
+}
+
+/** Makes every replica hold all records from `from` on, durably. @throws StorageError disk/io */
+export async function levelReplicas(disks: DiskSet, from: JournalPlace): Promise<void> {
   const ends = await scanReplicas(disks, from);
   const best = longest(ends);
-  for (const { disk, end } of ends)
+  for (const { disk, end } of ends) {
     await copyRing(best.disk, disk, end.position, best.end.position);
+  }
   // What was read may be in the page cache only, left by a killed process.
   await disks.sync(disks.journals);
-  await scanReplica(best.disk, from, apply);
-  return best.end;
 }
 
 interface ReplicaEnd {

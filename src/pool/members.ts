@@ -14,10 +14,12 @@ import type { DiskLocation, PoolDisk } from './disk-set.ts';
 import type { BatchOp } from './format/batch.ts';
 import type { Label } from './format/label.ts';
 import type { Grants } from './grants.ts';
+import type { LeaseKeeper } from './lease-keeper.ts';
 import { deleteRecord, diskRecordName, diskRecordOp } from './pool-records.ts';
 import { type ReplicaParts, Replicas } from './replicas.ts';
 
 export interface MembersParts extends ReplicaParts {
+  readonly lease: Pick<LeaseKeeper, 'cover'>;
   readonly grants: Grants;
   readonly commit: (ops: readonly BatchOp[]) => Promise<unknown>;
   /** Everything written so far is durable. */
@@ -54,8 +56,9 @@ export class Members {
    * @throws StorageError disk/io, pool/failed
    */
   async add(disk: PoolDisk): Promise<void> {
-    const { disks, allocator, plane, grants, commit } = this.#parts;
+    const { disks, allocator, plane, lease, grants, commit } = this.#parts;
     const { diskNumber: number, diskCount, membership } = disk.label;
+    lease.cover(disk);
     plane.addDisk(disk.plane, number);
     disks.add(disk);
     allocator.addDisk({ ...disk.label, number, journal: false });

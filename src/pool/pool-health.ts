@@ -5,6 +5,7 @@
  */
 import { StorageError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import { isFenced, type NewOwner } from './fenced.ts';
 import type { RecoveredPool } from './recovery.ts';
 import type { EmitEvent, PoolWarning } from './types.ts';
 
@@ -24,6 +25,7 @@ export class PoolHealth {
   readonly #parts: PoolHealthParts;
   readonly #warnings = new Map<string, PoolWarning>();
   #failure: string | undefined;
+  #fencedBy: NewOwner | undefined;
 
   constructor(parts: PoolHealthParts) {
     this.#parts = parts;
@@ -34,6 +36,11 @@ export class PoolHealth {
     return this.#failure;
   }
 
+  /** Who has the pool now, if it was taken over. */
+  get fencedBy(): NewOwner | undefined {
+    return this.#fencedBy;
+  }
+
   get warnings(): readonly PoolWarning[] {
     return [...this.#warnings.values()];
   }
@@ -42,7 +49,9 @@ export class PoolHealth {
   fail(cause: unknown, why = messageOf(cause)): void {
     if (this.#failure !== undefined) return;
     this.#failure = why;
-    this.tell('error', 'pool/failed', `pool ${this.#parts.pool} stopped: ${why}`);
+    if (isFenced(cause)) this.#fencedBy = cause.by;
+    const kind = this.#fencedBy === undefined ? 'pool/failed' : 'pool/fenced';
+    this.tell('error', kind, `pool ${this.#parts.pool} stopped: ${why}`);
     this.#parts.onFailure(cause);
   }
 
@@ -89,6 +98,19 @@ export class PoolHealth {
     }
   }
 
+  /** No disk takes heartbeats: guests wait. */
+  leaseRanOut(): void {
+    const { pool } = this.#parts;
+    const message = `pool ${pool} holds everything back: no disk takes a heartbeat`;
+    if (!this.#warn('pool/lease', message, 'look at the disks and at the way to them')) return;
+    this.tell('error', 'pool/lease-ran-out', message);
+  }
+
+  leaseHeldAgain(): void {
+    this.clear('pool/lease');
+    this.tell('info', 'pool/lease-held', `pool ${this.#parts.pool} goes on`);
+  }
+
   /** @returns false when the warning holds already */
   #warn(code: string, message: string, action: string): boolean {
     const known = this.#warnings.has(code);
@@ -104,11 +126,6 @@ export class PoolHealth {
     const { emit, pool } = this.#parts;
     emit({ kind, level, subject: pool, message });
   }
-}
-
-/** Another host has the pool now. */
-export function isFenced(error: unknown): boolean {
-  return error instanceof StorageError && error.code === 'pool/held';
 }
 
 /** A disk may have lost what was written to it, or is not ours any more. */

@@ -8,6 +8,7 @@ import { Allocator } from './allocator.ts';
 import type { PoolDisk } from './disk-set.ts';
 import type { OpenForeignDisk } from './foreign-disk.ts';
 import type { Label } from './format/label.ts';
+import type { NewOwner } from './fenced.ts';
 import type { DiskInfo, PoolInfo, PoolWarning } from './types.ts';
 
 /** `plane` of a disk that is open. */
@@ -23,6 +24,8 @@ export interface PoolDescription {
   readonly createdAt: string;
   /** Why the pool stopped, if it did. */
   readonly failure: string | undefined;
+  /** Who has the pool now, if it was taken over. */
+  readonly fencedBy?: NewOwner | undefined;
   /** Warnings of other causes than space. */
   readonly warnings: readonly PoolWarning[];
 }
@@ -64,6 +67,7 @@ export function describePool(pool: PoolDescription): PoolInfo {
     journalUsedBytes: pool.journalUsedBytes,
     patienceSeconds: pool.patienceSeconds,
     createdAt: pool.createdAt,
+    ...(pool.fencedBy === undefined ? {} : { fencedBy: pool.fencedBy }),
   };
 }
 
@@ -149,8 +153,14 @@ export function previewDisk(disk: DescribedDisk): DiskInfo {
   return describeDisk(disk, { allocator, failure: undefined });
 }
 
-function failureWarning({ failure }: PoolDescription): PoolWarning[] {
+function failureWarning({ failure, fencedBy, disks }: PoolDescription): PoolWarning[] {
   if (failure === undefined) return [];
+  if (fencedBy !== undefined) {
+    const name = disks[0]?.label.poolName ?? '';
+    const message = `fenced: ${failure}; nothing of it is written here any more`;
+    const actions = [`varve pool export ${name} forgets it here`];
+    return [{ level: 'critical', code: 'pool/fenced', message, actions }];
+  }
   return [
     {
       level: 'critical',

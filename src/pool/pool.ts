@@ -33,6 +33,7 @@ import {
   openDiskPlane,
   type PoolDisk,
 } from './disk-set.ts';
+import { isFenced, type NewOwner } from './fenced.ts';
 import {
   type ForeignDiskRecord,
   identify,
@@ -48,14 +49,15 @@ import { Grants } from './grants.ts';
 import { Growth } from './growth.ts';
 import { JournalFeed } from './journal-feed.ts';
 import { recordPayloadLimit } from './journal-replay.ts';
-import { beat, heartbeatIntervalMs } from './lease.ts';
+import type { LeaseTimes } from './lease.ts';
+import type { LeaseKeeper } from './lease-keeper.ts';
 import type { PoolFolder } from './lineage.ts';
 import { Maintenance } from './maintenance.ts';
 import { Members } from './members.ts';
 import { OpenVolumes, type VolumeToOpen } from './open-volumes.ts';
 import { type PendingMove, PendingMoves, placeOf } from './pending-moves.ts';
 import { planeSpec } from './plane-spec.ts';
-import { isFenced, messageOf, PoolHealth } from './pool-health.ts';
+import { messageOf, PoolHealth } from './pool-health.ts';
 import type { PoolIndex } from './pool-index.ts';
 import { describeDisk, describePool, type PoolDescription } from './pool-info.ts';
 import {
@@ -81,6 +83,7 @@ export interface PoolServices {
   readonly flushWindowMs: number;
   /** Unless the pool has its own. */
   readonly patienceSeconds: number;
+  readonly leaseTimes: LeaseTimes;
 }
 
 /** What of a cluster is copied where: `bytes` from `at` on, the same place in both. */
@@ -111,6 +114,7 @@ export class Pool {
   readonly #services: PoolServices;
   readonly #folder: PoolFolder;
   readonly #disks: DiskSet;
+  readonly #lease: LeaseKeeper;
   readonly #index: PoolIndex;
   readonly #checkpointer: Checkpointer;
   readonly #state: PoolState;
@@ -127,8 +131,7 @@ export class Pool {
   #members!: Members;
   readonly #moves = new PendingMoves();
   #cowListener: CowListener = () => {};
-  #stopHeartbeat: () => void = () => {};
-  #beating: Promise<void> = Promise.resolve();
+  #onFenced: () => void = () => {};
   #closing: Promise<void> | undefined;
   #planeOpen = false;
 
@@ -136,6 +139,7 @@ export class Pool {
     this.#services = services;
     this.#folder = recovered.folder;
     this.#disks = recovered.disks;
+    this.#lease = recovered.lease;
     this.#index = recovered.index;
     this.#checkpointer = recovered.checkpointer;
     this.#state = recovered.index.state;
@@ -288,6 +292,11 @@ export class Pool {
   /** Tells the data plane of a volume's new size; nothing when it is not open. */
   volumeResized(key: string, sizeBytes: number): void {
     this.#volumes.resize(key, sizeBytes);
+  }
+
+  /** `listener` is told, once, when another host has the pool, right before everything fails here. One listener. */
+  onFenced(listener: () => void): void {
+    this.#onFenced = listener;
   }
 
   /** `listener` is told which slots writers wait for, until their old content lies elsewhere. One listener. */
@@ -505,6 +514,11 @@ export class Pool {
     };
   }
 
+  /** Who has the pool now, if it was taken over. */
+  get fencedBy(): NewOwner | undefined {
+    return this.#health.fencedBy;
+  }
+
   /** @throws StorageError pool/failed */
   expectOnline(): void {
     if (this.#health.failure !== undefined) throw this.#health.failedError();
@@ -562,6 +576,17 @@ export class Pool {
     await this.#openForeign();
     await recovered.folder.writeLineage({ ...recovered.lineage, served: recovered.lineage.epoch });
     await this.#openPlane(recovered.journal);
+    this.#lease.listen({
+      lost: (error) => this.#health.fail(error),
+      ranOut: () => this.#health.leaseRanOut(),
+      heldAgain: () => this.#health.leaseHeldAgain(),
+      beatFailed: ({ location }, error) =>
+        this.#health.tell(
+          'warning',
+          'disk/heartbeat',
+          `disk ${location.uri} takes no heartbeat: ${messageOf(error)}`,
+        ),
+    });
     await this.#grants.discard(recovered.discards);
     this.#grants.replenish(0, 0);
     if (this.#epoch > 1) this.#health.tellRecovery(recovered);
@@ -570,8 +595,8 @@ export class Pool {
   }
 
   async #close(letGo: boolean): Promise<void> {
-    this.#stopHeartbeat();
     const stopHurrying = hurry(this.#disks.all);
+    this.#lease.hurry();
     try {
       await this.#closeParts(letGo);
     } finally {
@@ -580,11 +605,11 @@ export class Pool {
   }
 
   async #closeParts(letGo: boolean): Promise<void> {
-    await this.#beating;
     if (this.#planeOpen) await this.#closePlane();
     try {
       await this.#sayGoodbye(letGo);
     } finally {
+      this.#lease.close();
       await this.#index.close();
       await this.#foreign.close();
       await this.#disks.close();
@@ -609,6 +634,7 @@ export class Pool {
     }
     try {
       if (this.#hasUncheckpointed) await this.#checkpointer.take();
+      await this.#lease.stop();
       await this.#disks.writeLabels(() => ({ heartbeatMs: 0, ...(letGo ? { owner: null } : {}) }));
     } catch (error) {
       if (letGo) throw error;
@@ -671,14 +697,12 @@ export class Pool {
       allocator,
       checkpointer: this.#checkpointer,
       plane: this.#plane,
+      lease: this.#lease,
       grants: this.#grants,
       onTail: (position) => this.#tailMoved(position),
       commit: (ops) => this.commit(ops),
       flush: () => this.flush(),
       onUndone: (kind, message) => this.#health.tell('warning', kind, message),
-    });
-    this.#stopHeartbeat = clock.every(heartbeatIntervalMs, () => {
-      this.#beating = this.#beating.then(() => this.#beat());
     });
   }
 
@@ -739,22 +763,16 @@ export class Pool {
     this.#health.tell('error', 'disk/error', `disk ${uri}: ${message}`);
   }
 
-  async #beat(): Promise<void> {
-    if (this.#health.failure !== undefined) return;
-    try {
-      await beat(this.#disks, this.#services.clock);
-    } catch (error) {
-      // What a disk does not take while it does not answer says nothing of whose the pool is.
-      if (isFenced(error) || this.#silentDisks.length === 0) this.#health.fail(error);
-    }
-  }
-
   /** What was not submitted yet is not written, be it data, journal, checkpoint or label. */
   #stopWriting(cause: unknown): void {
-    this.#stopHeartbeat();
+    const fenced = isFenced(cause);
     this.#checkpointer.stop();
+    // Before requests are answered with errors: clients are to lose their connections, not their data.
+    if (fenced) this.#onFenced();
+    if (this.#planeOpen) this.#plane.fail(EIO, { fenced });
+    this.#lease.end({ fenced });
+    for (const { plane } of this.#disks.all) plane.surrender();
     if (!this.#planeOpen) return;
-    this.#plane.fail(EIO, { fenced: isFenced(cause) });
     this.#grants.halt();
     void this.#growth.stop();
     void this.#maintenance.stop();
@@ -786,6 +804,7 @@ export class Pool {
       patienceSeconds: this.#patienceSeconds,
       createdAt: this.record<PoolRecord>('pool')?.createdAt ?? '',
       failure: this.#health.failure,
+      fencedBy: this.#health.fencedBy,
       warnings: [
         ...this.disks.flatMap(conditionWarnings),
         ...this.#growth.warnings,

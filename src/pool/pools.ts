@@ -26,8 +26,8 @@ import type { DiskLocation, PoolDisk } from './disk-set.ts';
 import { isNetworkUri, parseDiskUri } from './disk-uri.ts';
 import { type ExistingDisk, findExistingDisk } from './existing-disk.ts';
 import { foreignUse } from './foreign-disks.ts';
-import { FormatError } from './format/format-error.ts';
 import { defaultClusterBytes, isClusterBytes } from './format/geometry.ts';
+import { expectLeaseFree, type LeaseTimes, leaseTimes } from './lease.ts';
 import { expectNoClash, type NamedRecords } from './name-clash.ts';
 import { checkOnline } from './online-check.ts';
 import { Pool, type PoolServices } from './pool.ts';
@@ -42,7 +42,7 @@ import {
 import { previewDisk } from './pool-info.ts';
 import { type PoolEntry, PoolList } from './pool-list.ts';
 import { peekRecords } from './record-peek.ts';
-import { type RecoveredPool, recoverPool } from './recovery.ts';
+import { recoverPool } from './recovery.ts';
 import type {
   CheckReport,
   CreatePoolOptions,
@@ -59,6 +59,8 @@ export interface PoolsOptions {
   readonly flushWindowMs: number;
   /** Patience with disks of pools that have none of their own; 60 unless given. */
   readonly patienceSeconds?: number;
+  /** Tests only, to be the same on all hosts: 30 s unless given. */
+  readonly leaseTimes?: LeaseTimes;
 }
 
 const patienceSecondsDefault = 60;
@@ -82,6 +84,7 @@ export class Pools {
   readonly #afterOpen: ((pool: Pool) => void)[] = [];
   readonly #beforeClose: ((pool: Pool) => Promise<void>)[] = [];
   readonly #otherUses: (() => readonly DiskUse[])[] = [];
+  #whenFenced: (pool: Pool) => void = () => {};
 
   private constructor(services: PoolServices, list: PoolList) {
     this.#services = services;
@@ -93,8 +96,9 @@ export class Pools {
     const { stateDir, options, ...services } = dependencies;
     const list = await PoolList.open(stateDir);
     const patienceSeconds = options.patienceSeconds ?? patienceSecondsDefault;
-    const { flushWindowMs } = options;
-    const pools = new Pools({ ...services, flushWindowMs, patienceSeconds }, list);
+    const { flushWindowMs, leaseTimes: times = leaseTimes() } = options;
+    const given = { flushWindowMs, patienceSeconds, leaseTimes: times };
+    const pools = new Pools({ ...services, ...given }, list);
     for (const entry of list.entries) await pools.#openKnown(entry);
     return pools;
   }
@@ -125,6 +129,11 @@ export class Pools {
   onOpen(work: (pool: Pool) => void): void {
     this.#afterOpen.push(work);
     for (const pool of this.#open.values()) work(pool);
+  }
+
+  /** `work` runs at once when a pool turns out to be another host's. One. */
+  onFenced(work: (pool: Pool) => void): void {
+    this.#whenFenced = work;
   }
 
   /** `work` runs before a pool is closed or let go, so that nobody above still uses it. */
@@ -249,7 +258,8 @@ export class Pools {
   }
 
   /**
-   * Lets go of a pool cleanly, so that any host may import it; one that could not be opened is forgotten.
+   * Lets go of a pool cleanly, so that any host may import it; one that could not be opened, or was taken over by another host, is
+   * forgotten.
    *
    * @throws StorageError pool/not-found, export/busy, disk/io
    */
@@ -279,9 +289,12 @@ export class Pools {
       const disks = await locateDisks(this.#services.dataPlane, uris);
       const { uuid, name } = await identifyPool(this.#services.dataPlane, disks);
       this.#expectNotServed(name);
-      await this.#expectNoClashOnDisks(name, disks);
-      if (options.dryRun) return describeUnopened({ entry: { uuid, name, disks }, error: null });
-      const pool = await this.#start(disks, { takeover: options.takeover ?? false });
+      const { takeover = false, dryRun } = options;
+      if (dryRun) {
+        await this.#checkImport(disks, takeover);
+        return describeUnopened({ entry: { uuid, name, disks }, error: null });
+      }
+      const pool = await this.#start(disks, { takeover });
       await this.#remember(pool);
       this.#unopened.delete(name);
       this.#tell('pool/imported', name, `pool ${name} was imported`);
@@ -365,47 +378,35 @@ export class Pools {
 
   async #start(
     disks: readonly DiskLocation[],
-    options: { readonly takeover?: boolean; readonly remembered?: boolean } = {},
+    how: { readonly takeover?: boolean; readonly remembered?: boolean } = {},
   ): Promise<Pool> {
+    const { dataPlane, clock, leaseTimes: times } = this.#services;
     const recovered = await recoverPool({
-      dataPlane: this.#services.dataPlane,
-      clock: this.#services.clock,
+      dataPlane,
+      clock,
+      times,
       locations: disks,
       hostId: this.#list.hostId,
-      takeover: options.takeover ?? false,
-      remembered: options.remembered ?? false,
+      takeover: how.takeover ?? false,
+      remembered: how.remembered ?? false,
+      accept: (found) => expectNoClash(found, this.all().map(namedRecords)),
       folderOf: (uuid) => this.#list.folderOf(uuid),
     });
-    const pool = await Pool.start(await this.#withoutClash(recovered), this.#services);
+    const pool = await Pool.start(recovered, this.#services);
     this.#open.set(pool.name, pool);
+    pool.onFenced(() => this.#whenFenced(pool));
     for (const work of this.#afterOpen) work(pool);
     return pool;
   }
 
-  /** @throws StorageError volume/exists; the pool is closed then */
-  async #withoutClash(recovered: RecoveredPool): Promise<RecoveredPool> {
-    const { disks, index } = recovered;
-    try {
-      const records = index.state.allRecords();
-      expectNoClash({ name: disks.label.poolName, records }, this.all().map(namedRecords));
-      return recovered;
-    } catch (error) {
-      await index.close();
-      await disks.close();
-      throw error;
-    }
-  }
-
-  /** Before anything is written; nothing is read when there is nothing to clash with. */
-  async #expectNoClashOnDisks(name: string, disks: readonly DiskLocation[]): Promise<void> {
-    if (this.#open.size === 0) return;
-    try {
-      const records = await peekRecords(this.#services.dataPlane, disks);
-      expectNoClash({ name, records }, this.all().map(namedRecords));
-    } catch (error) {
-      // What cannot be read now is explained, or healed, by the opening, which compares the names again.
-      if (!(error instanceof FormatError)) throw error;
-    }
+  /** What an import would be refused for, of what can be told without opening the pool. */
+  async #checkImport(disks: readonly DiskLocation[], takeover: boolean): Promise<void> {
+    const { dataPlane, clock, leaseTimes: times } = this.#services;
+    const claim = { clock, times, takeover, hostId: this.#list.hostId };
+    const found = await peekRecords(dataPlane, disks, (opened, truth) =>
+      expectLeaseFree(opened, truth, claim),
+    );
+    expectNoClash(found, this.all().map(namedRecords));
   }
 
   async #make(plan: NewPool): Promise<Pool> {
@@ -454,12 +455,13 @@ export class Pools {
   }
 
   async #close(pool: Pool, letGo: boolean): Promise<void> {
-    if (letGo) pool.expectOnline();
+    const fenced = pool.fencedBy !== undefined;
+    if (letGo && !fenced) pool.expectOnline();
     if (letGo) pool.expectUnused();
     if (letGo) expectAnswering(pool.disks, `pool ${pool.name} cannot be let go`);
     for (const work of this.#beforeClose) await work(pool);
     try {
-      await pool.close({ letGo });
+      await pool.close({ letGo: letGo && !fenced });
     } catch (error) {
       this.#keepUnopened(pool.uuid, error);
       throw error;

@@ -3,44 +3,71 @@
  *
  * As good as the disks are at rest: a pool that somebody serves meanwhile may show some of its past.
  */
+import { StorageError } from '../base/errors.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
-import { type DiskLocation, DiskSet, openDisks, readerOf } from './disk-set.ts';
+import { type DiskLocation, DiskSet, openDisks, type PoolDisk, readerOf } from './disk-set.ts';
 import { decodeBatch } from './format/batch.ts';
 import { readCheckpoint } from './format/checkpoint-codec.ts';
+import { FormatError } from './format/format-error.ts';
 import { parseIndexKey } from './format/index-keys.ts';
 import { recordKind } from './format/journal-record.ts';
 import type { Label } from './format/label.ts';
 import { longestReplica, scanReplica } from './journal-replay.ts';
+import type { NamedRecords } from './name-clash.ts';
 import { parseRecord } from './pool-state.ts';
 import { chooseTruth } from './truth.ts';
 
 type Records = Map<string, unknown>;
 
-/** @throws StorageError as opening the pool; FormatError the checkpoint cannot be read */
+/**
+ * @param accept told first of the labels; what it throws ends the reading
+ * @throws StorageError as opening the pool
+ */
 export async function peekRecords(
   dataPlane: DataPlane,
   locations: readonly DiskLocation[],
-): Promise<[name: string, value: unknown][]> {
+  accept: (disks: readonly PoolDisk[], truth: Label) => void,
+): Promise<NamedRecords> {
   const opened = await openDisks(dataPlane, locations);
   try {
     const { label: truth, members } = chooseTruth(opened);
+    accept(members, truth);
     const disks = new DiskSet(members);
-    const records: Records = new Map();
-    await addCheckpointed(records, disks, truth);
+    const records = await readCheckpointed(disks, truth);
     await addJournaled(records, disks, truth);
-    return [...records];
+    return { name: truth.poolName, records: [...records] };
   } finally {
     for (const { plane } of opened) await plane.close();
   }
 }
 
-async function addCheckpointed(records: Records, disks: DiskSet, truth: Label): Promise<void> {
-  const wanted = truth.checkpoint?.sequence;
-  const disk = disks.journals.find(({ label }) => label.checkpoint?.sequence === wanted);
-  if (wanted === undefined || disk === undefined) return;
+/** From the first replica of the checkpoint that is sound. @throws StorageError pool/damaged */
+async function readCheckpointed(disks: DiskSet, truth: Label): Promise<Records> {
+  if (truth.checkpoint === null) return new Map();
+  const { sequence } = truth.checkpoint;
+  let cause: unknown;
+  for (const disk of disks.journals) {
+    if (disk.label.checkpoint?.sequence !== sequence) continue;
+    try {
+      return await readReplica(disk);
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+      cause = error;
+    }
+  }
+  throw new StorageError(
+    'pool/damaged',
+    `no replica of the checkpoint of pool ${truth.poolName} can be read`,
+    { cause },
+  );
+}
+
+async function readReplica(disk: PoolDisk): Promise<Records> {
+  const records: Records = new Map();
   for await (const { key, value } of readCheckpoint(readerOf(disk), disk.label)) {
     put(records, key, value);
   }
+  return records;
 }
 
 async function addJournaled(records: Records, disks: DiskSet, truth: Label): Promise<void> {

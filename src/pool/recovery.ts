@@ -1,13 +1,15 @@
 /**
  * Recovery: from the disks of a pool to its state after the last durable change; every opening is one.
  *
- *   labels → truth → lease → our epoch in every label → index (or checkpoint) → journal's tail → pending log
+ *   labels → truth → lease → index (or checkpoint) → journal's tail → our epoch in every label → replicas alike → pending log
  *
- * Nothing is written before the labels carry our epoch. Each step may be cut off and done again by the next
+ * Nothing is written to the disks before everything on them was read and found good: an opening that is refused leaves them as they
+ * were. The labels with our epoch come first of what is written. Each step may be cut off and done again by the next
  * opening: replays set whole states, and what a killed process had acknowledged moves from its pending log into the ring
  * before the data plane makes a new one. Takes the same time at any capacity.
  */
 import { readFile } from 'node:fs/promises';
+import { setTimeout } from 'node:timers/promises';
 import { readFileIfThere } from '../base/atomic-file.ts';
 import type { Clock } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
@@ -18,6 +20,7 @@ import {
   DiskSet,
   openThoseThere,
   type PoolDisk,
+  readLabel,
   wipeAndClose,
 } from './disk-set.ts';
 import type { ClusterRun } from './format/batch.ts';
@@ -25,10 +28,18 @@ import { paddedRecordBytes } from './format/journal-record.ts';
 import type { Label } from './format/label.ts';
 import { readPendingLog } from './format/pending-log.ts';
 import { grownBy } from './growth.ts';
-import { loadOrRebuildIndex } from './index-loading.ts';
-import { type JournalPlace, lastRecords, replayJournal, writeRecord } from './journal-replay.ts';
-import { expectLeaseFree } from './lease.ts';
+import { type LoadedIndex, loadOrRebuildIndex } from './index-loading.ts';
+import {
+  type JournalPlace,
+  lastRecords,
+  levelReplicas,
+  readTail,
+  writeRecord,
+} from './journal-replay.ts';
+import { expectLeaseFree, type LeaseTimes } from './lease.ts';
+import { LeaseKeeper } from './lease-keeper.ts';
 import { continues, type Lineage, type PoolFolder } from './lineage.ts';
+import type { NamedRecords } from './name-clash.ts';
 import type { PoolIndex } from './pool-index.ts';
 import { type DiskRecord, diskRecordName } from './pool-records.ts';
 import type { PoolState } from './pool-state.ts';
@@ -40,8 +51,14 @@ export interface RecoveryInput {
   readonly locations: readonly DiskLocation[];
   readonly hostId: string;
   readonly takeover: boolean;
-  /** These disks had the pool when this host last served it: some may have left it since. Otherwise all are meant. */
+  /**
+   * Nobody named these disks: they had the pool when this host last served it. Some may have left it since; and it is opened only when no
+   * other host had it since. Otherwise all of them are meant.
+   */
   readonly remembered: boolean;
+  readonly times: LeaseTimes;
+  /** Called with the pool's records before anything is written; what it throws refuses the opening. */
+  readonly accept: (pool: NamedRecords) => void;
   readonly folderOf: (poolUuid: string) => Promise<PoolFolder>;
 }
 
@@ -49,6 +66,8 @@ export interface RecoveredPool {
   readonly folder: PoolFolder;
   readonly lineage: Lineage;
   readonly disks: DiskSet;
+  /** Beating since the pool is ours. */
+  readonly lease: LeaseKeeper;
   readonly index: PoolIndex;
   readonly checkpointer: Checkpointer;
   /** Where the data plane goes on. */
@@ -90,17 +109,34 @@ function truthOf(opened: readonly PoolDisk[], failure: StorageError | undefined)
 }
 
 async function recoverDisks(input: RecoveryInput, found: Truth): Promise<RecoveredPool> {
-  const { label: truth, members, left } = found;
+  const { label: truth, members } = found;
   expectLeaseFree(members, truth, input);
   const folder = await input.folderOf(truth.poolUuid);
-  const disks = new DiskSet(members);
-  const lineage = await takeEpoch(input, folder, disks, truth);
-  // Every label of a member says by now that these are none.
-  for (const disk of left) await dismiss(disk);
-  const locations = left.map(({ location }) => location);
+  const isNew = (await folder.readLineage()) === undefined;
+  try {
+    return await recoverIn(input, folder, found);
+  } catch (error) {
+    // Refused, then: taking the pool begins with the lineage.
+    if (isNew && (await folder.readLineage()) === undefined) await folder.remove();
+    throw error;
+  }
+}
+
+async function recoverIn(
+  input: RecoveryInput,
+  folder: PoolFolder,
+  { label: truth, members, left }: Truth,
+): Promise<RecoveredPool> {
+  const disks = new DiskSet(members, input.times);
+  const unbroken = await recallLineage(input, folder, truth);
   const loaded = await loadOrRebuildIndex(folder, disks, truth);
   try {
-    return await replay({ folder, lineage, disks, truth, left: locations, ...loaded });
+    const from = placeOf(loaded.index);
+    await replayTail(disks, loaded.index);
+    expectRecorded(disks, loaded.index.state);
+    input.accept({ name: truth.poolName, records: loaded.index.state.allRecords() });
+    const claim = { folder, disks, truth, unbroken, from, leaving: left };
+    return await takeAndFinish(input, { ...claim, ...loaded });
   } catch (error) {
     await loaded.index.close();
     throw error;
@@ -116,69 +152,143 @@ async function dismiss(disk: PoolDisk): Promise<void> {
   }
 }
 
-/** Makes the pool ours: from here on, whoever reads a label sees it. */
-async function takeEpoch(
+/** What this host remembers of the pool, as far as it may still be believed; the rest is forgotten. */
+async function recallLineage(
   input: RecoveryInput,
   folder: PoolFolder,
-  disks: DiskSet,
   truth: Label,
-): Promise<Lineage> {
+): Promise<Lineage | undefined> {
   const before = await folder.readLineage();
-  const unbroken = before !== undefined && continues(before, truth, input.hostId);
-  if (!unbroken) await folder.dropMemories();
+  if (input.remembered && before !== undefined && truth.epoch > before.epoch) throw movedAway(truth);
+  const unbroken = continues(before, truth, input.hostId) ? before : undefined;
+  if (unbroken === undefined) await folder.dropMemories();
   await folder.dropCondemnedIndex();
+  return unbroken;
+}
+
+/** A host that comes back takes nothing from the one that took over, be it dead meanwhile or not. */
+function movedAway({ poolName, owner }: Label): StorageError {
+  const who = owner === null ? 'another host had it since' : `host ${owner} has it now`;
+  return new StorageError('pool/held', `pool ${poolName} is no longer this host's: ${who}`, {
+    actions: [
+      `varve pool export ${poolName} forgets it here`,
+      'varve pool import DISK-URI... takes it back once it is free',
+    ],
+  });
+}
+
+/** Applies what the journal holds behind what is applied already; writes nothing. */
+async function replayTail(disks: DiskSet, index: PoolIndex): Promise<void> {
+  const { state } = index;
+  const released = state.replayedReleases ?? [];
+  state.replayedReleases = released;
+  await readTail(disks, placeOf(index), (record) => state.replay(record));
+}
+
+/** Where the next record to be applied lies. */
+function placeOf({ state }: PoolIndex): JournalPlace {
+  const { sequence, position } = state.applied;
+  return { position, sequence: sequence + 1 };
+}
+
+interface Claim extends LoadedIndex {
+  readonly folder: PoolFolder;
+  readonly disks: DiskSet;
+  readonly truth: Label;
+  /** Of this host, when nobody else had the pool since. */
+  readonly unbroken: Lineage | undefined;
+  /** Where the index that was loaded goes on in the journal. */
+  readonly from: JournalPlace;
+  /** They are none of the pool's any more, and carry labels still. */
+  readonly leaving: readonly PoolDisk[];
+}
+
+async function takeAndFinish(input: RecoveryInput, claim: Claim): Promise<RecoveredPool> {
+  const { dataPlane, clock, times } = input;
+  const claimedMs = dataPlane.bootTimeMs();
+  const lineage = await takeEpoch(input, claim);
+  // Every label of a member says by now that these are none.
+  for (const disk of claim.leaving) await dismiss(disk);
+  const lease = LeaseKeeper.start({ disks: claim.disks, dataPlane, clock, times }, claimedMs);
+  try {
+    return await finish({ ...claim, lineage, lease });
+  } catch (error) {
+    lease.close();
+    throw error;
+  }
+}
+
+/** Makes the pool ours: from here on, whoever reads a label sees it. */
+async function takeEpoch(input: RecoveryInput, claim: Claim): Promise<Lineage> {
+  const { folder, disks, truth, unbroken } = claim;
+  const { hostId, clock, times } = input;
+  await expectUnchanged(input, disks, truth);
   const epoch = truth.epoch + 1;
-  const lineage = unbroken ? { ...before, epoch } : { since: epoch, epoch, served: 0 };
+  const lineage = unbroken ? { ...unbroken, epoch } : { since: epoch, epoch, served: 0 };
   await folder.writeLineage(lineage);
-  const grown = disks.all.filter(
-    ({ label, plane }) => grownBy(label, plane.sizeBytes) !== undefined,
-  );
-  await disks.writeLabels(({ label, plane }) => ({
-    epoch,
-    owner: input.hostId,
-    heartbeatMs: input.clock.nowMs(),
-    diskCount: truth.diskCount,
-    membership: truth.membership,
-    ...grownBy(label, plane.sizeBytes),
-    tailPosition: truth.tailPosition,
-    tailSequence: truth.tailSequence,
-    // A checkpoint that lags behind the tail leads nowhere: the records after it may be overwritten.
-    checkpoint: label.checkpoint?.sequence === truth.checkpoint?.sequence ? label.checkpoint : null,
-  }));
-  // The other copy, too, before anything behind the old end is used (growth.ts).
-  if (grown.length > 0) await disks.writeLabels(() => ({}), grown);
+  const isAnothers = truth.owner !== null && truth.owner !== hostId;
+  const grows = disks.all.some(({ label, plane }) => grownBy(label, plane.sizeBytes) !== undefined);
+  // Over both copies: a label that its last owner has still under way may fall on one of them, and must not count;
+  // and before anything behind the old end of a disk that has grown is used (growth.ts).
+  for (let copies = isAnothers || grows ? 2 : 1; copies > 0; copies--) {
+    await disks.writeLabels(({ label, plane }) => ({
+      epoch,
+      owner: hostId,
+      heartbeatMs: clock.nowMs(),
+      diskCount: truth.diskCount,
+      membership: truth.membership,
+      ...grownBy(label, plane.sizeBytes),
+      tailPosition: truth.tailPosition,
+      tailSequence: truth.tailSequence,
+      // A checkpoint that lags behind the tail leads nowhere: the records after it may be overwritten.
+      checkpoint:
+        label.checkpoint?.sequence === truth.checkpoint?.sequence ? label.checkpoint : null,
+    }));
+  }
+  if (isAnothers) {
+    await setTimeout(times.settleMs);
+    await disks.expectOwned();
+  }
   return lineage;
 }
 
-type ReplayInput = Pick<
-  RecoveredPool,
-  'folder' | 'lineage' | 'disks' | 'index' | 'rebuilt' | 'left'
-> & {
-  readonly truth: Label;
-  readonly chains: ReadonlyMap<number, readonly number[]>;
-};
+/** The labels say what they said when the reading began, but for a heartbeat that may have come. @throws StorageError pool/held */
+async function expectUnchanged(input: RecoveryInput, disks: DiskSet, truth: Label): Promise<void> {
+  for (const disk of disks.all) {
+    const found = await readLabel(disk.plane.inner, disk.location.uri);
+    const same =
+      found.epoch === disk.label.epoch &&
+      found.owner === disk.label.owner &&
+      found.tailSequence === disk.label.tailSequence &&
+      found.checkpoint?.sequence === disk.label.checkpoint?.sequence;
+    if (!same) {
+      throw new StorageError('pool/held', `pool ${truth.poolName} is in use: it changed meanwhile`);
+    }
+    disk.label = found;
+  }
+  expectLeaseFree(disks.all, truth, input);
+}
 
-async function replay(input: ReplayInput): Promise<RecoveredPool> {
-  const { disks, index, chains, truth } = input;
+type ReplayInput = Claim & Pick<RecoveredPool, 'lineage' | 'lease'>;
+
+async function finish(input: ReplayInput): Promise<RecoveredPool> {
+  const { disks, index, chains, truth, from } = input;
   const { state } = index;
   const { allocator } = state;
   const checkpointer = new Checkpointer({ disks, index, allocator, chains });
-  const released: { disk: number; cluster: number }[] = [];
-  state.replayedReleases = released;
-  const { sequence, position } = state.applied;
-  await replayJournal(disks, { position, sequence: sequence + 1 }, (record) =>
-    state.replay(record),
-  );
-  expectRecorded(disks, state);
+  await levelReplicas(disks, from);
+  // An owner that lived until it was taken over may have gone on for a moment.
+  await replayTail(disks, index);
   const recoveredDeltas = await drainPendingLog(input, checkpointer);
+  const released = state.replayedReleases ?? [];
   state.replayedReleases = null;
   if (isCheckpointDue(input)) await checkpointer.take();
   return {
     ...input,
+    left: input.leaving.map(({ location }) => location),
     checkpointer,
     journal: {
-      position: state.applied.position,
-      sequence: state.applied.sequence + 1,
+      ...placeOf(index),
       tail: disks.all[0]?.label.tailPosition ?? truth.tailPosition,
     },
     discards: allocator.stillFree(released),

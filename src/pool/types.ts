@@ -68,6 +68,8 @@ export interface PoolInfo {
   /** How long a disk may fail before its requests do. */
   readonly patienceSeconds: number;
   readonly createdAt: string;
+  /** Another host took the pool over; nothing of it is read or written here. */
+  readonly fencedBy?: { readonly host: string | null; readonly epoch: number };
 }
 
 export interface CreatePoolOptions {

@@ -47,6 +47,10 @@ export class FakePools implements PoolsPort {
     });
   }
 
+  all(): FakePool[] {
+    return [...this.pools.values()];
+  }
+
   async create(name: string, _uris: string[], options: { dryRun?: boolean }) {
     const known = this.pools.get(name);
     if (known !== undefined) return { pool: known.info(), changed: false };

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import type { Log } from '../../src/base/log.ts';
 import { DataPlane } from '../../src/dataplane/data-plane.ts';
+import { type LeaseTimes, leaseTimes } from '../../src/pool/lease.ts';
 import { Pools } from '../../src/pool/pools.ts';
 import type { EventInput } from '../../src/pool/types.ts';
 import { SnapshotService } from '../../src/snapshot/snapshot-service.ts';
@@ -42,12 +43,19 @@ export class ManualClock implements Clock {
   }
 }
 
+/**
+ * As always where labels and a test's clock decide. The data plane goes by a clock that no test moves, so its lease outlives every
+ * test; nobody who could still write waits for an owner to find out.
+ */
+export const testLeaseTimes: LeaseTimes = { ...leaseTimes(), validMs: 3_600_000, settleMs: 1 };
+
 export interface FixtureOptions {
   readonly clock?: Clock;
   readonly dataPlane?: DataPlane;
   readonly flushWindowMs?: number;
   /** None unless given: what a disk refuses is told at once. */
   readonly patienceSeconds?: number;
+  readonly leaseTimes?: LeaseTimes;
 }
 
 export class Fixture {
@@ -62,13 +70,15 @@ export class Fixture {
     readonly clock: Clock,
     readonly flushWindowMs: number,
     readonly patienceSeconds: number,
+    readonly leaseTimes: LeaseTimes,
   ) {}
 
   static async open(options: FixtureOptions = {}): Promise<Fixture> {
     const { dataPlane, clock = systemClock, flushWindowMs = 1000, patienceSeconds = 0 } = options;
+    const { leaseTimes: times = testLeaseTimes } = options;
     const folder = await mkdtemp(join(tmpdir(), 'varve-pool-'));
     const plane = dataPlane ?? new DataPlane({ loops: 2 });
-    const fixture = new Fixture(folder, plane, clock, flushWindowMs, patienceSeconds);
+    const fixture = new Fixture(folder, plane, clock, flushWindowMs, patienceSeconds, times);
     await fixture.start();
     return fixture;
   }
@@ -86,8 +96,8 @@ export class Fixture {
   async openPools(stateDir = this.stateDir): Promise<Pools> {
     const { dataPlane, clock } = this;
     const emit = (event: EventInput) => this.events.push(event);
-    const { flushWindowMs, patienceSeconds } = this;
-    const options = { flushWindowMs, patienceSeconds };
+    const { flushWindowMs, patienceSeconds, leaseTimes: times } = this;
+    const options = { flushWindowMs, patienceSeconds, leaseTimes: times };
     return Pools.open({ stateDir, dataPlane, clock, log: quietLog, emit, options });
   }
 

@@ -237,7 +237,7 @@ describe('pools', () => {
     await expect(stat(`${fixture.stateDir}/pools/${uuid}`)).rejects.toThrow();
     await fixture.volumes.rename('v', 'v2');
     await fixture.pools.get('silver').commit([deleteRecord('export/x')]);
-    await fixture.pools.import(paths);
+    await fixture.pools.import([fixture.path('a')]);
     expect(fixture.volumes.list().map(({ name }) => name)).toEqual(['v', 'v2', 'w']);
   });
 
@@ -272,6 +272,11 @@ describe('pools', () => {
     await other.import([fixture.path('a')]);
     await other.close();
     await fixture.start();
+    // Nobody has it open now, but it is the other host's: only who asks for it gets it.
+    expect(fixture.pools.list()).toMatchObject([
+      { state: 'failed', warnings: [{ code: 'pool/held' }] },
+    ]);
+    await fixture.pools.import([fixture.path('a')]);
     expect(fixture.pools.list()).toMatchObject([{ uuid, state: 'online' }]);
     expect(fixture.events.map(({ kind }) => kind)).toContain('pool/index-rebuilt');
   });

@@ -16,7 +16,7 @@ import { Pool } from '../../src/pool/pool.ts';
 import { planPool, writePool } from '../../src/pool/pool-creation.ts';
 import { putRecord } from '../../src/pool/pool-records.ts';
 import { recoverPool } from '../../src/pool/recovery.ts';
-import { ManualClock, quietLog } from './fixture.ts';
+import { ManualClock, quietLog, testLeaseTimes } from './fixture.ts';
 
 const MiB = 1024 * 1024;
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
@@ -143,16 +143,12 @@ describe(`power cut, seed ${seed}`, () => {
       hostId: `00000000-0000-4000-8000-${String(hosts).padStart(12, '0')}`,
       takeover: true,
       remembered: false,
+      times: testLeaseTimes,
+      accept() {},
       folderOf: async () => new PoolFolder(host),
     });
-    const services = {
-      dataPlane: plane,
-      clock,
-      log: quietLog,
-      emit() {},
-      flushWindowMs: 1000,
-      patienceSeconds: 0,
-    };
+    const options = { flushWindowMs: 1000, patienceSeconds: 0, leaseTimes: testLeaseTimes };
+    const services = { dataPlane: plane, clock, log: quietLog, emit() {}, ...options };
     return Pool.start(recovered, services);
   }
 

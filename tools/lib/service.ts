@@ -27,17 +27,21 @@ export interface ServiceOptions {
   readonly nodeFlags?: readonly string[];
   /** The text of its configuration file. */
   readonly settings?: string;
+  /** Its environment instead of this process's. */
+  readonly env?: NodeJS.ProcessEnv;
 }
 
 export class Service {
   readonly folder: string;
-  readonly #nodeFlags: readonly string[];
+  #nodeFlags: readonly string[];
+  readonly #env: NodeJS.ProcessEnv;
   #daemon: Daemon | undefined;
 
   private constructor(options: ServiceOptions) {
     this.folder = mkdtempSync(join(tmpdir(), 'varve-'));
     folders.add(this.folder);
     this.#nodeFlags = options.nodeFlags ?? [];
+    this.#env = options.env ?? process.env;
     writeFileSync(this.#configPath, options.settings ?? '');
   }
 
@@ -81,11 +85,8 @@ export class Service {
   launch(): void {
     const places = ['--state', this.state, '--socket', this.#apiSocket];
     const serve = ['serve', ...places, '--config', this.#configPath];
-    this.#daemon = new Daemon(process.execPath, [
-      ...this.#nodeFlags,
-      command,
-      ...serve,
-    ]).drainOutput();
+    const args = [...this.#nodeFlags, command, ...serve];
+    this.#daemon = new Daemon(process.execPath, args, { env: this.#env }).drainOutput();
   }
 
   /** Waits until the service says that it is ready. */
@@ -93,7 +94,9 @@ export class Service {
     return this.#running.until(() => answersReady(this.#apiSocket));
   }
 
-  async restart(): Promise<void> {
+  /** @param options.nodeFlags from now on instead of those before */
+  async restart({ nodeFlags = this.#nodeFlags } = {}): Promise<void> {
+    this.#nodeFlags = nodeFlags;
     this.launch();
     await this.ready();
   }
@@ -101,6 +104,11 @@ export class Service {
   /** Ends the process as a crash would; its memory is lost, the kernel's page cache is not. */
   async kill9(): Promise<void> {
     await this.#running.end('SIGKILL');
+  }
+
+  /** Stops the process where it is (SIGSTOP), or lets it go on (SIGCONT). */
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#running.signal(signal);
   }
 
   /** Asks for an orderly stop and waits for it. */

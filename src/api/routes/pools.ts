@@ -46,6 +46,12 @@ const ImportBody = body({
   takeover: Type.Optional(Type.Boolean({ description: 'although its last owner may be alive' })),
 });
 
+const disconnectQuery = {
+  disconnect: Type.Optional(
+    Type.Boolean({ description: 'also when clients are connected: they may reconnect elsewhere' }),
+  ),
+};
+
 /** What an ETag of a pool covers. */
 function configuration(pool: PoolInfo) {
   const { uuid, name, patienceSeconds } = pool;
@@ -143,12 +149,15 @@ export function poolRoutes(app: ApiApp, services: ApiServices): void {
     path: '/v1/pools/:name/actions/export',
     summary: 'Lets the pool go cleanly, so that another host may import it',
     action: 'pool export',
-    find: (name) => services.pools.get(name).info(),
+    find: (name) => shownPool(services, name),
     configuration,
-    work: async ({ name }, { dryRun }) => {
-      services.exports.checkIdle(name);
+    query: disconnectQuery,
+    work: async ({ name }, { dryRun }, query) => {
+      const disconnect = query.disconnect ?? false;
+      if (!disconnect) services.exports.checkIdle(name);
       if (dryRun) await services.pools.export(name, { dryRun });
-      else await letGo(services, name);
+      else await letGo(services, name, disconnect);
+      return undefined;
     },
   });
 
@@ -195,9 +204,10 @@ function shownPool({ pools }: ApiServices, name: string): PoolInfo {
 }
 
 /** Exports stop first; they are served again when the pool could not be let go. */
-async function letGo(services: ApiServices, name: string): Promise<void> {
-  const pool = services.pools.get(name);
-  await services.exports.release(name);
+async function letGo(services: ApiServices, name: string, disconnect: boolean): Promise<void> {
+  const pool = services.pools.all().find((open) => open.info().name === name);
+  if (pool === undefined) return services.pools.export(name, {});
+  await services.exports.release(name, { disconnect });
   try {
     await services.pools.export(name, {});
   } catch (error) {

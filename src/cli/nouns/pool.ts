@@ -52,6 +52,7 @@ export function addPoolNoun(program: Command): void {
   pool
     .command('export <name>')
     .description('let go cleanly, so that another host may import')
+    .option('--disconnect', 'also when clients are connected: they may reconnect elsewhere')
     .action(does(letGo));
   pool
     .command('import <disk-uri...>')
@@ -132,8 +133,12 @@ async function remove(context: Context, [name]: [string]): Promise<void> {
   writeResult(context, answer.document, `pool ${name} is gone`);
 }
 
-async function letGo(context: Context, [name]: [string]): Promise<void> {
-  const call = { method: 'POST', query: context.dryRun } as const;
+async function letGo(
+  context: Context,
+  [name]: [string],
+  { disconnect }: { disconnect?: boolean },
+): Promise<void> {
+  const call = { method: 'POST', query: { ...context.dryRun, disconnect } } as const;
   const address = path`/v1/pools/${name}/actions/export`;
   const answer = await context.client.call<ResultDocument>(address, call);
   writeResult(context, answer.document, `pool ${name} may be imported elsewhere`);
