@@ -43,12 +43,15 @@ export async function planBackings(
     const plan = await planBacking(dataPlane, parseDiskUri(uri), rules);
     const double = plans.find(({ identity }) => identity === plan.identity);
     if (double !== undefined) {
-      const { uri: other } = double.location;
-      throw new StorageError('request/invalid', `${other} and ${plan.location.uri} are one disk`);
+      throw oneDisk(double.location.uri, plan.location.uri);
     }
     plans.push(plan);
   }
   return plans;
+}
+
+function oneDisk(uri: string, other: string): StorageError {
+  return new StorageError('request/invalid', `${uri} and ${other} are one disk`);
 }
 
 /** Where the disks of an existing pool are. @throws StorageError request/invalid, disk/unusable */
@@ -57,6 +60,7 @@ export async function locateDisks(
   uris: readonly string[],
 ): Promise<DiskLocation[]> {
   const locations: DiskLocation[] = [];
+  const named = new Map<string, string>();
   for (const text of uris) {
     const uri = parseDiskUri(text);
     const probe = await probeUri(dataPlane, uri);
@@ -64,6 +68,10 @@ export async function locateDisks(
     if (probe.kind === 'missing') {
       throw new StorageError('disk/unusable', `disk ${uri.normalized}: there is no such file`);
     }
+    const identity = probe.identity ?? uri.normalized;
+    const double = named.get(identity);
+    if (double !== undefined) throw oneDisk(double, uri.normalized);
+    named.set(identity, uri.normalized);
     locations.push(locationOf(uri, probe));
   }
   return locations;

@@ -32,13 +32,18 @@ export async function peekRecords(
   try {
     const { label: truth, members } = chooseTruth(opened);
     accept(members, truth);
-    const disks = new DiskSet(members);
-    const records = await readCheckpointed(disks, truth);
-    await addJournaled(records, disks, truth);
+    const records = await readRecords(new DiskSet(members), truth);
     return { name: truth.poolName, records: [...records] };
   } finally {
     for (const { plane } of opened) await plane.close();
   }
+}
+
+/** @throws StorageError pool/damaged, disk/io */
+export async function readRecords(disks: DiskSet, truth: Label): Promise<Records> {
+  const records = await readCheckpointed(disks, truth);
+  await addJournaled(records, disks, truth);
+  return records;
 }
 
 /** From the first replica of the checkpoint that is sound. @throws StorageError pool/damaged */

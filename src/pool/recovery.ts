@@ -39,6 +39,7 @@ import {
 import { expectLeaseFree, type LeaseTimes } from './lease.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { continues, type Lineage, type PoolFolder } from './lineage.ts';
+import { explainMissing } from './missing-disks.ts';
 import type { NamedRecords } from './name-clash.ts';
 import type { PoolIndex } from './pool-index.ts';
 import { type DiskRecord, diskRecordName } from './pool-records.ts';
@@ -94,8 +95,9 @@ export async function recoverPool(input: RecoveryInput): Promise<RecoveredPool> 
     if (failure !== undefined && !input.remembered) throw failure;
     return await recoverDisks(input, truthOf(opened, failure));
   } catch (error) {
+    const explained = await explainMissing(error, opened);
     for (const disk of opened) await disk.plane.close();
-    throw error;
+    throw explained;
   }
 }
 
@@ -159,7 +161,8 @@ async function recallLineage(
   truth: Label,
 ): Promise<Lineage | undefined> {
   const before = await folder.readLineage();
-  if (input.remembered && before !== undefined && truth.epoch > before.epoch) throw movedAway(truth);
+  if (input.remembered && before !== undefined && truth.epoch > before.epoch)
+    throw movedAway(truth);
   const unbroken = continues(before, truth, input.hostId) ? before : undefined;
   if (unbroken === undefined) await folder.dropMemories();
   await folder.dropCondemnedIndex();
@@ -231,7 +234,7 @@ async function takeEpoch(input: RecoveryInput, claim: Claim): Promise<Lineage> {
   // Over both copies: a label that its last owner has still under way may fall on one of them, and must not count;
   // and before anything behind the old end of a disk that has grown is used (growth.ts).
   for (let copies = isAnothers || grows ? 2 : 1; copies > 0; copies--) {
-    await disks.writeLabels(({ label, plane }) => ({
+    await writeLaggingFirst(disks, truth, ({ label, plane }) => ({
       epoch,
       owner: hostId,
       heartbeatMs: clock.nowMs(),
@@ -250,6 +253,18 @@ async function takeEpoch(input: RecoveryInput, claim: Claim): Promise<Lineage> {
     await disks.expectOwned();
   }
   return lineage;
+}
+
+/** So that whoever finds an earlier epoch behind an earlier tail knows that the disk was away (truth.ts). */
+async function writeLaggingFirst(
+  disks: DiskSet,
+  truth: Label,
+  change: (disk: PoolDisk) => Partial<Label>,
+): Promise<void> {
+  const lagging = disks.all.filter(({ label }) => label.tailSequence < truth.tailSequence);
+  const others = disks.all.filter((disk) => !lagging.includes(disk));
+  await disks.writeLabels(change, lagging);
+  await disks.writeLabels(change, others);
 }
 
 /** The labels say what they said when the reading began, but for a heartbeat that may have come. @throws StorageError pool/held */

@@ -19,7 +19,7 @@ export interface Truth {
 }
 
 /**
- * @throws StorageError pool/disk-missing; disk/unusable disks of different pools, or one disk given twice;
+ * @throws StorageError pool/disk-missing; disk/unusable disks of different pools, one disk given twice, or one that was away;
  *   pool/damaged no disk carries a journal
  */
 export function chooseTruth(disks: readonly PoolDisk[]): Truth {
@@ -31,7 +31,14 @@ export function chooseTruth(disks: readonly PoolDisk[]): Truth {
   const members = disks.filter(isMember);
   expectAllThere(members, membership);
   const left = disks.filter((disk) => !isMember(disk));
-  return { label: truthOf(members, membership), members, left };
+  const label = truthOf(members, membership);
+  expectNoneStale(members, label);
+  return { label, members, left };
+}
+
+/** As far as these disks know, of one pool, which may have others. @throws StorageError pool/damaged none carries a journal */
+export function partialTruth(disks: readonly PoolDisk[]): Label {
+  return truthOf(disks, newest(disks, membersOrder));
 }
 
 function truthOf(members: readonly PoolDisk[], { diskCount, membership }: Label): Label {
@@ -86,11 +93,28 @@ function expectNoDoubles(disks: readonly PoolDisk[]): void {
     if (other !== undefined) {
       throw new StorageError(
         'disk/unusable',
-        `${disk.location.uri} and ${other.location.uri} are both disk ${disk.label.diskNumber} of pool ${disk.label.poolName}: copies of one disk, or one disk named twice`,
+        `${disk.location.uri} and ${other.location.uri} are both disk ${disk.label.diskNumber} of pool ${disk.label.poolName}: one of them is a copy`,
+        { actions: ['name the original only; nobody but you can tell which one that is'] },
       );
     }
     seen.set(disk.label.diskNumber, disk);
   }
+}
+
+/**
+ * A life of the pool went by without the disk. Crashes leave no such disk: an opening writes the labels that lag behind first
+ * (recovery.ts), so that a label of an earlier epoch has the tail of the newest one.
+ */
+function expectNoneStale(disks: readonly PoolDisk[], truth: Label): void {
+  const stale = disks.find(
+    ({ label }) => label.epoch < truth.epoch && label.tailSequence < truth.tailSequence,
+  );
+  if (stale === undefined) return;
+  throw new StorageError(
+    'disk/unusable',
+    `disk ${stale.location.uri} is older than the others (epoch ${stale.label.epoch}, theirs ${truth.epoch}): the pool was in use without it, or it is an old copy`,
+    { actions: [`name the present disk ${stale.label.diskNumber} of pool ${truth.poolName}`] },
+  );
 }
 
 function expectAllThere(disks: readonly PoolDisk[], truth: Label): void {

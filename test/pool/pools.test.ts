@@ -237,7 +237,7 @@ describe('pools', () => {
     await expect(stat(`${fixture.stateDir}/pools/${uuid}`)).rejects.toThrow();
     await fixture.volumes.rename('v', 'v2');
     await fixture.pools.get('silver').commit([deleteRecord('export/x')]);
-    await fixture.pools.import([fixture.path('a')]);
+    await fixture.pools.import(paths);
     expect(fixture.volumes.list().map(({ name }) => name)).toEqual(['v', 'v2', 'w']);
   });
 
