@@ -15,7 +15,7 @@ import type { Label } from './format/label.ts';
 import { longestReplica, scanReplica } from './journal-replay.ts';
 import type { NamedRecords } from './name-clash.ts';
 import { parseRecord } from './pool-state.ts';
-import { chooseTruth } from './truth.ts';
+import { chooseTruth, expectNoneStale } from './truth.ts';
 
 type Records = Map<string, unknown>;
 
@@ -32,6 +32,7 @@ export async function peekRecords(
   try {
     const { label: truth, members } = chooseTruth(opened);
     accept(members, truth);
+    expectNoneStale(members, truth);
     const records = await readRecords(new DiskSet(members), truth);
     return { name: truth.poolName, records: [...records] };
   } finally {

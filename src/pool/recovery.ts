@@ -44,7 +44,7 @@ import type { NamedRecords } from './name-clash.ts';
 import type { PoolIndex } from './pool-index.ts';
 import { type DiskRecord, diskRecordName } from './pool-records.ts';
 import type { PoolState } from './pool-state.ts';
-import { chooseTruth, type Truth } from './truth.ts';
+import { chooseTruth, expectNoneStale, type Truth } from './truth.ts';
 
 export interface RecoveryInput {
   readonly dataPlane: DataPlane;
@@ -136,6 +136,7 @@ async function recoverIn(
     const from = placeOf(loaded.index);
     await replayTail(disks, loaded.index);
     expectRecorded(disks, loaded.index.state);
+    expectNoneStale(members, truth);
     input.accept({ name: truth.poolName, records: loaded.index.state.allRecords() });
     const claim = { folder, disks, truth, unbroken, from, leaving: left };
     return await takeAndFinish(input, { ...claim, ...loaded });

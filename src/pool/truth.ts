@@ -19,7 +19,7 @@ export interface Truth {
 }
 
 /**
- * @throws StorageError pool/disk-missing; disk/unusable disks of different pools, one disk given twice, or one that was away;
+ * @throws StorageError pool/disk-missing; disk/unusable disks of different pools, or one disk given twice;
  *   pool/damaged no disk carries a journal
  */
 export function chooseTruth(disks: readonly PoolDisk[]): Truth {
@@ -31,9 +31,7 @@ export function chooseTruth(disks: readonly PoolDisk[]): Truth {
   const members = disks.filter(isMember);
   expectAllThere(members, membership);
   const left = disks.filter((disk) => !isMember(disk));
-  const label = truthOf(members, membership);
-  expectNoneStale(members, label);
-  return { label, members, left };
+  return { label: truthOf(members, membership), members, left };
 }
 
 /** As far as these disks know, of one pool, which may have others. @throws StorageError pool/damaged none carries a journal */
@@ -104,8 +102,10 @@ function expectNoDoubles(disks: readonly PoolDisk[]): void {
 /**
  * A life of the pool went by without the disk. Crashes leave no such disk: an opening writes the labels that lag behind first
  * (recovery.ts), so that a label of an earlier epoch has the tail of the newest one.
+ *
+ * @throws StorageError disk/unusable
  */
-function expectNoneStale(disks: readonly PoolDisk[], truth: Label): void {
+export function expectNoneStale(disks: readonly PoolDisk[], truth: Label): void {
   const stale = disks.find(
     ({ label }) => label.epoch < truth.epoch && label.tailSequence < truth.tailSequence,
   );
