@@ -53,7 +53,7 @@ void Opened(double token, Handle handle, const IscsiTarget& target, Status statu
   if (!status.ok()) return runtime.events().Done(token, status);
   std::vector<uint8_t> description = Description(target, opened);
   runtime.events().Done(token, status, handle, std::move(description), [handle, disk = opened.disk](Napi::Env, Napi::Object) {
-    Runtime::Get().disks[handle] = disk;
+    Runtime::Get().AddDisk(handle, disk);
   });
 }
 

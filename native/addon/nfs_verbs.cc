@@ -84,7 +84,7 @@ void OpenNfs(double token, const Napi::Object& spec) {
     if (!status.ok()) return events.Done(token, status);
     std::vector<uint8_t> described = Described(*disk);
     events.Done(token, status, handle, std::move(described),
-                [handle, disk](Napi::Env, Napi::Object) { Runtime::Get().disks[handle] = disk; });
+                [handle, disk](Napi::Env, Napi::Object) { Runtime::Get().AddDisk(handle, disk); });
   };
   NfsDisk::Open(*loops[handle % loops.size()], AddressOf(spec.Get("nfs").As<Napi::Object>()), access, std::move(opened));
 }

@@ -6,9 +6,9 @@
 import { formatSize } from '../base/size.ts';
 import { Allocator } from './allocator.ts';
 import type { PoolDisk } from './disk-set.ts';
+import type { NewOwner } from './fenced.ts';
 import type { OpenForeignDisk } from './foreign-disk.ts';
 import type { Label } from './format/label.ts';
-import type { NewOwner } from './fenced.ts';
 import type { DiskInfo, PoolInfo, PoolWarning } from './types.ts';
 
 /** `plane` of a disk that is open. */
