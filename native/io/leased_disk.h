@@ -51,6 +51,8 @@ class LeasedDisk final : public Disk {
     below_->FindData(loop, search, done);
   }
   uint64_t size_bytes() const override { return below_->size_bytes(); }
+  void Measure(EventLoop& loop, uint64_t* bytes, Completion* done) override { below_->Measure(loop, bytes, done); }
+  bool keeps_unsynced() const override { return below_->keeps_unsynced(); }
 
  private:
   friend struct LeasedOperation;

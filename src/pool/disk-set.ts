@@ -315,7 +315,11 @@ export class DiskSet {
       if (!isFirst) await expectOurs(disk);
       const untilMs = Math.max(readMs + this.#labelMs, this.#leaseEnd());
       try {
-        await disk.plane.inner.writeLabel(labelOffset(label.generation), encodeLabel(label), untilMs);
+        await disk.plane.inner.writeLabel(
+          labelOffset(label.generation),
+          encodeLabel(label),
+          untilMs,
+        );
         disk.label = label;
         return;
       } catch (cause) {
