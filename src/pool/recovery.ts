@@ -129,6 +129,7 @@ async function recoverIn(
   folder: PoolFolder,
   { label: truth, members, left }: Truth,
 ): Promise<RecoveredPool> {
+  for (const disk of members) disk.label = withoutLagging(disk.label, truth);
   const disks = new DiskSet(members, input.times);
   const unbroken = await recallLineage(input, folder, truth);
   const loaded = await loadOrRebuildIndex(folder, disks, truth);
@@ -144,6 +145,12 @@ async function recoverIn(
     await loaded.index.close();
     throw error;
   }
+}
+
+/** A checkpoint that lags behind the tail leads nowhere: the records after it may be overwritten. */
+function withoutLagging(label: Label, truth: Label): Label {
+  const lags = label.checkpoint?.sequence !== truth.checkpoint?.sequence;
+  return lags ? { ...label, checkpoint: null } : label;
 }
 
 /** A disk that cannot be wiped keeps a label that is of no use to anybody: the pool opens without it. */
@@ -244,9 +251,7 @@ async function takeEpoch(input: RecoveryInput, claim: Claim): Promise<Lineage> {
       ...grownBy(label, plane.sizeBytes),
       tailPosition: truth.tailPosition,
       tailSequence: truth.tailSequence,
-      // A checkpoint that lags behind the tail leads nowhere: the records after it may be overwritten.
-      checkpoint:
-        label.checkpoint?.sequence === truth.checkpoint?.sequence ? label.checkpoint : null,
+      checkpoint: label.checkpoint,
     }));
   }
   if (isAnothers) {
@@ -271,7 +276,7 @@ async function writeLaggingFirst(
 /** The labels say what they said when the reading began, but for a heartbeat that may have come. @throws StorageError pool/held */
 async function expectUnchanged(input: RecoveryInput, disks: DiskSet, truth: Label): Promise<void> {
   for (const disk of disks.all) {
-    const found = await readLabel(disk.plane.inner, disk.location.uri);
+    const found = withoutLagging(await readLabel(disk.plane.inner, disk.location.uri), truth);
     const same =
       found.epoch === disk.label.epoch &&
       found.owner === disk.label.owner &&
