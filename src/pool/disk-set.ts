@@ -121,11 +121,16 @@ function cannotOpen({ uri, kind }: DiskLocation, cause: unknown): StorageError {
  * @throws StorageError disk/unusable it carries none; pool/format a newer version's; pool/damaged; disk/io
  */
 export async function readLabel(plane: DiskPlane, uri: string): Promise<Label> {
+  const label = await labelNow(plane, uri);
+  expectWhole(plane, uri, label);
+  return label;
+}
+
+/** As `readLabel`, of a disk that is known: how large it is does not matter. */
+export async function labelNow(plane: DiskPlane, uri: string): Promise<Label> {
   const bytes = await readOrExplain(plane, uri);
   try {
-    const label = newestLabel(bytes.subarray(0, labelBytes), bytes.subarray(labelBytes));
-    expectWhole(plane, uri, label);
-    return label;
+    return newestLabel(bytes.subarray(0, labelBytes), bytes.subarray(labelBytes));
   } catch (cause) {
     if (cause instanceof FormatError) throw labelError(uri, cause);
     throw cause;
@@ -355,7 +360,7 @@ function inOrder(disks: readonly PoolDisk[]): PoolDisk[] {
 }
 
 async function expectOurs({ plane, location, label }: PoolDisk): Promise<void> {
-  const found = await readLabel(plane.inner, location.uri);
+  const found = await labelNow(plane.inner, location.uri);
   const ours =
     found.epoch < label.epoch || (found.epoch === label.epoch && found.owner === label.owner);
   if (!ours) throw new FencedError(found);

@@ -458,7 +458,7 @@ export class Pools {
     const fenced = pool.fencedBy !== undefined;
     if (letGo && !fenced) pool.expectOnline();
     if (letGo) pool.expectUnused();
-    if (letGo) expectAnswering(pool.disks, `pool ${pool.name} cannot be let go`);
+    if (letGo && !fenced) expectAnswering(pool.disks, `pool ${pool.name} cannot be let go`);
     for (const work of this.#beforeClose) await work(pool);
     try {
       await pool.close({ letGo: letGo && !fenced });

@@ -18,9 +18,9 @@ import { Checkpointer } from './checkpoint.ts';
 import {
   type DiskLocation,
   DiskSet,
+  labelNow,
   openThoseThere,
   type PoolDisk,
-  readLabel,
   wipeAndClose,
 } from './disk-set.ts';
 import type { ClusterRun } from './format/batch.ts';
@@ -129,7 +129,7 @@ async function recoverIn(
   folder: PoolFolder,
   { label: truth, members, left }: Truth,
 ): Promise<RecoveredPool> {
-  for (const disk of members) disk.label = withoutLagging(disk.label, truth);
+  for (const disk of members) disk.label = seenFrom(truth, disk, disk.label);
   const disks = new DiskSet(members, input.times);
   const unbroken = await recallLineage(input, folder, truth);
   const loaded = await loadOrRebuildIndex(folder, disks, truth);
@@ -147,10 +147,17 @@ async function recoverIn(
   }
 }
 
-/** A checkpoint that lags behind the tail leads nowhere: the records after it may be overwritten. */
-function withoutLagging(label: Label, truth: Label): Label {
+/**
+ * A label as the opening will write it: a checkpoint that lags behind the tail leads nowhere, the records after it may be overwritten; and a
+ * disk that has grown is used up to its new end.
+ */
+function seenFrom(truth: Label, { plane }: PoolDisk, label: Label): Label {
   const lags = label.checkpoint?.sequence !== truth.checkpoint?.sequence;
-  return lags ? { ...label, checkpoint: null } : label;
+  return {
+    ...label,
+    ...grownBy(label, plane.sizeBytes),
+    checkpoint: lags ? null : label.checkpoint,
+  };
 }
 
 /** A disk that cannot be wiped keeps a label that is of no use to anybody: the pool opens without it. */
@@ -233,22 +240,20 @@ async function takeAndFinish(input: RecoveryInput, claim: Claim): Promise<Recove
 async function takeEpoch(input: RecoveryInput, claim: Claim): Promise<Lineage> {
   const { folder, disks, truth, unbroken } = claim;
   const { hostId, clock, times } = input;
-  await expectUnchanged(input, disks, truth);
+  const grows = await expectUnchanged(input, disks, truth);
   const epoch = truth.epoch + 1;
   const lineage = unbroken ? { ...unbroken, epoch } : { since: epoch, epoch, served: 0 };
   await folder.writeLineage(lineage);
   const isAnothers = truth.owner !== null && truth.owner !== hostId;
-  const grows = disks.all.some(({ label, plane }) => grownBy(label, plane.sizeBytes) !== undefined);
   // Over both copies: a label that its last owner has still under way may fall on one of them, and must not count;
   // and before anything behind the old end of a disk that has grown is used (growth.ts).
   for (let copies = isAnothers || grows ? 2 : 1; copies > 0; copies--) {
-    await writeLaggingFirst(disks, truth, ({ label, plane }) => ({
+    await writeLaggingFirst(disks, truth, ({ label }) => ({
       epoch,
       owner: hostId,
       heartbeatMs: clock.nowMs(),
       diskCount: truth.diskCount,
       membership: truth.membership,
-      ...grownBy(label, plane.sizeBytes),
       tailPosition: truth.tailPosition,
       tailSequence: truth.tailSequence,
       checkpoint: label.checkpoint,
@@ -273,10 +278,22 @@ async function writeLaggingFirst(
   await disks.writeLabels(change, others);
 }
 
-/** The labels say what they said when the reading began, but for a heartbeat that may have come. @throws StorageError pool/held */
-async function expectUnchanged(input: RecoveryInput, disks: DiskSet, truth: Label): Promise<void> {
+/**
+ * The labels say what they said when the reading began, but for a heartbeat that may have come.
+ *
+ * @returns whether a disk is larger than its label says
+ * @throws StorageError pool/held
+ */
+async function expectUnchanged(
+  input: RecoveryInput,
+  disks: DiskSet,
+  truth: Label,
+): Promise<boolean> {
+  let grows = false;
   for (const disk of disks.all) {
-    const found = withoutLagging(await readLabel(disk.plane.inner, disk.location.uri), truth);
+    const label = await labelNow(disk.plane.inner, disk.location.uri);
+    const found = seenFrom(truth, disk, label);
+    grows ||= found.clusterCount > label.clusterCount;
     const same =
       found.epoch === disk.label.epoch &&
       found.owner === disk.label.owner &&
@@ -288,6 +305,7 @@ async function expectUnchanged(input: RecoveryInput, disks: DiskSet, truth: Labe
     disk.label = found;
   }
   expectLeaseFree(disks.all, truth, input);
+  return grows;
 }
 
 type ReplayInput = Claim & Pick<RecoveredPool, 'lineage' | 'lease'>;
