@@ -14,4 +14,4 @@ test(`${states} states after power cuts keep every promise`, async () => {
   expect(exploration.violations, `SEED=${firstSeed}`).toEqual([]);
   expect(exploration.states).toBe(states);
   expect(exploration.remembered).toBeGreaterThan(states / 10);
-}, 1_200_000);
+}, 2_400_000);

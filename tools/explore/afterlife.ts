@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import type { DataPlane } from '../../src/dataplane/data-plane.ts';
 import { checkOffline } from '../../src/pool/check/check-offline.ts';
+import { leaseTimes } from '../../src/pool/lease.ts';
 import { Pools } from '../../src/pool/pools.ts';
 import { probeDisk } from '../../src/pool/probe.ts';
 import { SnapshotService } from '../../src/snapshot/snapshot-service.ts';
@@ -49,7 +50,8 @@ export async function judge(
     clock: systemClock,
     log: silent,
     emit: ({ kind }) => told.add(kind),
-    options: { flushWindowMs: 1000 },
+    // Its last owner is dead for certain: nobody need be given the time to find out.
+    options: { flushWindowMs: 1000, leaseTimes: { ...leaseTimes(), settleMs: 1 } },
   });
   try {
     await pools.import(disks, { takeover: true });
