@@ -118,7 +118,7 @@ void FailOn(varve::Status status) {
 
 void RemoveAndAdd(varve::nbd::Server& server, const varve::nbd::ExportSpec& spec) {
   std::promise<unsigned> removed;
-  FailOn(server.RemoveExport(spec.name, Parting::kDrain, [&](unsigned clients) { removed.set_value(clients); }));
+  FailOn(server.RemoveExport(spec.name, varve::nbd::Parting::kDrain, [&](unsigned clients) { removed.set_value(clients); }));
   const unsigned clients = removed.get_future().get();
   FailOn(server.AddExport(spec));
   // Said when it is there again: whoever reads this connects at once.
