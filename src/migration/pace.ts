@@ -2,7 +2,6 @@
  * Pace: how fast background work may go: paused, at a rate, cancelled.
  */
 import { setTimeout } from 'node:timers/promises';
-
 import type { MovementContext } from './types.ts';
 
 type PaceOptions = Pick<MovementContext, 'rateBytes' | 'whileRunning'>;

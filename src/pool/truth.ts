@@ -55,16 +55,19 @@ function checkpointAt(members: readonly PoolDisk[], tailSequence: number): Label
   return checkpoints.find((found) => found?.sequence === tailSequence - 1) ?? null;
 }
 
-type Order = (label: Label) => readonly number[];
+/** Of two labels the one with the larger numbers, compared in order, is the newer. */
+export type LabelOrder = (label: Label) => readonly number[];
 
-const membersOrder: Order = ({ epoch, membership, diskCount }) => [
+/** Which label knows the members. */
+export const membersOrder: LabelOrder = ({ epoch, membership, diskCount }) => [
   epoch,
   membership?.generation ?? 0,
   diskCount,
 ];
-const tailOrder: Order = ({ epoch, tailSequence }) => [epoch, tailSequence];
+/** Which label knows where the journal begins. */
+export const tailOrder: LabelOrder = ({ epoch, tailSequence }) => [epoch, tailSequence];
 
-function newest(disks: readonly PoolDisk[], order: Order): Label {
+function newest(disks: readonly PoolDisk[], order: LabelOrder): Label {
   return disks.map(({ label }) => label).reduce((a, b) => (isHigher(order(b), order(a)) ? b : a));
 }
 

@@ -1,6 +1,7 @@
 /**
  * The disks of a pool under check: both label copies, geometry against the real size, agreement with each other.
  */
+
 import type { FileHandle } from 'node:fs/promises';
 import { StorageError } from '../../base/errors.ts';
 import { FormatError } from '../format/format-error.ts';
@@ -8,6 +9,7 @@ import { firstClusterFor, labelBytes } from '../format/geometry.ts';
 import { decodeLabel, type Label, memberNumbers, newestLabel } from '../format/label.ts';
 import type { ReadDisk } from '../format/ring.ts';
 import { diskSizeBytes, openForReading, readAt } from '../probe.ts';
+import { type LabelOrder, membersOrder, tailOrder } from '../truth.ts';
 import type { FindingLog } from './findings.ts';
 
 export interface CheckedDisk {
@@ -89,16 +91,7 @@ async function checkDisk(
   }
 }
 
-type Order = (label: Label) => readonly number[];
-
-const membersOrder: Order = ({ epoch, membership, diskCount }) => [
-  epoch,
-  membership?.generation ?? 0,
-  diskCount,
-];
-const tailOrder: Order = ({ epoch, tailSequence }) => [epoch, tailSequence];
-
-function newest(disks: readonly CheckedDisk[], order: Order): Label {
+function newest(disks: readonly CheckedDisk[], order: LabelOrder): Label {
   const sorted = disks.map(({ label }) => label).sort((a, b) => compareNumbers(order(b), order(a)));
   return sorted[0] as Label;
 }
