@@ -46,7 +46,10 @@ export async function explore(options: ExploreOptions): Promise<Exploration> {
   const folder = mkdtempSync('/dev/shm/varve-explore-');
   try {
     for (let seed = options.firstSeed; exploration.states < options.states; seed++) {
-      await exploreLife(seed, options, exploration, folder);
+      await exploreLife(seed, options, exploration, folder).catch((error) => {
+        const sentences = [`the life ended: ${error instanceof Error ? error.stack : error}`];
+        exploration.violations.push({ seed, moment: 0, cutSeed: 0, sentences });
+      });
       options.onLife?.(exploration, seed);
       if (exploration.violations.length > 0 || options.only !== undefined) break;
     }

@@ -25,6 +25,8 @@ import type { RecordingPlane } from './recording-plane.ts';
 const clusterBytes = 16 * KiB;
 const subBlockBytes = clusterBytes / 16;
 const volumesMax = 3;
+/** What a step may need, the copies of layers among it. */
+const roomKeptBytes = 3 * MiB;
 const never = Number.POSITIVE_INFINITY;
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
@@ -111,6 +113,7 @@ export class Life {
   }
 
   async step(): Promise<void> {
+    if (this.#room() < roomKeptBytes) return this.#makeRoom();
     if (this.#live.length === 0 || (this.#live.length < volumesMax && this.#random.chance(8))) {
       return this.#create();
     }
@@ -155,6 +158,19 @@ export class Life {
     this.#live = [];
     await this.#snapshots.close();
     await this.#pools.close();
+  }
+
+  #room(): number {
+    return this.#pools.get('life').roomOf({}) * clusterBytes;
+  }
+
+  /** As an operator does: every disk takes data again, and what is not needed goes. */
+  async #makeRoom(): Promise<void> {
+    const pool = this.#pools.get('life');
+    for (const { number } of pool.info().disks.filter(({ cordoned }) => cordoned)) {
+      await pool.placeDisk(number, { class: null, cordoned: false });
+    }
+    if (this.#room() < roomKeptBytes) await this.#delete();
   }
 
   async #create(): Promise<void> {
@@ -329,7 +345,7 @@ export class Life {
     if (disk === undefined) return;
     const { number } = disk;
     const { owned, roomBeside } = pool.occupancy(number);
-    if (2 * owned > roomBeside) return;
+    if (2 * owned + roomKeptBytes / clusterBytes > roomBeside) return;
     const context = { pool, volumes: this.#volumes };
     const other = this.#random.chance(2) ? this.#batch() : this.#race();
     await Promise.all([drain(context, number, { before: async () => {}, report() {} }), other]);
