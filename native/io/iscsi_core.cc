@@ -104,18 +104,19 @@ void IscsiCore::End(IscsiOperation* operation, Status status) {
 
 void IscsiCore::Interrupted(IscsiOperation* operation, const ScsiOutcome& outcome) {
   if (outcome.verdict == ScsiVerdict::kReset) link_.Renew();
-  else if (operation->changes()) link_.NoteUncertainWrite();
-  // The target is there, but only ever busy: that is for the user to be patient about.
-  bool session_lives = session() && session()->logged_in();
-  bool stays_busy = outcome.verdict == ScsiVerdict::kLost && session_lives;
-  if (stays_busy) {
-    --running_;
-    End(operation, outcome.status);
-    return TellDrained();
-  }
+  if (outcome.verdict == ScsiVerdict::kLost && operation->changes()) link_.NoteUncertainWrite();
   --running_;
-  held_.push_back(operation);
+  // The target is there, but only ever busy: that is for the user to be patient about.
+  if (outcome.verdict == ScsiVerdict::kBusy) End(operation, outcome.status);
+  else Hold(operation);
   TellDrained();
+}
+
+// One that waited for a busy target learns of the loss of its session only when the link may be up again.
+void IscsiCore::Hold(IscsiOperation* operation) {
+  bool up_again = link_.state() == IscsiLink::State::kUp && session()->logged_in();
+  if (up_again) Ready(operation);
+  else held_.push_back(operation);
 }
 
 void IscsiCore::TellDrained() {

@@ -71,7 +71,7 @@ class IscsiCore final : public std::enable_shared_from_this<IscsiCore>, private 
   void Discarded(uint64_t block, uint64_t blocks);
 
   void Finished(IscsiOperation* operation, Status status);
-  // outcome: kLost or kReset.
+  // outcome: kLost, kReset or kBusy.
   void Interrupted(IscsiOperation* operation, const ScsiOutcome& outcome);
 
  private:
@@ -100,6 +100,7 @@ class IscsiCore final : public std::enable_shared_from_this<IscsiCore>, private 
   Status Refusal(const IscsiOperation& operation) const;
   void Lock(IscsiOperation* operation);
   void Ready(IscsiOperation* operation);
+  void Hold(IscsiOperation* operation);
   void End(IscsiOperation* operation, Status status);
   void TellDrained();
 

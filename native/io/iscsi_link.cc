@@ -211,7 +211,7 @@ void IscsiLink::Checked(size_t index, Status status, std::shared_ptr<IscsiSessio
   // A round that has begun meanwhile finds out for itself.
   if (state_ != State::kUp || index == active_) {
     if (session) session->Close(Status(ECANCELED, "look at an iSCSI path"));
-    return;
+    return CheckLater();
   }
   if (!status.ok()) SetPath(index, IscsiPath::State::kFailed, status);
   else if (!same.ok()) SetPath(index, IscsiPath::State::kRefused, same);

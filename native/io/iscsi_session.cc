@@ -123,15 +123,14 @@ void IscsiSession::OnCommand(libiscsi::Context*, int status, void*, void* owner)
   result.sense_key = flight->task->sense.key;
   result.ascq = flight->task->sense.ascq;
   result.whole = flight->task->residual_status == 0;
-  session->library_.free_task(flight->task);
+  session->library_.free_task(std::exchange(flight->task, nullptr));
+  // Statuses above a byte are libiscsi's own: the session is over, in whatever way, before anybody is told of a command's end.
+  if (command && status > 0xff) return session->End(Status(ECONNRESET, "the iSCSI session was lost"));
   if (command) session->in_flight_.erase(flight->place);
   delete flight;
   if (!command) return;
   session->AnswerCame();
-  // Statuses above a byte are libiscsi's own: the session is over, in whatever way.
-  if (status > 0xff) result.session = Status(ECONNRESET, "the iSCSI session was lost");
   command->done(command, result);
-  if (status > 0xff) session->End(result.session);
 }
 
 void IscsiSession::ResetLun(std::function<void(Status)> done) {

@@ -44,7 +44,7 @@ void ScsiExchange::Answered(ScsiOutcome outcome) {
 }
 
 void ScsiExchange::SendLater(Status reason) {
-  if (Clock::now() >= give_up_at_) return Finish({ScsiVerdict::kLost, reason, false});
+  if (Clock::now() >= give_up_at_) return Finish({ScsiVerdict::kBusy, reason, false});
   loop_.SetTimer(&pause_, next_pause_);
   next_pause_ = std::min(2 * next_pause_, kLongestPause);
 }

@@ -26,7 +26,7 @@ class ScsiExchange {
   ScsiCommand& command() { return command_; }
   // accept_reset: whoever asks has just logged in and expects to be told of a reset; otherwise that ends the exchange (kReset).
   void Begin(std::shared_ptr<IscsiSession> session, std::chrono::milliseconds patience, bool accept_reset);
-  // Outcomes are kDone, kRefused, kLost and kReset.
+  // Outcomes are kDone, kRefused, kLost, kReset and kBusy.
 
  private:
   using Clock = std::chrono::steady_clock;

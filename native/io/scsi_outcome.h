@@ -20,12 +20,13 @@ enum class ScsiVerdict {
   kLater,    // the target is busy or not ready; send it again after a pause
   kReset,    // did nothing; what the LUN held in its cache may be gone
   kRefused,  // final
-  kLost,     // the session is gone
+  kLost,     // the session is gone; it may still be executed
+  kBusy,     // did nothing, for as long as anybody would wait; the session is well
 };
 
 struct ScsiOutcome {
   ScsiVerdict verdict = ScsiVerdict::kDone;
-  Status status;             // of kRefused and kLost; of kLater: what to say when it stays so
+  Status status;             // of kRefused, kLost and kBusy; of kLater: what to say when it stays so
   bool unsupported = false;  // of kRefused: the target does not know the command
 };
 

@@ -397,7 +397,10 @@ TEST_P(Multipath, WritesGoOnWhileThePreferredPathFlaps) {
   std::atomic<bool> stop = false;
   unsigned last = 0;
   std::thread writer([&] {
-    while (!stop) EXPECT_TRUE(WriteDisk(*loop, *disk, 512, Pattern(9000, ++last)).ok());
+    while (!stop) {
+      Status status = WriteDisk(*loop, *disk, 512, Pattern(9000, ++last));
+      EXPECT_TRUE(status.ok()) << status.what();
+    }
   });
   for (int round = 0; round < 5; ++round) {
     first.Cut();
