@@ -44,6 +44,20 @@ void OpenPool::OnJournalFull() {
   events_->Push("journal-full", [handle = handle_](Napi::Env, Napi::Object event) { event.Set("pool", handle); });
 }
 
+void OpenPool::OnReplicasLag(std::vector<LaggingReplica> lagging) {
+  events_->Push("replicas-lag", [handle = handle_, lagging = std::move(lagging)](Napi::Env env, Napi::Object event) {
+    Napi::Array replicas = Napi::Array::New(env, lagging.size());
+    for (uint32_t i = 0; i < lagging.size(); i++) {
+      Napi::Object replica = Napi::Object::New(env);
+      replica.Set("disk", lagging[i].disk);
+      replica.Set("error", lagging[i].failure.error());
+      replicas.Set(i, replica);
+    }
+    event.Set("pool", handle);
+    event.Set("replicas", replicas);
+  });
+}
+
 void OpenPool::OnDiskError(unsigned disk, Status status) {
   events_->Push("disk-error", [handle = handle_, disk, status](Napi::Env, Napi::Object event) {
     event.Set("pool", handle);

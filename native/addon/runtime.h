@@ -32,6 +32,7 @@ class OpenPool : public PoolObserver {
   void OnSafe(uint64_t sequence) override;
   void OnGrantLow(unsigned group, uint64_t clusters) override;
   void OnJournalFull() override;
+  void OnReplicasLag(std::vector<LaggingReplica> lagging) override;
   void OnDiskError(unsigned disk, Status status) override;
   void OnFailed(Status status) override;
 

@@ -10,10 +10,14 @@
 namespace varve {
 
 Journal::Journal(EventLoop* home, DiskTable* disks, JournalObserver* observer)
-    : home_(home), disks_(disks), observer_(observer) {}
+    : home_(home),
+      disks_(disks),
+      observer_(observer),
+      ring_(home, disks, [observer](std::vector<LaggingReplica> lagging) { observer->OnReplicasLag(std::move(lagging)); }) {}
 
 Status Journal::Open(const JournalSpec& spec) {
   spec_ = spec;
+  ring_.Open(spec.replicas, spec.ring_bytes);
   return pending_.Open(spec.pending_log_path, spec.pool_uuid, spec.epoch);
 }
 
@@ -145,39 +149,13 @@ bool Journal::EncodeStep() {
   return true;
 }
 
-// The step's bytes in the ring: one run, or two where it wraps.
-std::vector<iovec> Journal::RingSegment(uint64_t position, uint64_t bytes, std::vector<uint64_t>* offsets) const {
-  std::vector<iovec> runs;
-  uint64_t done = 0;
-  while (done < bytes) {
-    uint64_t place = (position + done) % spec_.ring_bytes;
-    uint64_t length = std::min(bytes - done, spec_.ring_bytes - place);
-    runs.push_back({const_cast<uint8_t*>(step_bytes_.data()) + done, length});
-    offsets->push_back(place);
-    done += length;
-  }
-  return runs;
-}
-
 void Journal::WriteStep() {
-  std::vector<uint64_t> offsets;
-  step_iov_ = RingSegment(spec_.head - step_bytes_.size(), step_bytes_.size(), &offsets);
-  Expect(static_cast<unsigned>(step_iov_.size() * spec_.replicas.size()), &Journal::SyncStep);
-  for (const JournalReplica& replica : spec_.replicas) {
-    for (size_t i = 0; i < step_iov_.size(); i++) {
-      disks_->at(replica.disk)->Write(*home_, replica.offset + offsets[i], &step_iov_[i], 1, &io_);
-    }
-  }
+  const uint64_t position = spec_.head - step_bytes_.size();
+  ring_.Write(position, std::exchange(step_bytes_, {}), [this](Status status) { FinishStep(stop_.ok() ? status : stop_); });
 }
 
-void Journal::SyncStep() {
-  if (!step_status_.ok()) return Fail(step_status_);
-  Expect(static_cast<unsigned>(spec_.replicas.size()), &Journal::FinishStep);
-  for (const JournalReplica& replica : spec_.replicas) disks_->at(replica.disk)->Sync(*home_, &io_);
-}
-
-void Journal::FinishStep() {
-  if (!step_status_.ok()) return Fail(step_status_);
+void Journal::FinishStep(Status status) {
+  if (!status.ok()) return Fail(status);
   for (Written& written : std::exchange(step_records_, {})) {
     uint64_t serial = written.durable.serial;
     uint64_t sequence = written.durable.sequence;
@@ -238,23 +216,21 @@ void Journal::BeginReplica(const JournalReplica& replica, std::function<void(Sta
   BetweenRounds([this, replica, done = std::move(done)](std::function<void()> resume) {
     auto end = [this, replica, done, resume](Status status) {
       if (status.ok() && failed()) status = Status(EIO, "journal");
-      if (status.ok()) spec_.replicas.push_back(replica);
+      if (status.ok()) ring_.Add(replica);
       done(status);
       resume();
     };
     if (failed()) return end(Status(EIO, "journal"));
-    const JournalReplica& good = spec_.replicas.front();
+    if (ring_.busy(replica.disk)) return end(Status(EBUSY, "ring"));
+    ring_.Hold(replica.disk);
+    const JournalReplica& good = ring_.replicas().front();
     RingCopy::Start(home_, {disks_->at(good.disk), good.offset}, {disks_->at(replica.disk), replica.offset}, spec_.ring_bytes,
-                    spec_.tail, spec_.head, end);
+                    spec_.tail, spec_.head, {end, [this, disk = replica.disk] { ring_.Release(disk); }});
   });
 }
 
 void Journal::EndReplica(unsigned disk, std::function<void()> done) {
-  BetweenRounds([this, disk, done = std::move(done)](std::function<void()> resume) {
-    std::erase_if(spec_.replicas, [disk](const JournalReplica& replica) { return replica.disk == disk; });
-    done();
-    resume();
-  });
+  home_->Post([this, disk, done = std::move(done)]() mutable { ring_.End(disk, std::move(done)); });
 }
 
 void Journal::AnswerWaiters(uint64_t round, Status status) {
@@ -303,7 +279,8 @@ void Journal::RefuseAll(Status status) {
 // No timer outlives the journal.
 void Journal::EndClose() {
   home_->CancelTimer(&window_);
-  std::exchange(closed_, nullptr)();
+  // Nothing may fall on a ring that somebody else has opened meanwhile.
+  ring_.WhenIdle([this] { std::exchange(closed_, nullptr)(); });
 }
 
 void Journal::Trim(uint64_t tail) {
@@ -320,6 +297,7 @@ void Journal::Stop(Status status) {
     if (failed()) return;
     failed_.store(true);
     stop_ = status;
+    ring_.GiveUp();
     if (!running_ || waiting_for_room_) Fail(status);  // else at the end of what is submitted
   });
 }

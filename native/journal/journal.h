@@ -9,13 +9,13 @@
 //   1. A record is written only after the data its deltas point to is durable: a delta is
 //      appended when its data write completed, the sync comes after the seal.
 //   3. A flush is answered only by a round that began after the writes it covers completed.
-//   -  A failed sync or journal write ends the journal: everything after it fails with EIO. It is
+//   -  A failed sync of data, or a record that no replica takes, ends the journal: everything after it fails with EIO. It is
 //      never retried, because the kernel may have dropped the pages it could not write; for the same reason
 //      the pending log does not survive it.
 //   -  Records are durable in the order of their sequence; one round is under way at a time.
-//   -  A replica holds every durable record from the tail on, from the moment it is begun until it is ended: both happen between rounds.
+//   -  A replica holds every durable record from the tail on, from the moment it is begun, between two rounds, until it is ended.
 // Thread: rounds run on the home loop; everything public but Open may be called on any thread.
-// Elsewhere: the copy that begins a replica (ring_copy.h), pending deltas (pending_log.h), bytes of a record (record.h), the fold (src/pool).
+// Elsewhere: writing to all replicas, and which of them lag (ring_writer.h), the copy that begins one (ring_copy.h), pending deltas (pending_log.h), bytes of a record (record.h), the fold (src/pool).
 #pragma once
 
 #include <atomic>
@@ -31,13 +31,9 @@
 #include "journal/disk_table.h"
 #include "journal/pending_log.h"
 #include "journal/record.h"
+#include "journal/ring_writer.h"
 
 namespace varve {
-
-struct JournalReplica {
-  unsigned disk;
-  uint64_t offset;
-};
 
 struct JournalSpec {
   uint8_t pool_uuid[16];
@@ -68,6 +64,8 @@ class JournalObserver {
   // The ring has no room: rounds wait for Trim().
   virtual void OnJournalFull() = 0;
   virtual void OnJournalFailed(Status status) = 0;
+  // The round waits for them until they answer or their replicas are ended. Told again as long as it does.
+  virtual void OnReplicasLag(std::vector<LaggingReplica> lagging) = 0;
   // A round ended: room in the pending log may be free again.
   virtual void OnRoundEnd() = 0;
 };
@@ -109,8 +107,10 @@ class Journal {
   // Runs `work` on the home loop between two rounds; the next one begins after it has called `resume`. Also when the journal failed.
   void BetweenRounds(std::function<void(std::function<void()> resume)> work);
   // The disk gets what the ring holds, then every record. `done` on the home loop; not ok: it is no replica, nothing else has changed.
+  // EBUSY: something that an ended replica had not answered is still on its way there. ETIMEDOUT: the disk does not answer.
   void BeginReplica(const JournalReplica& replica, std::function<void(Status)> done);
-  // Nothing more is written to the ring on that disk, which need not have one. Another replica remains. `done` on the home loop.
+  // Nothing more is written to the ring on that disk, which need not have one; the round under way goes on without it. Another replica
+  // remains. `done` on the home loop, when nothing is on its way there any more.
   void EndReplica(unsigned disk, std::function<void()> done);
 
   // Records before `tail` are no longer needed.
@@ -156,8 +156,7 @@ class Journal {
   void NextStep();
   bool EncodeStep();
   void WriteStep();
-  void SyncStep();
-  void FinishStep();
+  void FinishStep(Status status);
   void EndRound();
   void WorkBetweenRounds();
   void GoOn();
@@ -170,13 +169,13 @@ class Journal {
   void OnIoDone(Status status);
   void AnswerWaiters(uint64_t round, Status status);
   size_t DeltasPerStep() const;
-  std::vector<iovec> RingSegment(uint64_t position, uint64_t bytes, std::vector<uint64_t>* offsets) const;
 
   EventLoop* const home_;
   DiskTable* const disks_;
   JournalObserver* const observer_;
   JournalSpec spec_;
   PendingLog pending_;
+  RingWriter ring_;
 
   std::atomic<uint64_t> started_{0};
   std::atomic<uint64_t> ended_{0};
@@ -198,7 +197,6 @@ class Journal {
   uint64_t committed_serial_ = 0;
   std::deque<Batch> round_batches_;
   std::vector<uint8_t> step_bytes_;
-  std::vector<iovec> step_iov_;
   std::vector<Written> step_records_;
   unsigned expected_ = 0;
   Status step_status_;

@@ -83,6 +83,9 @@ class JournalTest : public ::testing::Test, public JournalObserver {
 
   void OnDurable(DurableRecord record) override { durable_.push_back(std::move(record)); }
   void OnJournalFull() override { full_++; }
+  void OnReplicasLag(std::vector<LaggingReplica> lagging) override {
+    for (const LaggingReplica& replica : lagging) lags_.push_back({replica.disk, replica.failure.error()});
+  }
   void OnJournalFailed(Status) override { failures_++; }
   void OnRoundEnd() override { rounds_++; }
 
@@ -134,6 +137,7 @@ class JournalTest : public ::testing::Test, public JournalObserver {
   std::vector<DurableRecord> durable_;
   std::vector<std::pair<uint64_t, int>> ended_;  // batch → errno
   std::vector<int> replica_errors_;  // of each BeginReplica that has ended
+  std::vector<std::pair<unsigned, int>> lags_;  // disk and errno, of each report
   int full_ = 0;
   int failures_ = 0;
   int rounds_ = 0;
@@ -439,6 +443,192 @@ TEST_F(JournalTest, ReplicaThatCannotBeWrittenIsNoneAndTheJournalGoesOn) {
   EXPECT_EQ(durable_.size(), 4u);
   EXPECT_EQ(failures_, 0);
   EXPECT_TRUE(Close());
+}
+
+// Two replicas, disk 0 and the one that is returned, with a record on both.
+class ReplicasTest : public JournalTest {
+ protected:
+  using Lags = std::vector<std::pair<unsigned, int>>;
+  ReplicasTest() : other_(AddDisk(1)) {
+    BeginReplica(1);
+    AppendBatch(5000, 1);
+    loop_.RunAll();
+    EXPECT_EQ(replica_errors_, std::vector<int>{0});
+    EXPECT_EQ(durable_.size(), 1u);
+    replica_errors_.clear();
+  }
+  // Nothing that hangs outlives its loop.
+  ~ReplicasTest() override {
+    disk_->Set({});
+    other_->Set({});
+    loop_.RunAll();
+  }
+  void EndReplica(unsigned number) {
+    journal_.EndReplica(number, [this] { replicas_idle_++; });
+    loop_.RunAll();
+  }
+  // A flush that waits for the next record.
+  void Flush(Waiter* flush) {
+    AppendBatch(5000, ++token_);
+    journal_.WaitForRound(&flush->wait);
+    loop_.RunAll();
+  }
+  bool IsWhole(uint64_t from) {
+    const uint64_t live = durable_.back().head - from;
+    return RingBytes(from, live) == RingBytesOn(*other_, kOtherRingOffset, from, live);
+  }
+
+  std::shared_ptr<FaultDisk> other_;
+  uint64_t token_ = 1;
+  int replicas_idle_ = 0;
+};
+
+TEST_F(ReplicasTest, ReplicaThatDoesNotAnswerIsReportedAndTheRoundGoesOnWithoutIt) {
+  for (FaultOp op : {FaultOp::kWrite, FaultOp::kSync}) {
+    other_->Set({{.op = op, .kind = FaultKind::kHang}});
+    Waiter flush(journal_.Stamp(), &loop_);
+    Flush(&flush);
+    loop_.Advance(kReplicaPatience - std::chrono::milliseconds(1));
+    EXPECT_TRUE(lags_.empty()) << "it has its time";
+    loop_.Advance(std::chrono::milliseconds(1));
+    EXPECT_EQ(lags_, (Lags{{1, 0}}));
+    loop_.Advance(kReplicaPatience);
+    EXPECT_EQ(lags_.size(), 2u) << "whoever could do nothing about it is told again";
+    EXPECT_EQ(flush.ends, 0) << "its label still says that it has every durable record";
+    EndReplica(1);
+    EXPECT_EQ(flush.ends, 1);
+    EXPECT_TRUE(flush.status.ok());
+    EXPECT_EQ(replicas_idle_, 0);
+
+    BeginReplica(1);
+    loop_.RunAll();
+    EXPECT_EQ(replica_errors_, std::vector<int>{EBUSY}) << "what hangs may still fall on its ring";
+    Waiter without(journal_.Stamp(), &loop_);
+    Flush(&without);
+    EXPECT_EQ(without.ends, 1);
+    other_->Set({});
+    loop_.RunAll();
+    EXPECT_EQ(replicas_idle_, 1);
+    BeginReplica(1);
+    loop_.RunAll();
+    EXPECT_EQ(replica_errors_, (std::vector<int>{EBUSY, 0}));
+    EXPECT_TRUE(IsWhole(7 * kJournalBlockBytes)) << "late bytes of an earlier step did not get into a later one";
+    lags_.clear();
+    replica_errors_.clear();
+    replicas_idle_ = 0;
+  }
+  EXPECT_EQ(failures_, 0);
+  EXPECT_TRUE(Close());
+  EXPECT_EQ(loop_.armed_timers(), 0u);
+}
+
+TEST_F(ReplicasTest, ReplicaThatFailsIsReportedAtOnce) {
+  for (FaultOp op : {FaultOp::kWrite, FaultOp::kSync}) {
+    auto third = AddDisk(2);
+    BeginReplica(2);
+    loop_.RunAll();
+    third->Set({{.op = op}});
+    Waiter flush(journal_.Stamp(), &loop_);
+    Flush(&flush);
+    ASSERT_FALSE(lags_.empty());
+    EXPECT_EQ(lags_.back(), std::make_pair(2u, EIO));
+    EXPECT_EQ(flush.ends, 0);
+    EndReplica(2);
+    EXPECT_TRUE(flush.status.ok());
+    EXPECT_EQ(flush.ends, 1);
+    EXPECT_EQ(replicas_idle_, 1) << "nothing is on its way there";
+    lags_.clear();
+    replicas_idle_ = 0;
+  }
+  EXPECT_EQ(failures_, 0);
+  EXPECT_TRUE(Close());
+}
+
+TEST_F(ReplicasTest, SlowReplicaThatAnswersStays) {
+  other_->Set({{.op = FaultOp::kWrite, .kind = FaultKind::kHang}});
+  Waiter flush(journal_.Stamp(), &loop_);
+  Flush(&flush);
+  loop_.Advance(kReplicaPatience);
+  EXPECT_EQ(lags_.size(), 1u);
+  other_->Set({});
+  loop_.RunAll();
+  EXPECT_EQ(flush.ends, 1);
+  EXPECT_TRUE(IsWhole(7 * kJournalBlockBytes));
+  EXPECT_TRUE(Close());
+}
+
+TEST_F(ReplicasTest, NobodyIsLeftBehindAsLongAsNoReplicaHasTheRecord) {
+  disk_->Set({{.op = FaultOp::kSync, .kind = FaultKind::kHang}});
+  other_->Set({{.op = FaultOp::kWrite}});
+  Waiter flush(journal_.Stamp(), &loop_);
+  Flush(&flush);
+  loop_.Advance(3 * kReplicaPatience);
+  EXPECT_TRUE(lags_.empty());
+  EXPECT_EQ(flush.ends, 0);
+  disk_->Set({});
+  loop_.RunAll();
+  EXPECT_EQ(lags_, (Lags{{1, EIO}})) << "now one has it";
+  EndReplica(1);
+  EXPECT_TRUE(flush.status.ok());
+  EXPECT_TRUE(Close());
+}
+
+TEST_F(ReplicasTest, RecordThatNoReplicaTakesEndsTheJournal) {
+  for (const auto& disk : {disk_, other_}) disk->Set({{.op = FaultOp::kWrite}});
+  Waiter flush(journal_.Stamp(), &loop_);
+  Flush(&flush);
+  EXPECT_EQ(flush.status.error(), EIO);
+  EXPECT_EQ(failures_, 1);
+  EXPECT_TRUE(lags_.empty());
+  EXPECT_TRUE(Close());
+}
+
+TEST_F(ReplicasTest, StoppedWhileAReplicaLagsItEnds) {
+  other_->Set({{.op = FaultOp::kWrite}});
+  Waiter flush(journal_.Stamp(), &loop_);
+  Flush(&flush);
+  EXPECT_EQ(lags_.size(), 1u);
+  journal_.Stop(Status(ESTALE, "control plane"));
+  loop_.RunAll();
+  EXPECT_EQ(flush.status.error(), EIO);
+  EXPECT_EQ(failures_, 1);
+  EXPECT_TRUE(Close());
+}
+
+TEST_F(ReplicasTest, ClosingWaitsForWhatIsOnItsWayToAnEndedReplica) {
+  other_->Set({{.op = FaultOp::kWrite, .kind = FaultKind::kHang}});
+  Waiter flush(journal_.Stamp(), &loop_);
+  Flush(&flush);
+  loop_.Advance(kReplicaPatience);
+  EndReplica(1);
+  EXPECT_TRUE(flush.status.ok());
+  EXPECT_FALSE(Close()) << "it would fall on the ring of the next life";
+  other_->Set({});
+  loop_.RunAll();
+  EXPECT_TRUE(closed_);
+}
+
+TEST_F(ReplicasTest, CopyThatIsNotAnsweredKeepsTheRoundsWaitingNoLonger) {
+  EndReplica(1);
+  for (FaultOp op : {FaultOp::kWrite, FaultOp::kSync}) {
+    other_->Set({{.op = op, .kind = FaultKind::kHang}});
+    BeginReplica(1);
+    Waiter flush(journal_.Stamp(), &loop_);
+    Flush(&flush);
+    EXPECT_EQ(flush.ends, 0);
+    loop_.Advance(kReplicaPatience);
+    EXPECT_EQ(flush.ends, 1);
+    EXPECT_EQ(replica_errors_, std::vector<int>{ETIMEDOUT});
+    const int idle = replicas_idle_;
+    EndReplica(1);
+    EXPECT_EQ(replicas_idle_, idle) << "its write may still fall on the ring";
+    other_->Set({});
+    loop_.RunAll();
+    EXPECT_EQ(replicas_idle_, idle + 1);
+    replica_errors_.clear();
+  }
+  EXPECT_TRUE(Close());
+  EXPECT_EQ(loop_.armed_timers(), 0u);
 }
 
 TEST_F(JournalTest, WorkBetweenRoundsKeepsRoundsAndClosingWaiting) {

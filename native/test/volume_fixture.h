@@ -176,6 +176,7 @@ class ControlPlaneForTest : public PoolObserver, public VolumeObserver {
     pool_->grants(0).Add(runs);
   }
   void OnJournalFull() override {}
+  void OnReplicasLag(std::vector<LaggingReplica>) override {}
   void OnDiskError(unsigned, Status) override {}
   void OnFailed(Status) override {}
   void OnRegionWanted(uint64_t region) override {

@@ -31,6 +31,8 @@ class PoolObserver {
   virtual void OnSafe(uint64_t sequence) = 0;
   virtual void OnGrantLow(unsigned group, uint64_t clusters) = 0;
   virtual void OnJournalFull() = 0;
+  // See JournalObserver.
+  virtual void OnReplicasLag(std::vector<LaggingReplica> lagging) = 0;
   virtual void OnDiskError(unsigned disk, Status status) = 0;
   virtual void OnFailed(Status status) = 0;
 };
@@ -74,6 +76,7 @@ class Pool : private JournalObserver {
  private:
   void OnDurable(DurableRecord record) override;
   void OnJournalFull() override { observer_->OnJournalFull(); }
+  void OnReplicasLag(std::vector<LaggingReplica> lagging) override { observer_->OnReplicasLag(std::move(lagging)); }
   void OnJournalFailed(Status status) override { observer_->OnFailed(status); }
   void OnRoundEnd() override;
   void StartGrace();

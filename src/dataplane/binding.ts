@@ -210,6 +210,8 @@ export type DataPlaneEvent =
   | { kind: 'grant-low'; pool: Handle; group: number; clusters: number }
   /** The journal cannot take a record until `journalTrim`: writers of new space wait. */
   | { kind: 'journal-full'; pool: Handle }
+  /** A round of the journal waits for these replicas, told again as long as it does; `endReplica` lets it go on without one. */
+  | { kind: 'replicas-lag'; pool: Handle; replicas: readonly LaggingReplica[] }
   /** The paths of an iSCSI disk, all of them; the first time before the disk's opening is `done`. */
   | { kind: 'disk-paths'; disk: Handle; paths: readonly DiskPath[] }
   /** A `patient` disk changed its state. */
@@ -219,6 +221,13 @@ export type DataPlaneEvent =
   | { kind: 'pool-failed'; pool: Handle; error: number; message: string }
   | { kind: 'client-connected'; client: number; export: string; address: string }
   | { kind: 'client-disconnected'; client: number; export: string; reason: string };
+
+/** A disk whose ring lacks a record that another has. */
+export interface LaggingReplica {
+  readonly disk: number;
+  /** errno; 0: it has not answered for two seconds. */
+  readonly error: number;
+}
 
 export type CopyOutMode = 'data' | 'all' | 'compare';
 
@@ -330,10 +339,13 @@ export interface Addon {
   removePoolDisk(token: Token, pool: Handle, number: number): void;
   /**
    * The disk gets what the journal's ring holds, between two rounds, durably, and every record from then on. After an error it carries
-   * no replica. `offset`: of the ring on it.
+   * no replica. `offset`: of the ring on it. EBUSY: what an ended replica has not answered yet is still on its way there.
    */
   beginReplica(token: Token, pool: Handle, number: number, offset: number): void;
-  /** The ring on that disk, which need not carry one, is not written any more. Another disk carries one. */
+  /**
+   * The ring on that disk, which need not carry one, is not written any more; a round that waits for it goes on. Another disk carries one.
+   * Done when nothing is on its way to that ring.
+   */
   endReplica(token: Token, pool: Handle, number: number): void;
   /** Everything of the pool must be closed; makes what is pending durable first. */
   closePool(token: Token, pool: Handle): void;

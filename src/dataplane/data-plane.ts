@@ -18,6 +18,7 @@ import {
   type FoundTarget,
   type Handle,
   type IscsiSpec,
+  type LaggingReplica,
   loadAddon,
   type NfsSpec,
   type PoolSpec,
@@ -47,6 +48,7 @@ export interface PoolListener {
   cowWanted(volume: Handle, wanted: CowWanted): void;
   grantLow(group: number, clusters: number): void;
   journalFull(): void;
+  replicasLag(replicas: readonly LaggingReplica[]): void;
   diskError(disk: number, error: number, message: string): void;
   failed(error: number, message: string): void;
 }
@@ -287,6 +289,8 @@ export class DataPlane {
         return this.#pools.get(event.pool)?.grantLow(event.group, event.clusters);
       case 'journal-full':
         return this.#pools.get(event.pool)?.journalFull();
+      case 'replicas-lag':
+        return this.#pools.get(event.pool)?.replicasLag(event.replicas);
       case 'disk-paths':
         this.#diskPaths.set(event.disk, event.paths);
         return this.#pathListener?.(event.disk, event.paths);

@@ -13,7 +13,7 @@ import { invariant, StorageError } from '../base/errors.ts';
 import { newUuid } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
 import { clustersFor } from '../base/units.ts';
-import type { Handle } from '../dataplane/binding.ts';
+import type { Handle, LaggingReplica } from '../dataplane/binding.ts';
 import type {
   CowWanted,
   DataPlane,
@@ -714,6 +714,7 @@ export class Pool {
       cowWanted: (volume, wanted) => this.#cowWanted(volume, wanted),
       grantLow: (group, clusters) => this.#grants.replenish(group, clusters),
       journalFull: () => this.#maintenance.checkpoint(),
+      replicasLag: (replicas) => this.#replicasLag(replicas),
       diskError: (disk, _errno, message) => this.#diskError(disk, message),
       failed: (_errno, message) => this.#health.fail(message),
     };
@@ -731,6 +732,13 @@ export class Pool {
     } catch (error) {
       this.#health.fail(error, `record ${event.sequence} cannot be applied: ${messageOf(error)}`);
     }
+  }
+
+  #replicasLag(replicas: readonly LaggingReplica[]): void {
+    const failed = replicas.find(({ error }) => error !== 0);
+    if (failed === undefined) return;
+    const { location } = this.#diskOf(failed.disk);
+    this.#health.fail(undefined, `disk ${location.uri} does not take the journal`);
   }
 
   #tailMoved(position: number): void {

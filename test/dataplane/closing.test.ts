@@ -22,6 +22,7 @@ function openPool(disk: DiskPlane, failed: () => void): Promise<PoolPlane> {
     cowWanted: nothing,
     grantLow: nothing,
     journalFull: nothing,
+    replicasLag: nothing,
     diskError: nothing,
     failed,
   };
