@@ -168,10 +168,7 @@ class PoolCheck {
     const counts = this.#pool.disks.map(
       ({ label }) => [label.diskNumber, label.clusterCount] as const,
     );
-    const ofForeign = this.#foreign.map(
-      ({ number, foreign }) => [number, foreign.clusterCount] as const,
-    );
-    const tail = new Tail(new Map([...counts, ...ofForeign]));
+    const tail = new Tail(new Map(counts), this.#foreign);
     if (journal === null) return tail;
     const checkpointed = this.#pool.truth.checkpoint?.sequence ?? 0;
     for await (const record of replicaRecords(this.#pool, journal)) {

@@ -38,11 +38,12 @@ function patchedChunk(patch: UsedPatch, chunk: number, base: Uint8Array | undefi
   return bytes;
 }
 
-function chunkPatches(disk: number, patch: UsedPatch): PatchedKey[] {
+/** @param isNew what is stored under that number is another disk's, that is gone */
+function chunkPatches(disk: number, patch: UsedPatch, isNew: boolean): PatchedKey[] {
   const chunks = Math.ceil((patch.changed.length * 32) / clustersPerChunk);
   return Array.from({ length: chunks }, (_, chunk) => ({
     key: allocatorKey(disk, chunk),
-    patch: (base) => patchedChunk(patch, chunk, base),
+    patch: (base) => patchedChunk(patch, chunk, isNew ? undefined : base),
   }));
 }
 
@@ -69,7 +70,7 @@ function leafPatches(layer: number, patch: LayerPatch): PatchedKey[] {
 
 function patches(tail: Tail): PatchedKey[] {
   return [
-    ...[...tail.used].flatMap(([disk, patch]) => chunkPatches(disk, patch)),
+    ...[...tail.used].flatMap(([disk, patch]) => chunkPatches(disk, patch, tail.gone.has(disk))),
     ...[...tail.layers].flatMap(([layer, patch]) => leafPatches(layer, patch)),
     ...[...tail.records].map(([name, value]) => ({ key: recordKey(name), patch: () => value })),
   ].sort((a, b) => Buffer.compare(a.key, b.key));
@@ -77,6 +78,7 @@ function patches(tail: Tail): PatchedKey[] {
 
 function survives(tail: Tail, entry: IndexEntry): boolean {
   const key = parseIndexKey(entry.key);
+  if (key.kind === 'allocator') return !tail.gone.has(key.disk);
   return key.kind !== 'leaf' || !isCleared(tail.layers.get(key.layer), key.leaf);
 }
 

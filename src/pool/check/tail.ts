@@ -7,6 +7,8 @@
 
 import { slotsPerLeaf } from '../../base/units.ts';
 import { clearBit, setBit } from '../bitmap.ts';
+import type { DiskSpaceSpec } from '../disk-space.ts';
+import type { ForeignDiskRecord } from '../foreign-disk.ts';
 import { type BatchOp, type ClusterRun, decodeBatch } from '../format/batch.ts';
 import { type DeltaView, forEachDelta } from '../format/delta.ts';
 import { FormatError } from '../format/format-error.ts';
@@ -15,6 +17,8 @@ import { decodeDeltasPayload, type JournalRecord, recordKind } from '../format/j
 import { slotCluster, slotDisk, slotHasAddress } from '../format/slot.ts';
 import type { SlotEntry } from '../format/slot-states.ts';
 import { bySlot } from '../overlay.ts';
+import { diskRecordName } from '../pool-records.ts';
+import { foreignSpace } from '../pool-state.ts';
 import { foreignSpaceIn } from './foreign.ts';
 
 export interface UsedPatch {
@@ -33,18 +37,23 @@ export class Tail {
   readonly layers = new Map<number, LayerPatch>();
   readonly records = new Map<string, Uint8Array | null>();
   readonly used: Map<number, UsedPatch>;
+  /** Foreign disks that were let go: bitmaps of these in the index are gone with them. */
+  readonly gone = new Set<number>();
+  readonly #foreign = new Map<string, number>();
   recordCount = 0;
   #epoch = 0;
   #serial = 0;
 
-  /** @param clusterCounts of each disk, by number */
-  constructor(clusterCounts: ReadonlyMap<number, number>) {
-    this.used = new Map(
-      [...clusterCounts].map(([disk, count]) => [
-        disk,
-        { changed: bitsFor(count), used: bitsFor(count) },
-      ]),
-    );
+  /**
+   * @param clusterCounts of each of the pool's own disks, by number
+   * @param foreign disks that are known before the first record
+   */
+  constructor(
+    clusterCounts: ReadonlyMap<number, number>,
+    foreign: readonly ForeignDiskRecord[] = [],
+  ) {
+    this.used = new Map([...clusterCounts].map(([disk, count]) => [disk, emptyPatch(count)]));
+    for (const disk of foreign) this.#addForeign(diskRecordName(disk.number), foreignSpace(disk));
   }
 
   /** @throws FormatError the record is sound but says something impossible; it may be applied in part */
@@ -86,7 +95,7 @@ export class Tail {
         this.#put(recordName(op.key), op.value);
         return;
       case 'delete':
-        this.records.set(recordName(op.key), null);
+        this.#delete(recordName(op.key));
         return;
       case 'release':
       case 'acquire':
@@ -109,9 +118,22 @@ export class Tail {
   #put(name: string, value: Uint8Array): void {
     this.records.set(name, value);
     const space = foreignSpaceIn(name, value);
-    if (space === undefined || this.used.has(space.number)) return;
-    const [changed, used] = [bitsFor(space.clusterCount), bitsFor(space.clusterCount)];
-    this.used.set(space.number, { changed, used });
+    if (space !== undefined && !this.used.has(space.number)) this.#addForeign(name, space);
+  }
+
+  #addForeign(name: string, { number, clusterCount }: DiskSpaceSpec): void {
+    this.#foreign.set(name, number);
+    this.used.set(number, emptyPatch(clusterCount));
+  }
+
+  /** A foreign disk goes with its record; another may get its number. */
+  #delete(name: string): void {
+    this.records.set(name, null);
+    const disk = this.#foreign.get(name);
+    if (disk === undefined) return;
+    this.#foreign.delete(name);
+    this.used.delete(disk);
+    this.gone.add(disk);
   }
 
   #change(layer: number, leaf: number, slot: number, content: readonly SlotEntry[]): void {
@@ -148,6 +170,10 @@ export class Tail {
     if (used) setBit(patch.used, cluster);
     else clearBit(patch.used, cluster);
   }
+}
+
+function emptyPatch(clusterCount: number): UsedPatch {
+  return { changed: bitsFor(clusterCount), used: bitsFor(clusterCount) };
 }
 
 export function bitsFor(count: number): Uint32Array {
