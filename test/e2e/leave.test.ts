@@ -2,34 +2,23 @@
 // Method: the real service; qemu-img compares, fsck looks; a writer meanwhile, a kill in the middle, targets that must not be taken.
 import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { run } from '../../tools/lib/command.ts';
-import { Service } from '../../tools/lib/service.ts';
-import { loopDevice, rawDisk, Undo } from './raw-disks.ts';
+import type { Service } from '../../tools/lib/service.ts';
+import { diskService, expectIdentical, MiB } from './disk-service.ts';
+import { loopDevice, rawDisk } from './raw-disks.ts';
 
-let service: Service | undefined;
-const undo = new Undo();
-afterEach(async () => {
-  await service?.dispose();
-  await undo.all();
-});
-
-const MiB = 1024 * 1024;
+const { undo, start } = diskService();
 
 /** A service with volume `old`, adopted from an ext4 image and exported. */
 async function started(): Promise<{ here: Service; image: string }> {
-  service = await Service.start();
+  const service = await start();
   await service.createPool('512MiB');
   const image = rawDisk(service.folder, 32 * MiB);
   await run('mkfs.ext4', ['-q', '-F', image]);
   await service.varve('volume', 'adopt', image, 'old');
   await service.varve('export', 'add', 'old');
   return { here: service, image };
-}
-
-async function expectSame(a: string, b: string): Promise<void> {
-  const args = ['compare', '-f', 'raw', '-F', 'raw', a, b];
-  expect(await run('qemu-img', args)).toMatch(/Images are identical/);
 }
 
 async function snapshotsOf(here: Service): Promise<unknown[]> {
@@ -44,7 +33,7 @@ test('a volume leaves as a sparse file, one of its snapshots onto a device; both
   expect(await here.varve('volume', 'leave', 'old', file, '-n')).toMatchObject({ kind: 'Plan' });
   expect(existsSync(file)).toBe(false);
   await here.varve('volume', 'leave', 'old', file);
-  await expectSame(here.uri('old'), file);
+  await expectIdentical(here.uri('old'), file);
   expect(statSync(file).blocks * 512).toBeLessThan(24 * MiB);
   expect(await snapshotsOf(here)).toEqual(['first']);
 
@@ -66,7 +55,7 @@ test('killed in the middle it goes on after the restart, and there is no half a 
   expect(existsSync(file)).toBe(false);
   await here.restart();
   await here.varve('op', 'wait', id as string);
-  await expectSame(here.uri('old'), file);
+  await expectIdentical(here.uri('old'), file);
   expect(existsSync(`${file}.varve-leave`)).toBe(false);
   expect(await snapshotsOf(here)).toEqual([]);
 });
@@ -94,5 +83,5 @@ test('a target that carries something, is too small, or is in use is refused, wi
     expect(stderr).toMatch(message);
   }
   await here.varve('volume', 'leave', 'old', carries, '--force');
-  await expectSame(here.uri('old'), carries);
+  await expectIdentical(here.uri('old'), carries);
 });

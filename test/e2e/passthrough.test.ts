@@ -2,40 +2,25 @@
 // Method: the real service, qemu-io and qemu-img as clients, a file and a loop device as disks; what is not allowed is tried.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { outcomeOf, run } from '../../tools/lib/command.ts';
-import { Service } from '../../tools/lib/service.ts';
-import { hashOf, loopDevice, rawDisk, Undo } from './raw-disks.ts';
+import { diskService, expectIdentical, MiB, qemuIo } from './disk-service.ts';
+import { hashOf, loopDevice, rawDisk } from './raw-disks.ts';
 
-let service: Service | undefined;
-const undo = new Undo();
-afterEach(async () => {
-  await service?.dispose();
-  await undo.all();
-});
-
-const MiB = 1024 * 1024;
-
-async function qemuIo(uri: string, ...steps: string[]): Promise<void> {
-  const args = ['-f', 'raw', ...steps.flatMap((step) => ['-c', step]), uri];
-  expect(await run('qemu-io', args)).not.toMatch(/verification failed|error/i);
-}
+const { undo, start } = diskService();
 
 function diskFile(folder: string, name?: string): string {
   return rawDisk(folder, 24 * MiB + 512, name);
 }
 
 test('a file is served as it is, through writes, a kill and a removal', async () => {
-  service = await Service.start();
-  const here = service;
+  const here = await start();
   const path = diskFile(here.folder);
   const before = hashOf(path);
   const added = await here.varve('disk', 'passthrough', path, 'raw');
   expect(added).toMatchObject({ kind: 'Export', type: 'passthrough', volume: null, disk: path });
   const uri = here.uri('raw');
-  expect(await run('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', uri, path])).toMatch(
-    /identical/,
-  );
+  await expectIdentical(uri, path);
   const [found] = JSON.parse(await run('nbdinfo', ['--json', uri])).exports;
   expect(found).toMatchObject({ 'export-size': 24 * MiB + 512, can_fua: true, can_trim: true });
   expect(hashOf(path)).toBe(before);
@@ -62,7 +47,7 @@ test('a file is served as it is, through writes, a kill and a removal', async ()
 });
 
 test('a read-only disk is not written to', async () => {
-  service = await Service.start();
+  const service = await start();
   const path = diskFile(service.folder);
   const before = hashOf(path);
   await service.varve('disk', 'passthrough', path, 'raw', '--read-only');
@@ -72,7 +57,7 @@ test('a read-only disk is not written to', async () => {
 });
 
 test('a block device is served, and claimed as long as it is', async () => {
-  service = await Service.start();
+  const service = await start();
   const path = diskFile(service.folder);
   const device = await loopDevice(path, undo);
   await run('mkfs.ext4', ['-q', '-F', device]);
@@ -91,8 +76,7 @@ test('a block device is served, and claimed as long as it is', async () => {
 });
 
 test('what is no disk, or in use, or no volume, is refused and says what to do', async () => {
-  service = await Service.start();
-  const here = service;
+  const here = await start();
   const [poolDisk = ''] = await here.createPool('256MiB');
   const path = diskFile(here.folder);
   await here.varve('disk', 'passthrough', path, 'raw');

@@ -1,0 +1,61 @@
+/**
+ * What tests of disks as operators have them have in common: a service per test that is gone behind it with all that it needed, qemu's
+ * tools as clients, and a pool that has to be whole from its disks alone.
+ */
+import { afterEach, expect } from 'vitest';
+import { run } from '../../tools/lib/command.ts';
+import { Service } from '../../tools/lib/service.ts';
+import { Undo } from './raw-disks.ts';
+
+export const MiB = 1024 * 1024;
+
+export interface DiskService {
+  /** Undone behind each test, after the service has ended. */
+  readonly undo: Undo;
+  readonly start: () => Promise<Service>;
+}
+
+/** To be called once per test file. */
+export function diskService(): DiskService {
+  const undo = new Undo();
+  let service: Service | undefined;
+  afterEach(async () => {
+    await service?.dispose();
+    await undo.all();
+  });
+  const start = async () => {
+    service = await Service.start();
+    return service;
+  };
+  return { undo, start };
+}
+
+/** Steps as qemu-io has them; each must succeed, and what it verifies be so. */
+export async function qemuIo(uri: string, ...steps: string[]): Promise<void> {
+  const args = ['-f', 'raw', ...steps.flatMap((step) => ['-c', step]), uri];
+  expect(await run('qemu-io', args)).not.toMatch(/verification failed|error/i);
+}
+
+/** What lies behind the end of the shorter one is compared as zeroes. */
+export async function expectIdentical(a: string, b: string): Promise<void> {
+  const args = ['compare', '-f', 'raw', '-F', 'raw', a, b];
+  expect(await run('qemu-img', args)).toMatch(/Images are identical/);
+}
+
+/** Stops the service and checks what it left on its disks. */
+export async function expectSoundDisks(here: Service, disks: readonly string[]): Promise<void> {
+  await here.stop();
+  const checking = ['pool', 'check', '--offline', ...disks, '-o', 'json'];
+  const { stdout, status } = await here.outcome(checking);
+  expect([status, JSON.parse(stdout).findings.filter(isDamage)]).toEqual([0, []]);
+}
+
+function isDamage({ severity }: { severity: string }): boolean {
+  return severity === 'damage';
+}
+
+/** Paths of the adopted disks that the service reads from. */
+export async function adoptedDisks(here: Service): Promise<unknown[]> {
+  const { items = [] } = await here.varve('disk', 'list');
+  return items.filter(({ role }) => role === 'adopted').map(({ path }) => path);
+}
