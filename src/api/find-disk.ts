@@ -42,6 +42,6 @@ export function findPoolDisk(pools: Pick<PoolsPort, 'list'>, wanted: string): Di
   throw new StorageError(
     'disk/in-use',
     `disk ${disk.uri} was adopted: it is only read, by the volume adopted from it, and goes when nothing reads it any more`,
-    { actions: ['varve volume list -o wide names the volume', 'varve volume flatten VOLUME'] },
+    { actions: ['varve volume list -o wide names the volume', 'varve volume absorb VOLUME'] },
   );
 }

@@ -90,6 +90,7 @@ export type MigrationPort = Pick<
   | 'planRebalance'
   | 'placementFor'
   | 'planPlacement'
+  | 'planAbsorb'
   | 'expectNotMoving'
 >;
 

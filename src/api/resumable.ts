@@ -3,6 +3,7 @@
  */
 import type { Leave, LeavePlan } from '../migration/leave.ts';
 import type { MigrationService } from '../migration/migration-service.ts';
+import type { Adoption } from '../volume/adoption.ts';
 import type { VolumePlacement } from '../volume/placement.ts';
 import { findPoolDisk } from './find-disk.ts';
 import type { OperationContext, Parameters, ResumableWork } from './operations.ts';
@@ -10,13 +11,18 @@ import type { PoolsPort } from './ports.ts';
 
 export interface ResumableServices {
   readonly pools: Pick<PoolsPort, 'list'>;
-  readonly migration: Pick<MigrationService, 'drain' | 'replace' | 'rebalance' | 'place'>;
+  readonly migration: Pick<
+    MigrationService,
+    'drain' | 'replace' | 'rebalance' | 'place' | 'absorb'
+  >;
+  readonly adoption: Pick<Adoption, 'planAgain' | 'adopt'>;
   readonly leave: Pick<Leave, 'leave'>;
 }
 
 export function resumableKinds({
   pools,
   migration,
+  adoption,
   leave,
 }: ResumableServices): Readonly<Record<string, ResumableWork>> {
   return {
@@ -36,11 +42,28 @@ export function resumableKinds({
       migration.rebalance(target, movement(parameters, context)),
     'volume-move': ({ target, parameters }, context) =>
       migration.place(target, placementOf(parameters), movement(parameters, context)),
+    'volume-absorb': async ({ target, parameters }, context) => {
+      if (parameters.source !== undefined) await adoptFirst(adoption, target, parameters, context);
+      context.setPhase('copying');
+      await migration.absorb(target, movement(parameters, context));
+    },
     'volume-leave': ({ parameters }, context) => {
       const { volume, snapshot, own, disk } = parameters as unknown as LeavePlan;
       return leave.leave({ volume, snapshot, own, disk }, context);
     },
   };
+}
+
+/** Nothing when that was done before the restart. */
+async function adoptFirst(
+  adoption: ResumableServices['adoption'],
+  name: string,
+  { source, pool }: Parameters,
+  context: OperationContext,
+): Promise<void> {
+  const asked = { name, source: String(source), pool: String(pool) };
+  const plan = await adoption.planAgain(asked);
+  if (plan !== undefined) await adoption.adopt(plan, context);
 }
 
 function placementOf({ class: name, disk }: Parameters): VolumePlacement {

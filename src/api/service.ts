@@ -117,13 +117,13 @@ export class Service {
     await exports.start();
     const migration = new MigrationService({ pools, volumes, emit });
     const leave = new Leave({ dataPlane, pools, volumes, snapshots, emit });
-    const kinds = resumableKinds({ pools, migration, leave });
+    const adoption = new Adoption({ pools, volumes, clock, emit });
+    const kinds = resumableKinds({ pools, migration, adoption, leave });
     const operations = this.#opened(
       new Operations(clock, log, emit, state.file('operations.jsonl'), kinds),
       (opened) => opened.close(),
     );
     const service = this.#info(state.path, dataPlane.backend, startedAt);
-    const adoption = new Adoption({ pools, volumes, clock, emit });
     const scan = (address: string) => scanDisks(dataPlane, address);
     return {
       scanDisks: scan,

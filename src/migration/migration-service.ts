@@ -6,6 +6,7 @@
  *   replace   a disk is added, another one drained and removed
  *   rebalance disks of one class come to be equally full                       rebalance.ts
  *   place     a volume and its snapshots move to a class or a disk             volume-placement.ts
+ *   absorb    what is read from an adopted disk moves into the pool            absorb.ts
  *
  * Here: which pool and disk are meant, what is told; each movement has a file of its own, and goes on where it was when it is begun again.
  */
@@ -15,11 +16,14 @@ import { parseDiskUri } from '../pool/disk-uri.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Pools } from '../pool/pools.ts';
 import type { DiskInfo, EmitEvent } from '../pool/types.ts';
+import { adoptedDiskOf } from '../volume/adopted-disk.ts';
+import { chainOf } from '../volume/chain.ts';
 import { LayerTree } from '../volume/layer-tree.ts';
 import type { VolumePlacement } from '../volume/placement.ts';
 import { volumeById } from '../volume/records.ts';
 import type { VolumeRecord } from '../volume/types.ts';
 import type { VolumeService } from '../volume/volume-service.ts';
+import { absorb, planAbsorb } from './absorb.ts';
 import { drain, planDrain } from './drain.ts';
 import { Pace } from './pace.ts';
 import { planRebalance, rebalance } from './rebalance.ts';
@@ -41,11 +45,14 @@ export class MigrationService {
   readonly #emit: EmitEvent;
   /** Ids of volumes on their way. */
   readonly #moving = new WeakMap<Pool, Set<number>>();
+  /** Names of volumes; an operation finds its volume again by name. */
+  readonly #absorbing = new Set<string>();
 
   constructor({ pools, volumes, emit }: MigrationDependencies) {
     this.#pools = pools;
     this.#volumes = volumes;
     this.#emit = emit;
+    volumes.addGuard((name) => (this.#absorbing.has(name) ? 'it is being absorbed' : null));
   }
 
   /** Labels the disk for placement; null: no label. @throws StorageError pool/not-found, pool/failed, request/invalid */
@@ -181,6 +188,40 @@ export class MigrationService {
       placeVolume({ pool, volumes: this.#volumes }, record.id, placement, watchOf(context)),
     );
     this.#tell('volume/moved', name, `volume ${name} lies on ${nameOf(placement)} now`);
+  }
+
+  /**
+   * @returns what would be copied from which disk; undefined when the volume reads from no adopted disk
+   * @throws StorageError volume/not-found; disk/unusable the disk cannot be read; pool/full there is not the room
+   */
+  async planAbsorb(name: string): Promise<{ plan: MovePlan; uri: string } | undefined> {
+    const { pool, disk } = this.#adopted(name);
+    if (disk === undefined) return undefined;
+    return { plan: await planAbsorb(pool, disk), uri: disk.record.uri };
+  }
+
+  /** Afterwards the volume, and whatever shares its data, needs the disk that it was adopted from no more. @throws as `drain`, `planAbsorb` */
+  async absorb(name: string, context: MovementContext): Promise<void> {
+    const { pool, record, disk } = this.#adopted(name);
+    if (disk === undefined) return;
+    await this.#alone(pool, record, async () => {
+      this.#absorbing.add(name);
+      try {
+        await planAbsorb(pool, disk);
+        await absorb({ pool, volumes: this.#volumes }, disk.record.number, watchOf(context));
+      } finally {
+        this.#absorbing.delete(name);
+      }
+    });
+    const { uri } = disk.record;
+    const message = `volume ${name} lies in pool ${pool.name} now, disk ${uri} is not needed any more`;
+    this.#tell('volume/absorbed', name, message);
+  }
+
+  #adopted(name: string) {
+    const found = this.#volumes.find(name);
+    const { pool, record } = found;
+    return { ...found, disk: adoptedDiskOf(pool, chainOf(pool, record.headLayer)) };
   }
 
   /** @throws StorageError volume/not-found; volume/busy it is being moved, or one that shares layers with it */

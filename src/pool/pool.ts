@@ -208,6 +208,11 @@ export class Pool {
     return this.#foreign.has(number);
   }
 
+  /** Clusters that layers still own on a disk that is only read. */
+  foreignUsedCount(number: number): number {
+    return this.#state.allocator.foreignUsedCount(number);
+  }
+
   get index(): PoolIndex {
     return this.#index;
   }

@@ -75,6 +75,21 @@ export class Adoption {
   }
 
   /**
+   * As `plan`, for one that may have been cut off at any step: what that left is given back first.
+   *
+   * @returns undefined when the volume was made by then
+   * @throws StorageError as `plan`
+   */
+  async planAgain(options: AdoptOptions): Promise<AdoptionPlan | undefined> {
+    const { volumes } = this.#to;
+    await volumes.reaped(volumes.poolFor(options.pool));
+    const existing = volumes.lookUp(options.name);
+    if (existing?.record.adoptedFrom === identityText(options.source)) return undefined;
+    const found = await this.plan(options);
+    return 'disk' in found ? found : undefined;
+  }
+
+  /**
    * Makes the volume. Ended by an error or by `signal`, it leaves nothing.
    *
    * @throws StorageError volume/exists the name was taken meanwhile; pool/held, disk/in-use, disk/unusable, disk/io, pool/full, pool/failed;
@@ -120,6 +135,7 @@ export class Adoption {
         snapshotMode: 'row',
         thick: false,
         createdAt: isoTime(clock),
+        adoptedFrom: identityText(uri),
       };
       await pool.commit([
         ids.op(),

@@ -19,6 +19,7 @@ export class Background {
   readonly #filler: Filler;
   /** Volumes filled here by nobody's order. */
   readonly #finishing = new Set<number>();
+  readonly #begun: Promise<void>;
 
   constructor(pool: Pool, emit: EmitEvent) {
     this.#emit = emit;
@@ -27,12 +28,13 @@ export class Background {
     for (const record of volumeRecords(pool)) {
       if (fillingOf(pool, record.id) !== undefined) void this.#finish(record);
     }
-    void this.#begin(pool);
+    this.#begun = this.#begin(pool);
   }
 
-  /** Layers may have lost their last reader. Resolves when their space is given back. */
-  reap(): Promise<void> {
-    return this.#reaper.wake();
+  /** Layers may have lost their last reader. Resolves when their space is given back, that of adoptions that were cut off too. */
+  async reap(): Promise<void> {
+    await this.#begun;
+    await this.#reaper.wake();
   }
 
   /** See Filler. */
@@ -64,7 +66,7 @@ export class Background {
     } catch (error) {
       if (!wasStopped(error)) this.#notFreed(pool.name, error);
     }
-    await this.#reaper.wake();
+    void this.#reaper.wake();
   }
 
   async #finish(volume: VolumeRecord): Promise<void> {

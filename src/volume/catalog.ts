@@ -4,8 +4,9 @@
 import { StorageError } from '../base/errors.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Pools } from '../pool/pools.ts';
+import { adoptedDiskOf } from './adopted-disk.ts';
 import { chainOf } from './chain.ts';
-import { type LayerRecord, layerName, volumeById, volumeRecords } from './records.ts';
+import { volumeById, volumeRecords } from './records.ts';
 import type { VolumeInfo, VolumeRecord } from './types.ts';
 
 export interface FoundVolume {
@@ -91,19 +92,12 @@ export function describeVolume({ pool, record }: FoundVolume): VolumeInfo {
       inherited.reduce((sum, layer) => sum + pool.clustersOf(layer), 0) * pool.clusterBytes,
     origin: originOf(pool, record, inherited),
     hasParent: inherited.length > 0,
-    adoptedFrom: foreignUriOf(pool, inherited),
+    adoptedFrom: adoptedDiskOf(pool, inherited)?.record.uri ?? null,
     snapshotMode: record.snapshotMode,
     thick: record.thick,
     class: record.placement?.class ?? null,
     createdAt: record.createdAt,
   };
-}
-
-function foreignUriOf(pool: Pool, chain: readonly number[]): string | null {
-  const base = chain.at(-1);
-  const layer = base === undefined ? undefined : pool.record<LayerRecord>(layerName(base));
-  const disk = pool.foreignDisks.find(({ record }) => record.number === layer?.foreign);
-  return disk?.record.uri ?? null;
 }
 
 /** The snapshot that it was cloned from, while it reads through it. */

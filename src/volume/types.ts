@@ -16,6 +16,8 @@ export interface VolumeRecord {
   readonly placement?: VolumePlacement;
   /** The snapshot that it is a linked clone of. */
   readonly clonedFrom?: number;
+  /** URI of the disk that it was made of, whether or not it still reads from it. */
+  readonly adoptedFrom?: string;
   /** Not listed, and gone when its export ends or the service stops: what a scratch export writes to. */
   readonly scratch?: true;
 }

@@ -177,6 +177,10 @@ export class FakeMigration implements MigrationPort {
   readonly planDrain = nothingToMove;
   readonly planRebalance = nothingToMove;
   readonly planPlacement = nothingToMove;
+
+  async planAbsorb() {
+    return undefined;
+  }
 }
 
 function aborted(signal: AbortSignal | undefined): Promise<void> {

@@ -72,6 +72,7 @@ test('no document names an address that is not served', () => {
     '/v1/status',
     '/v1/volumes',
     '/v1/volumes/{name}',
+    '/v1/volumes/{name}/actions/absorb',
     '/v1/volumes/{name}/actions/adopt',
     '/v1/volumes/{name}/actions/clone',
     '/v1/volumes/{name}/actions/flatten',

@@ -12,7 +12,7 @@ import type {
   VolumeItem,
   VolumeMapDocument,
 } from '../../api/schemas.ts';
-import { parseSize } from '../../base/size.ts';
+import { parseRate, parseSize } from '../../base/size.ts';
 import { path } from '../client.ts';
 import { confirmLoss } from '../confirm.ts';
 import type { Context } from '../context.ts';
@@ -87,7 +87,16 @@ export function addVolumeNoun(program: Command): void {
     .command('adopt <disk-uri> <name>')
     .description('make a volume of an existing disk or raw image, at once; the disk is only read')
     .option('--pool <pool>', 'where what is written goes; the only pool when there is one')
+    .option('--absorb', 'copy everything into the pool then, so that the disk may go')
+    .option('--rate <rate>', 'with --absorb: as 200MiB/s, no faster than that')
     .action(does(adopt));
+  volume
+    .command('absorb <name>')
+    .description(
+      'copy what an adopted volume reads from its disk into the pool, while it is served',
+    )
+    .option('--rate <rate>', 'as 200MiB/s: no faster than that')
+    .action(does(absorb));
   volume
     .command('leave <volume[@snapshot]> <disk-uri>')
     .description('write a volume out as a plain disk or file that needs no varve; the volume stays')
@@ -131,17 +140,47 @@ async function create(context: Context, [name]: [string], options: CreateOptions
 async function adopt(
   context: Context,
   [uri, name]: [string, string],
-  { pool }: { pool?: string },
+  { pool, absorb: absorbs, rate }: { pool?: string; absorb?: boolean; rate?: string },
 ): Promise<void> {
+  if (rate !== undefined && !absorbs) {
+    throw usageError('--rate is for copying: without --absorb nothing is copied');
+  }
   const source = absoluteUri(uri);
   const address = volumeAddress(name);
-  const call = { method: 'POST', query: context.dryRun, body: { source, pool } } as const;
+  const body = { source, pool, absorb: absorbs, rate_bytes_per_second: rate && parseRate(rate) };
+  const call = { method: 'POST', query: context.dryRun, body } as const;
   const answer = await context.client.call<VolumeDocument | OperationDocument>(
     `${address}/actions/adopt`,
     call,
   );
   const { document } = answer;
   const write = (volume: VolumeDocument) => writeAdopted(context, volume, source);
+  if (document.kind !== 'Operation') return write(document);
+  await writeOperation(context, document, async () => {
+    write({ ...(await context.client.get<VolumeDocument>(address)), changed: true });
+  });
+}
+
+async function absorb(
+  context: Context,
+  [name]: [string],
+  { rate }: { rate?: string },
+): Promise<void> {
+  const address = volumeAddress(name);
+  const body = { rate_bytes_per_second: rate && parseRate(rate) };
+  const call = { method: 'POST', query: context.dryRun, body } as const;
+  const answer = await context.client.call<VolumeDocument | OperationDocument>(
+    `${address}/actions/absorb`,
+    call,
+  );
+  const { document } = answer;
+  const write = (volume: VolumeDocument) => {
+    writeChange(context, volume, volumeView, ({ changed }) =>
+      changed
+        ? `volume ${name} lies in its pool now; the disk that it was adopted from may be deleted`
+        : `volume ${name} reads from no adopted disk`,
+    );
+  };
   if (document.kind !== 'Operation') return write(document);
   await writeOperation(context, document, async () => {
     write({ ...(await context.client.get<VolumeDocument>(address)), changed: true });
@@ -173,15 +212,18 @@ async function leave(
 }
 
 function writeAdopted(context: Context, document: VolumeDocument, source: string): void {
-  writeChange(context, document, volumeView, ({ name, size_bytes, changed }) =>
-    changed
-      ? [
-          `volume ${name} is there: ${context.size(size_bytes)}, read from ${source}`,
-          '  varve never writes to that disk: it stays as it is now, safe to go back to. Leave it in place, and do not change it',
-          `  next:  varve export add ${name}`,
-        ].join('\n')
-      : `volume ${name} was adopted already`,
-  );
+  writeChange(context, document, volumeView, ({ name, size_bytes, adopted_from, changed }) => {
+    if (!changed) return `volume ${name} was adopted already`;
+    const size = context.size(size_bytes);
+    const told =
+      adopted_from === null
+        ? [`volume ${name} is there: ${size}, copied from ${source}, which may be deleted`]
+        : [
+            `volume ${name} is there: ${size}, read from ${source}`,
+            '  varve never writes to that disk: it stays as it is now, safe to go back to. Leave it in place, and do not change it',
+          ];
+    return [...told, `  next:  varve export add ${name}`].join('\n');
+  });
 }
 
 function writeCreated(context: Context, document: VolumeDocument): void {
