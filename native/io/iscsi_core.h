@@ -62,6 +62,8 @@ class IscsiCore final : public std::enable_shared_from_this<IscsiCore>, private 
   uint32_t write_same_blocks_max() const { return write_same_blocks_max_; }
   // WRITE SAME may give the space back: it reads as zero then.
   bool zeroes_unmap() const;
+  // The LUN was seen with so many blocks, which may be used.
+  void Measured(uint64_t blocks) { link_.Measured(blocks); }
   void CannotUnmap() { can_unmap_ = false; }
   void CannotWriteSame() { has_write_same_ = false; }
 

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "io/iscsi_measure.h"
 #include "io/iscsi_provisioning.h"
 #include "io/iscsi_transfer.h"
 #include "io/zero_writer.h"
@@ -113,6 +114,10 @@ void IscsiDisk::Sync(EventLoop& loop, Completion* done) {
   EventLoop& home = core_->home();
   if (home.OnLoopThread()) return core_->Sync(loop, done);
   home.Post([core = core_, &loop, done] { core->Sync(loop, done); });
+}
+
+void IscsiDisk::Measure(EventLoop& loop, uint64_t* bytes, Completion* done) {
+  Submit(new IscsiMeasure(*core_, loop, done, bytes));
 }
 
 void IscsiDisk::Discard(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) {

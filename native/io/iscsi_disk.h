@@ -6,7 +6,7 @@
 //     that have it, WriteZeroes is WRITE SAME where the target knows it.
 //   - An operation that fails because no path to the target works ends with ENOTCONN, ETIMEDOUT, ECONNRESET, ECONNREFUSED or
 //     EHOSTUNREACH; the same may be submitted again, syncs too: nothing that was written is forgotten (iscsi_core.h).
-//   - The size is the one found on opening.
+//   - size_bytes() is the size found on opening; Measure() asks again. A LUN that was found larger must not come back smaller.
 // Thread: any loop's.
 // Elsewhere: paths and their failures (iscsi_link.h), one operation (iscsi_operation.h).
 #pragma once
@@ -30,6 +30,7 @@ class IscsiDisk final : public Disk {
   void Discard(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
   void WriteZeroes(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
   uint64_t size_bytes() const override { return core_->size_bytes(); }
+  void Measure(EventLoop& loop, uint64_t* bytes, Completion* done) override;
   bool keeps_unsynced() const override { return true; }
 
  private:

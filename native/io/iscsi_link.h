@@ -12,6 +12,7 @@
 // Elsewhere: one login (iscsi_session.h), what goes over it (iscsi_core.h).
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -80,6 +81,8 @@ class IscsiLink {
   void Renew();
   // A write was in flight when its session was lost: it may still be executed.
   void NoteUncertainWrite() { uncertain_write_ = true; }
+  // The LUN was seen with so many blocks: no portal is used that shows fewer.
+  void Measured(uint64_t blocks) { lun_.capacity.blocks = std::max(lun_.capacity.blocks, blocks); }
   void Drained();
 
  private:
@@ -122,7 +125,7 @@ class IscsiLink {
   const libiscsi::Functions& library_;
   const std::shared_ptr<const IscsiTarget> target_;
   IscsiLinkOwner* const owner_;
-  const IscsiLun lun_;
+  IscsiLun lun_;  // as it was opened, and as large as it was ever seen
   std::vector<IscsiPath> paths_;
   size_t active_;
   IscsiSessionName name_;  // of the session that is in use; the one that looks at other paths has another qualifier

@@ -62,7 +62,11 @@ void NfsDisk::Submit(EventLoop& loop, NfsOperation::Kind kind, uint64_t offset, 
   operation->iov = iov;
   operation->count = count;
   for (int i = 0; i < count; ++i) operation->bytes += iov[i].iov_len;
-  if (&loop == &home_) return file_->Submit(std::move(operation));
+  Submit(std::move(operation));
+}
+
+void NfsDisk::Submit(std::unique_ptr<NfsOperation> operation) {
+  if (operation->loop == &home_) return file_->Submit(std::move(operation));
   home_.Post([file = file_.get(), taken = operation.release()] { file->Submit(std::unique_ptr<NfsOperation>(taken)); });
 }
 
@@ -75,6 +79,12 @@ void NfsDisk::Write(EventLoop& loop, uint64_t offset, const iovec* iov, int coun
 }
 
 void NfsDisk::Sync(EventLoop& loop, Completion* done) { Submit(loop, NfsOperation::Kind::kSync, 0, nullptr, 0, done); }
+
+void NfsDisk::Measure(EventLoop& loop, uint64_t* bytes, Completion* done) {
+  auto operation = std::make_unique<NfsOperation>(NfsOperation{.kind = NfsOperation::Kind::kMeasure, .loop = &loop, .done = done});
+  operation->measured = bytes;
+  Submit(std::move(operation));
+}
 
 void NfsDisk::Discard(EventLoop& loop, uint64_t, uint64_t, Completion* done) { loop.Complete(done, Status::Ok()); }
 

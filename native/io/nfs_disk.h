@@ -42,6 +42,7 @@ class NfsDisk final : public Disk {
   void Discard(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
   void WriteZeroes(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
   uint64_t size_bytes() const override { return size_bytes_; }
+  void Measure(EventLoop& loop, uint64_t* bytes, Completion* done) override;
   bool keeps_unsynced() const override { return true; }
 
   // The same for every name of the file.
@@ -52,6 +53,7 @@ class NfsDisk final : public Disk {
   bool Claim();
   bool RefuseWrite(EventLoop& loop, Completion* done);
   void Submit(EventLoop& loop, NfsOperation::Kind kind, uint64_t offset, const iovec* iov, int count, Completion* done);
+  void Submit(std::unique_ptr<NfsOperation> operation);
 
   EventLoop& home_;
   std::shared_ptr<NfsFile> file_;  // used and let go on home_

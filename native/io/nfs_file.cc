@@ -14,6 +14,11 @@ constexpr seconds kAnswerLimit{10};
 constexpr seconds kSilenceMax{60};
 constexpr milliseconds kWatchEvery{500};
 
+const char* NameOf(NfsOperation::Kind kind) {
+  if (kind == NfsOperation::Kind::kMeasure) return "measure";
+  return kind == NfsOperation::Kind::kWrite ? "write" : "read";
+}
+
 }  // namespace
 
 // A piece of a read or write that the server takes at once.
@@ -109,6 +114,7 @@ void NfsFile::Send(NfsOperation* operation) {
     ++operation->pending;
     return sync_.Add(operation);
   }
+  if (operation->kind == NfsOperation::Kind::kMeasure) return SendPart(operation, 0, 0);
   uint64_t end = operation->offset + operation->bytes;
   bool reads = operation->kind == NfsOperation::Kind::kRead;
   uint64_t part_bytes = reads ? link_.limits().read_bytes : link_.limits().write_bytes;
@@ -131,6 +137,7 @@ void NfsFile::SendPart(NfsOperation* operation, uint64_t offset, uint64_t bytes)
 
 bool NfsFile::Ask(Part* part) {
   NfsOperation& operation = *part->operation;
+  if (operation.kind == NfsOperation::Kind::kMeasure) return link_.protocol().Attributes(link_.rpc(), link_.file(), part);
   auto bytes = static_cast<uint32_t>(part->bytes);
   if (operation.kind == NfsOperation::Kind::kRead) {
     return link_.protocol().Read(link_.rpc(), link_.file(), part->offset, bytes, part);
@@ -156,11 +163,25 @@ void NfsFile::OnAnswer(Part* part, const NfsReply& reply) {
   // A server that lives may still perform it: the next connection lets it come to its end.
   if (wrote && reply.error == ECONNRESET) link_.WritesWereUnanswered();
   if (reply.error == ECONNRESET) link_.Lost();
-  Status status = reply.error == 0 ? Status::Ok() : Status(reply.error, wrote ? "write" : "read");
-  if (status.ok() && !operation->ended) status = wrote ? TakeWritten(*part, reply) : TakeRead(*part, reply);
+  Status status = reply.error == 0 ? Status::Ok() : Status(reply.error, NameOf(operation->kind));
+  if (status.ok() && !operation->ended) status = Take(*part, reply);
   if (operation->status.ok()) operation->status = status;
   delete part;
   Less(operation);
+}
+
+Status NfsFile::Take(const Part& part, const NfsReply& reply) {
+  switch (part.operation->kind) {
+    case NfsOperation::Kind::kWrite: return TakeWritten(part, reply);
+    case NfsOperation::Kind::kMeasure: return TakeMeasured(part, reply);
+    default: return TakeRead(part, reply);
+  }
+}
+
+Status NfsFile::TakeMeasured(const Part& part, const NfsReply& reply) {
+  *part.operation->measured = reply.attributes.size_bytes;
+  link_.Measured(reply.attributes.size_bytes);
+  return Status::Ok();
 }
 
 // The end of the file inside the disk, which somebody else cut off: what is not there cannot be read.

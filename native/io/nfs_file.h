@@ -53,7 +53,9 @@ class NfsFile {
   void SendPart(NfsOperation* operation, uint64_t offset, uint64_t bytes);
   bool Ask(Part* part);
   void OnAnswer(Part* part, const NfsReply& reply);
+  Status Take(const Part& part, const NfsReply& reply);
   Status TakeRead(const Part& part, const NfsReply& reply);
+  Status TakeMeasured(const Part& part, const NfsReply& reply);
   Status TakeWritten(const Part& part, const NfsReply& reply);
   // One of the things the operation waited for is over.
   void Less(NfsOperation* operation);

@@ -24,7 +24,7 @@ namespace varve {
 #define VARVE_NFS_FUNCTIONS(X)                                                                                    \
   X(rpc_init_context) X(rpc_destroy_context) X(rpc_get_fd) X(rpc_which_events) X(rpc_service)                     \
   X(rpc_connect_port_async) X(rpc_pmap2_getport_async) X(rpc_mount3_mnt_async) X(rpc_mount3_export_async)         \
-  X(rpc_nfs3_lookup_async) X(rpc_nfs3_fsinfo_async) X(rpc_nfs3_read_async) X(rpc_nfs3_write_async)                \
+  X(rpc_nfs3_lookup_async) X(rpc_nfs3_getattr_async) X(rpc_nfs3_fsinfo_async) X(rpc_nfs3_read_async) X(rpc_nfs3_write_async)                \
   X(rpc_nfs3_commit_async) X(rpc_nfs3_create_async) X(rpc_nfs3_setattr_async) X(rpc_nfs3_remove_async)            \
   X(rpc_nfs3_readdirplus_async) X(rpc_nfs4_compound_async)
 

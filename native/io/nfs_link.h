@@ -3,7 +3,7 @@
 //   down ─Want─▶ dialing ─▶ up ─▶ down        after a failure the next Want() dials again
 //
 // Guarantees:
-//   - Up means: the same file as the first time (filesystem, file number, not smaller), by a handle that was just looked up; a stale
+//   - Up means: the same file as the first time (filesystem, file number, not smaller than it ever was), by a handle that was just looked up; a stale
 //     handle is healed by dialing again.
 //   - on_up and on_down run from the loop. on_down: the dial failed, or the connection is gone and each unanswered call was told so before.
 //   - After a connection with unanswered writes broke, the next one is dialed a second later: a server that lives is done by then
@@ -12,6 +12,7 @@
 // Thread: the loop's.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -38,6 +39,8 @@ class NfsLink {
   void Close();
   // For the next dial, see above.
   void WritesWereUnanswered() { pause_before_dial_ = true; }
+  // The file was seen with so many bytes, which may be used: it must not come back with fewer.
+  void Measured(uint64_t bytes) { attributes_.size_bytes = std::max(attributes_.size_bytes, bytes); }
 
   // While up.
   NfsRpc& rpc() { return *rpc_; }
@@ -45,7 +48,7 @@ class NfsLink {
   const NfsHandle& file() const { return file_; }
   const NfsLimits& limits() const { return limits_; }
 
-  // Once it was up.
+  // Once it was up; the largest that was seen.
   uint64_t size_bytes() const { return attributes_.size_bytes; }
   // The same for every name of the file, however it is reached.
   std::string identity() const;

@@ -1,4 +1,4 @@
-// NfsOperation: one read, write or sync of an NFS disk from its submission to the last answer that concerns it.
+// NfsOperation: one read, write, sync or measurement of an NFS disk from its submission to the last answer that concerns it.
 //
 // It may end (its completion runs) before the server has answered: the rest of it stays as long as the server may still perform it.
 #pragma once
@@ -24,7 +24,7 @@ struct NfsRange : RangeLocks::Lock {
 };
 
 struct NfsOperation {
-  enum class Kind : uint8_t { kRead, kWrite, kSync };
+  enum class Kind : uint8_t { kRead, kWrite, kSync, kMeasure };
   // Content that a server which restarted may have forgotten, to be laid over what it answers.
   struct Patch {
     uint64_t offset;
@@ -38,6 +38,7 @@ struct NfsOperation {
   uint64_t bytes = 0;
   const iovec* iov = nullptr;  // lent until it ends
   int count = 0;
+  uint64_t* measured = nullptr;  // of a measurement; lent until it ends
 
   std::chrono::steady_clock::time_point deadline{};
   std::list<NfsOperation*>::iterator place{};  // among those that have not ended

@@ -56,6 +56,7 @@ class NfsProtocol {
 
   // False: out of memory, the call will not be answered. Arguments are lent for the call.
   virtual bool Lookup(NfsRpc& rpc, const NfsHandle& folder, const std::string& name, NfsCall* call) = 0;
+  virtual bool Attributes(NfsRpc& rpc, const NfsHandle& file, NfsCall* call) = 0;
   virtual bool Limits(NfsRpc& rpc, const NfsHandle& file, NfsCall* call) = 0;
   virtual bool Read(NfsRpc& rpc, const NfsHandle& file, uint64_t offset, uint32_t bytes, NfsCall* call) = 0;
   virtual bool Write(NfsRpc& rpc, const NfsHandle& file, uint64_t offset, const std::byte* data, uint32_t bytes,

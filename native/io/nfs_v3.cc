@@ -43,6 +43,11 @@ void Decode(const LOOKUP3res& result, NfsReply* reply) {
   }
 }
 
+void Decode(const GETATTR3res& result, NfsReply* reply) {
+  reply->error = NfsErrno(result.status);
+  if (result.status == NFS3_OK) reply->attributes = AttributesOf(result.GETATTR3res_u.resok.obj_attributes);
+}
+
 void Decode(const FSINFO3res& result, NfsReply* reply) {
   reply->error = NfsErrno(result.status);
   if (result.status != NFS3_OK) return;
@@ -88,6 +93,13 @@ bool NfsV3::Lookup(NfsRpc& rpc, const NfsHandle& folder, const std::string& name
   LOOKUP3args args{};
   args.what = {HandleOf(folder), Lent(name.c_str())};
   int queued = library_.rpc_nfs3_lookup_async(rpc.context(), OnAnswer<LOOKUP3res>, &args, call);
+  rpc.Queued();
+  return queued == 0;
+}
+
+bool NfsV3::Attributes(NfsRpc& rpc, const NfsHandle& file, NfsCall* call) {
+  GETATTR3args args{HandleOf(file)};
+  int queued = library_.rpc_nfs3_getattr_async(rpc.context(), OnAnswer<GETATTR3res>, &args, call);
   rpc.Queued();
   return queued == 0;
 }

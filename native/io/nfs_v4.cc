@@ -67,6 +67,9 @@ bool NfsV4::Lookup(NfsRpc& rpc, const NfsHandle& folder, const std::string& name
   return compound.Queue(library_, rpc, OnAnswer, call);
 }
 
+// One question for all that a server tells of a file.
+bool NfsV4::Attributes(NfsRpc& rpc, const NfsHandle& file, NfsCall* call) { return Limits(rpc, file, call); }
+
 bool NfsV4::Limits(NfsRpc& rpc, const NfsHandle& file, NfsCall* call) {
   NfsCompound compound;
   compound.PutHandle(file);

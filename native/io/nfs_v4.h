@@ -10,6 +10,7 @@ class NfsV4 final : public NfsProtocol {
   explicit NfsV4(const NfsLibrary& library) : library_(library) {}
 
   bool Lookup(NfsRpc& rpc, const NfsHandle& folder, const std::string& name, NfsCall* call) override;
+  bool Attributes(NfsRpc& rpc, const NfsHandle& file, NfsCall* call) override;
   bool Limits(NfsRpc& rpc, const NfsHandle& file, NfsCall* call) override;
   bool Read(NfsRpc& rpc, const NfsHandle& file, uint64_t offset, uint32_t bytes, NfsCall* call) override;
   bool Write(NfsRpc& rpc, const NfsHandle& file, uint64_t offset, const std::byte* data, uint32_t bytes,

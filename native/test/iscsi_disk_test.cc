@@ -9,6 +9,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <mutex>
 #include <random>
@@ -350,6 +351,29 @@ TEST_P(IscsiDiskTest, NothingIsLostWhileTheTargetIsKilledUnderIo) {
   for (int writer = 0; writer < kWriters; ++writer) {
     EXPECT_TRUE(Content(*loop, *disk, static_cast<uint64_t>(writer) * kOwn, kOwn) == models[static_cast<size_t>(writer)]);
   }
+  Close(&disk);
+}
+
+// tgt looks at its files when it starts: a LUN that grew under an open disk is one of a target that was started again.
+TEST_P(IscsiDiskTest, MeasuresALunThatGrewAndNeverTakesItSmallerAgain) {
+  unsigned lun = server.AddLun({.size_bytes = kSizeBytes});
+  std::shared_ptr<Disk> disk = Open(server.Target(lun));
+  EXPECT_EQ(MeasureDisk(*loop, *disk), kSizeBytes);
+  auto resize = [&](uint64_t bytes) {
+    server.Kill();
+    std::filesystem::resize_file(server.BackingFile(lun), bytes);
+    server.Start();
+  };
+  resize(2 * kSizeBytes);
+  EXPECT_TRUE(Persist([&] { return SyncDisk(*loop, *disk); }).ok());
+  EXPECT_EQ(MeasureDisk(*loop, *disk), 2 * kSizeBytes);
+  EXPECT_TRUE(WriteDisk(*loop, *disk, 2 * kSizeBytes - 3000, Pattern(3000, 1)).ok());
+  EXPECT_EQ(Content(*loop, *disk, 2 * kSizeBytes - 3000, 3000), Pattern(3000, 1));
+  EXPECT_TRUE(SyncDisk(*loop, *disk).ok());
+  // What lay behind its first end counts now: a LUN without it is another one.
+  resize(kSizeBytes);
+  EXPECT_TRUE(MayPass(WriteDisk(*loop, *disk, 0, Pattern(512, 2))));
+  EXPECT_EQ(FileContent(server.BackingFile(lun)), Bytes(kSizeBytes, 0));
   Close(&disk);
 }
 

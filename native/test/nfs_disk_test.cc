@@ -77,6 +77,30 @@ class NfsDiskTest : public testing::TestWithParam<Case> {
 
 Bytes Filled(size_t bytes, uint8_t value) { return Bytes(bytes, value); }
 
+TEST_P(NfsDiskTest, MeasuresAFileThatGrewAndNeverTakesItSmallerAgain) {
+  EXPECT_EQ(MeasureDisk(*other_loop, *disk), kSizeBytes);
+  // A server that runs would go on believing what it knows of the file.
+  auto resize = [this](uint64_t bytes) {
+    server.Kill();
+    std::filesystem::resize_file(server.Path("disk"), bytes);
+    server.Start();
+  };
+  resize(2 * kSizeBytes);
+  EXPECT_TRUE(Insist([&] { return WriteDisk(*loop, *disk, 0, Filled(512, 0)); }).ok());
+  EXPECT_EQ(MeasureDisk(*other_loop, *disk), 2 * kSizeBytes);
+  Bytes data = Filled(3000, 7);
+  EXPECT_TRUE(WriteDisk(*loop, *disk, 2 * kSizeBytes - 3000, data).ok());
+  EXPECT_EQ(Content(*loop, *disk, 2 * kSizeBytes - 3000, 3000), data);
+  EXPECT_TRUE(SyncDisk(*loop, *disk).ok());
+  // What lay behind its first end counts now: a file without it is another one.
+  resize(kSizeBytes);
+  Status status;
+  do status = WriteDisk(*loop, *disk, 0, Filled(512, 8));
+  while (status.error() != ESTALE && IsPassing(status.error()));
+  EXPECT_EQ(status.error(), ESTALE);
+  EXPECT_EQ(OnServer(0, 512), Filled(512, 0));
+}
+
 TEST_P(NfsDiskTest, WhatARestartedServerForgotIsReadAndWrittenAgain) {
   constexpr size_t kBytes = 300'000;
   ASSERT_TRUE(WriteDisk(*loop, *disk, 1000, Filled(kBytes, 1)).ok());

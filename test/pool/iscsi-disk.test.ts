@@ -132,6 +132,30 @@ test('a LUN that shrank is refused at the next start, and taken again at its ful
   }
 });
 
+test('a LUN that has grown is used while the pool serves', async () => {
+  const own = await Tgt.start();
+  try {
+    const lun = await own.addLun({ sizeBytes });
+    await createPool(own.uri(lun));
+    await fixture.pools.set('gold', { patienceSeconds: 60 });
+    await writePattern(4);
+    const before = fixture.pools.get('gold').info().capacityBytes;
+    await own.resizeLun(lun, 2 * sizeBytes);
+    await own.restart();
+    await expectPattern(4);
+    // A disk that has just come back is not looked at before it counts as online.
+    const capacityFound = async () => {
+      await fixture.pools.get('gold').lookForGrowth();
+      return fixture.pools.get('gold').info().capacityBytes;
+    };
+    await expect.poll(capacityFound, { timeout: 20_000 }).toBe(before + sizeBytes);
+    expect(fixture.events.map(({ kind }) => kind)).toContain('disk/grown');
+    await fixture.pools.export('gold');
+  } finally {
+    await own.close();
+  }
+});
+
 test('a scan tells the LUNs of a portal, and what they hold', async () => {
   const own = await Tgt.start();
   try {
