@@ -71,9 +71,17 @@ export class Ganesha {
     return join(this.folder, 'export');
   }
 
-  /** `nfs://…` of a name in the export; `query` as in `size=1GiB&version=4`. */
-  uri(name: string, query = ''): string {
-    const ports = `nfsport=${this.nfsPort}&mountport=${this.mountPort}`;
+  /**
+   * `nfs://…` of a name in the export; `query` as in `size=1GiB&version=4`.
+   *
+   * @param at instead of its own ports, those of proxies for instance
+   */
+  uri(
+    name: string,
+    query = '',
+    at: { readonly nfsPort: number; readonly mountPort: number } = this,
+  ): string {
+    const ports = `nfsport=${at.nfsPort}&mountport=${at.mountPort}`;
     const path = name === '' ? this.exportPath : join(this.exportPath, name);
     return `nfs://127.0.0.1${path}?${query === '' ? '' : `${query}&`}${ports}`;
   }
