@@ -23,6 +23,10 @@ const char* NameOf(IscsiPath::State state) {
   }
 }
 
+std::string WhyOf(Status status) {
+  return status.ok() ? std::string() : std::string(status.what()) + ": " + std::strerror(status.error());
+}
+
 void TellPaths(Handle disk, const std::vector<IscsiPath>& paths) {
   Runtime::Get().events().Push("disk-paths", [disk, paths](Napi::Env env, Napi::Object event) {
     Napi::Array told = Napi::Array::New(env, paths.size());
@@ -31,7 +35,7 @@ void TellPaths(Handle disk, const std::vector<IscsiPath>& paths) {
       path.Set("portal", paths[i].portal);
       path.Set("state", NameOf(paths[i].state));
       path.Set("error", paths[i].why.error());
-      path.Set("message", paths[i].why.ok() ? std::string() : paths[i].why.what());
+      path.Set("message", WhyOf(paths[i].why));
       told.Set(i, path);
     }
     event.Set("disk", disk);

@@ -45,6 +45,18 @@ const failingFields = {
   held_requests: Type.Integer(),
 };
 
+const pathFields = {
+  portal: Text,
+  state: Type.Union([
+    Type.Literal('unknown'),
+    Type.Literal('active', { description: 'carries the disk' }),
+    Type.Literal('standby', { description: 'answered when last looked at' }),
+    Type.Literal('failed', { description: 'did not' }),
+    Type.Literal('refused', { description: 'answers, but shows another disk' }),
+  ]),
+  reason: Type.Union([Text, Type.Null()]),
+};
+
 const diskFields = {
   uuid: Text,
   role: Type.Union([Type.Literal('pool'), Type.Literal('adopted'), Type.Literal('passthrough')], {
@@ -69,6 +81,9 @@ const diskFields = {
   ]),
   failing: Type.Union([Type.Object(failingFields), Type.Null()], {
     description: 'why it is not online',
+  }),
+  paths: Type.Array(Type.Object(pathFields), {
+    description: 'the portals of an iSCSI disk, the preferred one first; none of any other',
   }),
   class: Type.Union([Text, Type.Null()], { description: 'a free label for placement' }),
   cordoned: Type.Boolean({ description: 'takes no new data' }),

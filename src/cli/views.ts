@@ -65,6 +65,7 @@ export const diskView: View<DiskItem> = {
     { title: 'PATH', value: (disk) => disk.path },
     { title: 'TYPE', wide: true, value: (disk) => disk.type },
     { title: 'REASON', wide: true, value: (disk) => disk.failing?.reason ?? '-' },
+    { title: 'PORTALS', wide: true, value: diskPaths },
     { title: 'JOURNAL', wide: true, value: (disk) => yesNo(disk.journal) },
     { title: 'SIZE', right: true, wide: true, value: (disk) => context.size(disk.size_bytes) },
     { title: 'NUMBER', right: true, wide: true, value: (disk) => String(disk.number ?? '-') },
@@ -237,6 +238,10 @@ function poolState(pool: PoolItem): string {
 
 function journalUse(context: Context, pool: PoolItem): string {
   return `${context.size(pool.journal_used_bytes)}/${context.size(pool.journal_bytes)}`;
+}
+
+function diskPaths({ paths }: DiskItem): string {
+  return paths.map(({ portal, state }) => `${portal} ${state}`).join(', ') || '-';
 }
 
 function diskState({ state, failing, cordoned }: DiskItem): string {

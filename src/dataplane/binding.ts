@@ -69,12 +69,12 @@ export interface FoundLun {
   readonly product: string;
 }
 
-/** One way to a disk that has several. */
+/** One way to a disk that may have several: a portal. */
 export interface DiskPath {
   readonly portal: string;
   /** `standby`: answered when last looked at. `refused`: answers, but shows another disk. */
   readonly state: 'unknown' | 'active' | 'standby' | 'failed' | 'refused';
-  /** Of `failed` and `refused`: errno (else 0), and what failed. */
+  /** Of `failed` and `refused`: errno (else 0), and what failed and why. */
   readonly error: number;
   readonly message: string;
 }

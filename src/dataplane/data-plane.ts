@@ -54,7 +54,7 @@ export interface PoolListener {
 }
 
 /** The paths as they are now, all of them. Must not throw. */
-export type DiskPathListener = (disk: Handle, paths: readonly DiskPath[]) => void;
+export type DiskPathListener = (paths: readonly DiskPath[]) => void;
 
 export interface ClientListener {
   connected(client: number, exportName: string, address: string): void;
@@ -96,7 +96,7 @@ export class DataPlane {
   #clients: ClientListener | undefined;
   /** Told before the disk's opening is done. */
   readonly #diskPaths = new Map<Handle, readonly DiskPath[]>();
-  #pathListener: DiskPathListener | undefined;
+  readonly #pathListeners = new Map<Handle, DiskPathListener>();
   #nextToken = 1;
   readonly backend: string;
 
@@ -117,19 +117,20 @@ export class DataPlane {
     this.#clients = listener;
   }
 
-  /** Told of every change in the paths of a disk that has several. */
-  onDiskPaths(listener: DiskPathListener): void {
-    this.#pathListener = listener;
-  }
-
   /** @internal */
   diskPaths(disk: Handle): readonly DiskPath[] {
     return this.#diskPaths.get(disk) ?? [];
   }
 
   /** @internal */
+  onDiskPaths(disk: Handle, listener: DiskPathListener): void {
+    this.#pathListeners.set(disk, listener);
+  }
+
+  /** @internal */
   forgetDisk(disk: Handle): void {
     this.#diskPaths.delete(disk);
+    this.#pathListeners.delete(disk);
   }
 
   async openDisk(spec: DiskSpec): Promise<DiskPlane> {
@@ -293,7 +294,7 @@ export class DataPlane {
         return this.#pools.get(event.pool)?.replicasLag(event.replicas);
       case 'disk-paths':
         this.#diskPaths.set(event.disk, event.paths);
-        return this.#pathListener?.(event.disk, event.paths);
+        return this.#pathListeners.get(event.disk)?.(event.paths);
       case 'disk-condition':
         return this.#patientDisks.get(event.disk)?.tell(event);
       case 'disk-error':
@@ -399,9 +400,14 @@ export class DiskPlane {
     return { runs, searchedBytes: done.value };
   }
 
-  /** The ways to it, as they are now; none for a disk that has no more than one. */
+  /** The portals of an iSCSI disk, as they are now; none for any other. */
   get paths(): readonly DiskPath[] {
     return this.plane.diskPaths(this.handle);
+  }
+
+  /** `listener` is told of each change in `paths`. One listener. */
+  onPaths(listener: DiskPathListener): void {
+    this.plane.onDiskPaths(this.handle, listener);
   }
 
   /** How large the disk is now; it may be used up to there. */
@@ -442,6 +448,10 @@ export class PatientDiskPlane extends DiskPlane {
 
   override get paths(): readonly DiskPath[] {
     return this.inner.paths;
+  }
+
+  override onPaths(listener: DiskPathListener): void {
+    this.inner.onPaths(listener);
   }
 
   /** `listener` is told of each change of state. One listener. */

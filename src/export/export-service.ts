@@ -15,6 +15,7 @@ import { expectName } from '../base/names.ts';
 import type { VolumeStats } from '../dataplane/binding.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { DiskUse } from '../pool/backing.ts';
+import { hurry } from '../pool/disk-conditions.ts';
 import { parseDiskUri } from '../pool/disk-uri.ts';
 import type { EmitEvent } from '../pool/types.ts';
 import type { VolumeInfo } from '../volume/types.ts';
@@ -22,7 +23,7 @@ import { type Address, formatAddress, nbdUri, parseAddress, sameAddresses } from
 import { tellOfClients } from './client-events.ts';
 import { type ExportStore, type RecordPool, storeOf } from './export-store.ts';
 import { type Listener, Listeners } from './listeners.ts';
-import type { ExportDisks } from './passthrough.ts';
+import { describePassthrough, type ExportDisks } from './passthrough.ts';
 import {
   type ExportSnapshots,
   type ExportVolumes,
@@ -186,7 +187,8 @@ export class ExportService {
       if (!isPassthrough(record)) return [];
       const { uuid, name, disk } = record;
       const sizeBytes = sizeOf(record, served);
-      return [{ uuid, export: name, disk, sizeBytes, isServed: served !== null }];
+      const state = describePassthrough(disk, diskOf(served)?.plane);
+      return [{ uuid, export: name, disk, sizeBytes, ...state }];
     });
   }
 
@@ -447,9 +449,17 @@ export class ExportService {
 
   async #drop(entry: Entry): Promise<void> {
     this.#entries.delete(entry.record.name);
-    if (entry.served === null) return;
-    await this.#to.dataPlane.removeExport(entry.record.name);
-    await this.#serving.end(entry.served);
+    const { served, record } = entry;
+    if (served === null) return;
+    const disk = diskOf(served);
+    // What the disk does not do must not keep its clients' requests, and with them this, for as long as its patience.
+    const stopHurrying = hurry(disk === undefined ? [] : [disk]);
+    try {
+      await this.#to.dataPlane.removeExport(record.name);
+      await this.#serving.end(served);
+    } finally {
+      stopHurrying();
+    }
   }
 
   async #dropAll(which: (entry: Entry) => boolean): Promise<void> {
@@ -607,7 +617,12 @@ function diskInfo({ record, served }: Entry<DiskExportRecord>): SourceInfo {
 
 /** As found when it was opened, else when it was added. */
 function sizeOf(record: DiskExportRecord, served: Served | null): number {
-  return served?.source.kind === 'disk' ? served.source.plane.sizeBytes : record.sizeBytes;
+  return diskOf(served)?.plane.sizeBytes ?? record.sizeBytes;
+}
+
+/** The disk that is served as it is, if that is what is served. */
+function diskOf(served: Served | null) {
+  return served?.source.kind === 'disk' ? served.source : undefined;
 }
 
 function sameSnapshot(a: SnapshotPart, b: SnapshotPart): boolean {

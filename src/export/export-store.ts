@@ -2,10 +2,12 @@
  * Where exports are remembered: those of volumes and snapshots as records `export/<name>` in the pool of their volume,
  * those of whole disks in a file of the state folder.
  *
- * The first kind travels with the pool: imported on another host, it serves the same exports. A disk that belongs to no pool is this host's.
+ * The first kind travels with the pool: imported on another host, it serves the same exports. A disk that belongs to no pool is this host's; its
+ * password is kept apart (disk-secrets.ts).
  */
 import { readFileIfThere, writeFileAtomically } from '../base/atomic-file.ts';
 import { StorageError } from '../base/errors.ts';
+import { readSecrets, withSecret, writeSecrets } from '../pool/disk-secrets.ts';
 import type { BatchOp } from '../pool/format/batch.ts';
 import { deleteRecord, putRecord } from '../pool/pool-records.ts';
 import type { PoolInfo } from '../pool/types.ts';
@@ -44,21 +46,32 @@ export function storeOf(pool: RecordPool): ExportStore {
   };
 }
 
+export interface HostStorePaths {
+  readonly exports: string;
+  readonly secrets: string;
+}
+
 /** The exports of whole disks. */
 export class HostStore implements ExportStore {
   readonly pool = null;
-  readonly #path: string;
+  readonly #paths: HostStorePaths;
   #records: readonly DiskExportRecord[];
 
-  private constructor(path: string, records: readonly DiskExportRecord[]) {
-    this.#path = path;
+  private constructor(paths: HostStorePaths, records: readonly DiskExportRecord[]) {
+    this.#paths = paths;
     this.#records = records;
   }
 
-  /** @throws StorageError service/state-version the file cannot be read */
-  static async open(path: string): Promise<HostStore> {
-    const content = await readFileIfThere(path);
-    return new HostStore(path, content === undefined ? [] : parse(path, content));
+  /** @throws StorageError service/state-version a file cannot be read */
+  static async open(paths: HostStorePaths): Promise<HostStore> {
+    const content = await readFileIfThere(paths.exports);
+    if (content === undefined) return new HostStore(paths, []);
+    const secrets = await readSecrets(paths.secrets);
+    const records = parse(paths.exports, content).map((record) => ({
+      ...record,
+      disk: withSecret(record.disk, secrets),
+    }));
+    return new HostStore(paths, records);
   }
 
   all(): readonly DiskExportRecord[] {
@@ -78,7 +91,12 @@ export class HostStore implements ExportStore {
   }
 
   async #write(records: readonly DiskExportRecord[]): Promise<void> {
-    await writeFileAtomically(this.#path, JSON.stringify({ exports: records }, null, 2));
+    // First, so that a disk in the list never lacks its password. JSON leaves passwords out.
+    await writeSecrets(
+      this.#paths.secrets,
+      records.map(({ disk }) => disk),
+    );
+    await writeFileAtomically(this.#paths.exports, JSON.stringify({ exports: records }, null, 2));
     this.#records = records;
   }
 }

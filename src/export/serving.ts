@@ -5,7 +5,7 @@
  */
 import { invariant, StorageError } from '../base/errors.ts';
 import type { ChangedContext } from '../dataplane/binding.ts';
-import type { DataPlane, DiskPlane, VolumePlane } from '../dataplane/data-plane.ts';
+import type { DataPlane, PatientDiskPlane, VolumePlane } from '../dataplane/data-plane.ts';
 import type { ChangedExtent, SnapshotInfo } from '../snapshot/types.ts';
 import type { VolumeInfo } from '../volume/types.ts';
 import { type Address, parseAddress } from './address.ts';
@@ -50,7 +50,7 @@ export interface ExportSnapshots {
 /** What an export serves, and what it can tell of it besides its bytes. */
 export type OpenedSource =
   | (OpenedVolume & { readonly kind: 'volume'; readonly contexts: readonly ChangedContext[] })
-  | { readonly kind: 'disk'; readonly plane: DiskPlane; close(): Promise<void> };
+  | { readonly kind: 'disk'; readonly plane: PatientDiskPlane; close(): Promise<void> };
 
 export interface Served {
   readonly source: OpenedSource;

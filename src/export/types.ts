@@ -3,6 +3,7 @@
  */
 import type { ClientStats } from '../dataplane/binding.ts';
 import type { DiskLocation } from '../pool/disk-set.ts';
+import type { DiskInfo, PoolWarning } from '../pool/types.ts';
 
 interface AnyExportRecord {
   readonly name: string;
@@ -64,12 +65,12 @@ export interface ExportInfo {
 }
 
 /** A disk that is exported as it is. */
-export interface PassthroughInfo {
+export interface PassthroughInfo extends Pick<DiskInfo, 'state' | 'failing' | 'paths'> {
   readonly uuid: string;
   readonly export: string;
   readonly disk: DiskLocation;
   readonly sizeBytes: number;
-  readonly isServed: boolean;
+  readonly warnings: readonly PoolWarning[];
 }
 
 export interface PassthroughOptions {

@@ -8,7 +8,7 @@
 import { StorageError } from '../base/errors.ts';
 import type { DiskCondition } from '../dataplane/binding.ts';
 import type { PoolDisk } from './disk-set.ts';
-import type { EmitEvent, PoolWarning } from './types.ts';
+import type { DiskInfo, EmitEvent, PoolWarning } from './types.ts';
 
 const ENOSPC = 28;
 const EROFS = 30;
@@ -16,11 +16,15 @@ const EACCES = 13;
 const EPERM = 1;
 const EIO = 5;
 
+/** Of a pool that was not told otherwise, and of disks in none: a server restarts in that time. */
+export const patienceSecondsDefault = 60;
+
 /** A service manager kills what does not stop within 90 s; a server that restarts needs a moment. */
 const closingPatienceMs = 5_000;
 
 export interface DiskConditionsParts {
-  readonly pool: string;
+  /** Whom the events are about: the pool, or the export that serves the disk. */
+  readonly subject: string;
   readonly emit: EmitEvent;
   readonly patienceSeconds: () => number;
   /** A disk stopped answering, or answers again. */
@@ -43,7 +47,7 @@ export class DiskConditions {
   }
 
   #tell({ location }: Watched, condition: DiskCondition): void {
-    const { pool: subject, emit, onChange, patienceSeconds } = this.#parts;
+    const { subject, emit, onChange, patienceSeconds } = this.#parts;
     const { state, message: why } = condition;
     const disk = `disk ${location.uri}`;
     if (state === 'online') {
@@ -57,6 +61,23 @@ export class DiskConditions {
     }
     onChange();
   }
+}
+
+/** @param condition undefined of a disk that is not open */
+export function describeCondition(
+  condition: DiskCondition | undefined,
+): Pick<DiskInfo, 'state' | 'failing'> {
+  if (condition === undefined || condition.state === 'online') {
+    return { state: 'online', failing: null };
+  }
+  const { state, message: reason, failingMs, patienceLeftMs, held } = condition;
+  const failing = {
+    reason,
+    seconds: seconds(failingMs),
+    patienceLeftSeconds: Math.ceil(patienceLeftMs / 1000),
+    held,
+  };
+  return { state, failing };
 }
 
 /** What an operator should know of a disk that is not online. */
@@ -90,7 +111,7 @@ export function expectAnswering(disks: readonly Watched[], doing: string): void 
  *
  * @returns to be called when they are closed
  */
-export function hurry(disks: readonly Watched[]): () => void {
+export function hurry(disks: readonly Pick<Watched, 'plane'>[]): () => void {
   const timer = setTimeout(() => {
     for (const { plane } of disks) plane.surrender();
   }, closingPatienceMs);

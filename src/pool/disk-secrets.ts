@@ -1,9 +1,9 @@
 /**
- * Passwords of network disks, for the next start of the service: `STATE/disk-secrets.json`, readable by its owner alone.
+ * Passwords of network disks, for the next start of the service: a file per list of disks, readable by its owner alone
+ * (`STATE/disk-secrets.json` of pools, `STATE/passthrough-secrets.json`).
  *
- * They are nowhere else: not in pools.json, not on the disks, not in events or logs.
+ * They are nowhere else: not in the lists, not on the disks, not in events or logs.
  */
-import { join } from 'node:path';
 import { readFileIfThere, writeFileAtomically } from '../base/atomic-file.ts';
 import { StorageError } from '../base/errors.ts';
 import { Secret } from '../base/secret.ts';
@@ -11,13 +11,8 @@ import type { DiskLocation } from './disk-set.ts';
 
 type SecretsByUri = ReadonlyMap<string, Secret>;
 
-function secretsPath(stateDir: string): string {
-  return join(stateDir, 'disk-secrets.json');
-}
-
 /** @throws StorageError service/state-version */
-export async function readSecrets(stateDir: string): Promise<SecretsByUri> {
-  const path = secretsPath(stateDir);
+export async function readSecrets(path: string): Promise<SecretsByUri> {
   const content = await readFileIfThere(path);
   if (content === undefined) return new Map();
   try {
@@ -26,20 +21,16 @@ export async function readSecrets(stateDir: string): Promise<SecretsByUri> {
   } catch {
     // The parser's own message would quote what it read.
     throw new StorageError('service/state-version', `${path} cannot be read`, {
-      actions: ['remove the file, then import the pools with their passwords'],
+      actions: ['remove the file, then import the pools (pass the disks through) with passwords'],
     });
   }
 }
 
 /** Keeps the passwords of exactly these disks; without any, no file is made. */
-export async function writeSecrets(
-  stateDir: string,
-  disks: readonly DiskLocation[],
-): Promise<void> {
+export async function writeSecrets(path: string, disks: readonly DiskLocation[]): Promise<void> {
   const kept = disks.flatMap(({ uri, secret }) =>
     secret === undefined ? [] : [[uri, secret.reveal()] as const],
   );
-  const path = secretsPath(stateDir);
   if (kept.length === 0 && (await readFileIfThere(path)) === undefined) return;
   await writeFileAtomically(path, JSON.stringify(Object.fromEntries(kept), null, 2));
 }

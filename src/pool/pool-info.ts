@@ -5,6 +5,8 @@
  */
 import { formatSize } from '../base/size.ts';
 import { Allocator } from './allocator.ts';
+import { describeCondition } from './disk-conditions.ts';
+import { describePaths } from './disk-paths.ts';
 import type { PoolDisk } from './disk-set.ts';
 import type { NewOwner } from './fenced.ts';
 import type { OpenForeignDisk } from './foreign-disk.ts';
@@ -16,7 +18,7 @@ type DescribedDisk = Pick<PoolDisk, 'label' | 'location'> & Partial<Pick<PoolDis
 
 export interface PoolDescription {
   readonly disks: readonly DescribedDisk[];
-  readonly foreign: readonly Pick<OpenForeignDisk, 'record' | 'problem'>[];
+  readonly foreign: readonly OpenForeignDisk[];
   readonly allocator: Allocator;
   readonly promisedBytes: number;
   readonly journalUsedBytes: number;
@@ -90,7 +92,10 @@ export function describeDisk(
     uri: location.uri,
     path: location.path,
     kind: location.kind,
-    ...(pool.failure === undefined ? stateOf(disk) : { state: 'failed', failing: null }),
+    ...(pool.failure === undefined
+      ? describeCondition(disk.plane?.condition)
+      : { state: 'failed', failing: null }),
+    paths: describePaths(disk.plane?.paths ?? []),
     ...pool.allocator.placement(label.diskNumber),
     journal: label.journalBytes > 0,
     sizeBytes: label.diskBytes,
@@ -102,7 +107,7 @@ export function describeDisk(
 
 /** Neither capacity nor free space; used is what is still read from it. */
 function describeForeign(
-  { record, problem }: PoolDescription['foreign'][number],
+  { record, problem, plane }: PoolDescription['foreign'][number],
   allocator: Allocator,
   { poolName, clusterBytes }: Pick<Label, 'poolName' | 'clusterBytes'>,
 ): DiskInfo {
@@ -118,6 +123,7 @@ function describeForeign(
     state: problem === null ? 'online' : 'failed',
     failing:
       problem === null ? null : { reason: problem, seconds: 0, patienceLeftSeconds: 0, held: 0 },
+    paths: describePaths(plane.paths),
     journal: false,
     class: null,
     cordoned: true,
@@ -126,21 +132,6 @@ function describeForeign(
     usedBytes: allocator.foreignUsedCount(number) * clusterBytes,
     freeBytes: 0,
   };
-}
-
-function stateOf({ plane }: DescribedDisk): Pick<DiskInfo, 'state' | 'failing'> {
-  const condition = plane?.condition;
-  if (condition === undefined || condition.state === 'online') {
-    return { state: 'online', failing: null };
-  }
-  const { state, message: reason, failingMs, patienceLeftMs, held } = condition;
-  const failing = {
-    reason,
-    seconds: Math.round(failingMs / 1000),
-    patienceLeftSeconds: Math.ceil(patienceLeftMs / 1000),
-    held,
-  };
-  return { state, failing };
 }
 
 /** A disk as it would join a pool. */

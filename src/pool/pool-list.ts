@@ -58,7 +58,7 @@ export class PoolList {
   async #write(entries: readonly PoolEntry[]): Promise<void> {
     // First, so that a disk in the list never lacks its password. JSON leaves passwords out.
     await writeSecrets(
-      this.#stateDir,
+      secretsPath(this.#stateDir),
       entries.flatMap(({ disks }) => disks),
     );
     await writeFileAtomically(
@@ -69,6 +69,10 @@ export class PoolList {
   }
 }
 
+function secretsPath(stateDir: string): string {
+  return join(stateDir, 'disk-secrets.json');
+}
+
 function listPath(stateDir: string): string {
   return join(stateDir, 'pools.json');
 }
@@ -76,7 +80,7 @@ function listPath(stateDir: string): string {
 async function readEntries(stateDir: string): Promise<PoolEntry[]> {
   const content = await readFileIfThere(listPath(stateDir));
   if (content === undefined) return [];
-  const secrets = await readSecrets(stateDir);
+  const secrets = await readSecrets(secretsPath(stateDir));
   try {
     const { pools } = JSON.parse(content.toString('utf8')) as { pools: PoolEntry[] };
     return pools.map((entry) => ({

@@ -26,6 +26,7 @@ import type {
 import type { ClusterPlace, Placement, Target } from './allocator.ts';
 import type { Checkpointer } from './checkpoint.ts';
 import { conditionWarnings, DiskConditions, hurry } from './disk-conditions.ts';
+import { DiskPaths, pathWarnings } from './disk-paths.ts';
 import {
   type DiskLocation,
   type DiskSet,
@@ -127,6 +128,7 @@ export class Pool {
   #maintenance!: Maintenance;
   #growth!: Growth;
   readonly #conditions: DiskConditions;
+  readonly #paths: DiskPaths;
   #volumes!: OpenVolumes;
   #members!: Members;
   readonly #moves = new PendingMoves();
@@ -155,11 +157,12 @@ export class Pool {
       onIndexDamage: () => void this.#folder.condemnIndex(),
     });
     this.#conditions = new DiskConditions({
-      pool: this.name,
+      subject: this.name,
       emit: services.emit,
       patienceSeconds: () => this.#patienceSeconds,
       onChange: () => this.#avoidSilentDisks(),
     });
+    this.#paths = new DiskPaths({ subject: this.name, emit: services.emit });
     const payloadBytesMax = this.batchBytesMax;
     this.#feed = new JournalFeed(this.#state, { epoch: this.#epoch, payloadBytesMax });
   }
@@ -383,7 +386,7 @@ export class Pool {
    * @throws StorageError disk/io, pool/failed
    */
   async addDisk(disk: PoolDisk): Promise<DiskInfo> {
-    this.#conditions.watch(disk);
+    this.#watch(disk);
     await this.#members.add(disk);
     return this.diskInfo(disk.label.diskNumber);
   }
@@ -665,7 +668,7 @@ export class Pool {
     this.#plane = await dataPlane.openPool(planeSpec(parts), this.#listener());
     this.#planeOpen = true;
     this.#startWorkers();
-    for (const disk of this.#disks.all) this.#conditions.watch(disk);
+    for (const disk of this.#disks.all) this.#watch(disk);
   }
 
   #startWorkers(): void {
@@ -807,6 +810,11 @@ export class Pool {
     if (ops.length > 0) await this.commit(ops);
   }
 
+  #watch(disk: PoolDisk): void {
+    this.#conditions.watch(disk);
+    this.#paths.watch(disk);
+  }
+
   #description(): PoolDescription {
     return {
       disks: this.#disks.all,
@@ -820,6 +828,7 @@ export class Pool {
       fencedBy: this.#health.fencedBy,
       warnings: [
         ...this.disks.flatMap(conditionWarnings),
+        ...this.disks.flatMap(pathWarnings),
         ...this.#growth.warnings,
         ...this.#health.warnings,
         ...this.#foreign.warnings(),

@@ -21,7 +21,7 @@ import {
   usedDisks,
 } from './backing.ts';
 import { createFiles, removeFiles } from './backing-files.ts';
-import { expectAnswering } from './disk-conditions.ts';
+import { expectAnswering, patienceSecondsDefault } from './disk-conditions.ts';
 import type { DiskLocation, PoolDisk } from './disk-set.ts';
 import { isNetworkUri, parseDiskUri } from './disk-uri.ts';
 import { type ExistingDisk, findExistingDisk } from './existing-disk.ts';
@@ -63,7 +63,6 @@ export interface PoolsOptions {
   readonly leaseTimes?: LeaseTimes;
 }
 
-const patienceSecondsDefault = 60;
 const patienceSecondsMax = 86_400;
 
 export interface PoolsDependencies {

@@ -16,6 +16,8 @@ export interface DiskInfo {
   readonly state: 'online' | 'suspended' | 'failed';
   /** Why it is not online; null when it is. */
   readonly failing: DiskFailing | null;
+  /** The portals of an iSCSI disk; none of any other. */
+  readonly paths: readonly DiskPathInfo[];
   /** A free label for placement, for instance `ssd`; null: none. */
   readonly class: string | null;
   /** Takes no new data. */
@@ -37,6 +39,15 @@ export interface DiskFailing {
   readonly patienceLeftSeconds: number;
   /** Requests that wait. */
   readonly held: number;
+}
+
+/** One way to a disk. */
+export interface DiskPathInfo {
+  readonly portal: string;
+  /** `standby`: answered when last looked at. `refused`: answers, but shows another disk. */
+  readonly state: 'unknown' | 'active' | 'standby' | 'failed' | 'refused';
+  /** Of a portal that failed or is refused; null otherwise. */
+  readonly reason: string | null;
 }
 
 export interface PoolWarning {

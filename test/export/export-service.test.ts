@@ -402,7 +402,7 @@ test('a whole disk is remembered by the host, served after a restart, and given 
   await again.start();
   expect(dataPlane.exports.get('raw')).toMatchObject({ readOnly: true });
   expect(again.list()).toMatchObject([{ name: 'raw', failure: null, sizeBytes: disks.sizeBytes }]);
-  expect(again.passthroughs()).toMatchObject([{ export: 'raw', isServed: true }]);
+  expect(again.passthroughs()).toMatchObject([{ export: 'raw', state: 'online' }]);
   await again.remove('raw');
   expect([host.records.size, disks.opened.get('/dev/raw'), dataPlane.exports.size]).toEqual([
     0, 0, 0,

@@ -6,6 +6,7 @@ import type {
   ClientListener,
   DiskPlane,
   ListenerPlane,
+  PatientDiskPlane,
   VolumePlane,
 } from '../../src/dataplane/data-plane.ts';
 import type { ExportDataPlane } from '../../src/export/export-service.ts';
@@ -168,6 +169,7 @@ export function poolInfo(name: string): PoolInfo {
         class: null,
         cordoned: false,
         failing: null,
+        paths: [],
         journal: true,
         sizeBytes: 2000 * 65_536,
         capacityBytes: 1000 * 65_536,
@@ -253,13 +255,15 @@ export class FakeDisks implements ExportDisks {
     return { location, sizeBytes: this.sizeBytes, probe: {} as ProbeResult };
   }
 
-  async open({ disk: { path } }: DiskExportRecord): Promise<DiskPlane> {
+  async open({ disk: { path } }: DiskExportRecord): Promise<PatientDiskPlane> {
     if (this.broken.has(path)) throw new StorageError('disk/unusable', `no ${path}`);
     this.opened.set(path, (this.opened.get(path) ?? 0) + 1);
     const close = async () => {
       this.opened.set(path, (this.opened.get(path) ?? 0) - 1);
     };
-    return { sizeBytes: this.sizeBytes, close } as unknown as DiskPlane;
+    const condition = { state: 'online' };
+    const { sizeBytes } = this;
+    return { sizeBytes, condition, paths: [], close } as unknown as PatientDiskPlane;
   }
 }
 

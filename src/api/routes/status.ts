@@ -21,6 +21,7 @@ export function statusRoutes(app: ApiApp, services: ApiServices): void {
       const warnings = [
         ...pools.flatMap((pool) => pool.warnings),
         ...exports.flatMap((info) => exportWarnings(info)),
+        ...services.exports.passthroughs().flatMap(({ warnings }) => warnings),
       ];
       return envelope('Status', {
         version,
