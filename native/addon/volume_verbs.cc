@@ -96,7 +96,7 @@ void CloseVolume(const Napi::CallbackInfo& info) {
   // Behind the control plane's own requests, which are posted to the same loop.
   pool->home()->Post([close, pool, open = std::move(open)] {
     open->volume().Close([close, pool] {
-      close->wait = {pool->journal().Stamp(), pool->home(), close};
+      close->wait = {.round = pool->journal().Stamp(), .loop = pool->home(), .done = close};
       pool->journal().WaitForRound(&close->wait);
     });
   });

@@ -13,6 +13,7 @@ Journal::Journal(EventLoop* home, DiskTable* disks, JournalObserver* observer)
     : home_(home),
       disks_(disks),
       observer_(observer),
+      syncs_(home, disks, [this](Status status) { OnLateSync(status); }),
       ring_(home, disks, [observer](std::vector<LaggingReplica> lagging) { observer->OnReplicasLag(std::move(lagging)); }) {}
 
 Status Journal::Open(const JournalSpec& spec) {
@@ -88,19 +89,24 @@ void Journal::SyncData() {
   {
     std::lock_guard lock(mutex_);
     sealed_serial_ = pending_.Seal();
-    round_batches_ = std::exchange(batches_, {});
+    std::move(batches_.begin(), batches_.end(), std::back_inserter(round_batches_));
+    batches_.clear();
   }
-  std::vector<unsigned> dirty = disks_->TakeDirty();
-  Expect(static_cast<unsigned>(dirty.size()), &Journal::NextStep);
-  for (unsigned number : dirty) disks_->at(number)->Sync(*home_, &io_);
-  if (dirty.empty()) NextStep();
+  syncs_.Start(started_.load(), [this](Status status) {
+    if (stop_.ok() && status.ok()) return NextStep();
+    Fail(stop_.ok() ? status : stop_);
+  });
+}
+
+void Journal::OnLateSync(Status status) {
+  if (!failed()) return status.ok() ? RequestRound() : StopNow(status);
+  if (!running_) GoOn();  // whoever closes has waited for it
 }
 
 // A round writes its records in steps that fit the ring comfortably.
 void Journal::NextStep() {
-  if (!step_status_.ok()) return Fail(step_status_);
-  if (committed_serial_ == sealed_serial_ && round_batches_.empty()) return EndRound();
-  if (EncodeStep()) WriteStep();
+  if (EncodeStep()) return WriteStep();
+  if (!waiting_for_room_) EndRound();
 }
 
 size_t Journal::DeltasPerStep() const {
@@ -108,45 +114,86 @@ size_t Journal::DeltasPerStep() const {
   return (bytes - sizeof(uint64_t)) / sizeof(Delta);
 }
 
-// Encodes the next record (deltas up to the next batch, or that batch). False when the ring has no room.
+// Encodes the next record: changes that were held and need not be any more, or sealed ones up to the next batch, or that batch.
+// False when there is none, or no room for it.
 bool Journal::EncodeStep() {
-  uint64_t through = sealed_serial_;
-  if (!round_batches_.empty()) through = std::min(through, round_batches_.front().after_serial);
-  through = std::min<uint64_t>(through, committed_serial_ + DeltasPerStep());
-  bool is_batch = through == committed_serial_;
-  size_t payload_bytes =
-      is_batch ? round_batches_.front().payload.size() : sizeof(uint64_t) + (through - committed_serial_) * sizeof(Delta);
-  if (spec_.head + RecordBytes(payload_bytes) - spec_.tail > spec_.ring_bytes) {
-    waiting_for_room_ = true;
-    observer_->OnJournalFull();
-    return false;
-  }
-
   step_bytes_.clear();
-  Written written = {};
-  RecordPlace place = {spec_.pool_uuid, spec_.epoch, spec_.sequence, spec_.head};
-  if (is_batch) {
-    Batch batch = std::move(round_batches_.front());
-    round_batches_.pop_front();
-    EncodeRecord(batch.kind, place, batch.payload, &step_bytes_);
-    written.durable.token = batch.token;
-    written.done = std::move(batch.done);
-    if (batch.kind == RecordKind::kDeltas) {
-      // Recovered changes of an earlier life: they carry serials of that life, which are not ours to publish.
-      written.durable.deltas.resize((batch.payload.size() - sizeof(uint64_t)) / sizeof(Delta));
-      std::memcpy(written.durable.deltas.data(), batch.payload.data() + sizeof(uint64_t),
-                  written.durable.deltas.size() * sizeof(Delta));
-    }
-  } else {
-    pending_.Read(committed_serial_, through, &written.durable.deltas);
-    EncodeDeltasRecord(place, committed_serial_ + 1, written.durable.deltas, &step_bytes_);
-    written.durable.serial = through;
+  const std::vector<SerialDelta> ready = held_.Ready(DeltasPerStep(), blocks_);
+  if (!ready.empty()) {
+    if (HasRoom(DeltasPayloadBytes(ready.size()))) EncodeApart(ready);
+    return !waiting_for_room_;
   }
+  while (!waiting_for_room_) {
+    const bool batch_is_next = !round_batches_.empty() && !syncs_.any_behind();
+    if (batch_is_next && round_batches_.front().after_serial <= taken_serial_) return EncodeBatch();
+    const uint64_t wanted = batch_is_next ? round_batches_.front().after_serial : sealed_serial_;
+    const uint64_t through = std::min<uint64_t>(wanted, taken_serial_ + DeltasPerStep());
+    if (through == taken_serial_) return false;
+    if (EncodeSealed(through)) return true;
+  }
+  return false;
+}
+
+bool Journal::HasRoom(size_t payload_bytes) {
+  if (spec_.head + RecordBytes(payload_bytes) - spec_.tail <= spec_.ring_bytes) return true;
+  waiting_for_room_ = true;
+  observer_->OnJournalFull();
+  return false;
+}
+
+bool Journal::EncodeBatch() {
+  if (!HasRoom(round_batches_.front().payload.size())) return false;
+  Batch batch = std::move(round_batches_.front());
+  round_batches_.pop_front();
+  Written written = {};
+  written.durable.token = batch.token;
+  written.done = std::move(batch.done);
+  EncodeRecord(batch.kind, NextPlace(), batch.payload, &step_bytes_);
+  AddStep(std::move(written));
+  return true;
+}
+
+// False also when all of them are held.
+bool Journal::EncodeSealed(uint64_t through) {
+  if (!HasRoom(DeltasPayloadBytes(through - taken_serial_))) return false;
+  const uint64_t first = std::exchange(taken_serial_, through) + 1;
+  std::vector<Delta> sealed;
+  pending_.Read(first - 1, through, &sealed);
+  if (held_.empty() && !syncs_.any_behind()) {
+    EncodeDeltas(through, std::move(sealed), {});
+    return true;
+  }
+  const std::vector<SerialDelta> passed = held_.Pass(first, sealed, started_.load(), blocks_);
+  if (!passed.empty()) EncodeApart(passed);
+  return !passed.empty();
+}
+
+// Some before or among them are held: without serials, because a later life takes up what lies above the last serial in the ring.
+void Journal::EncodeApart(const std::vector<SerialDelta>& apart) {
+  std::vector<Delta> deltas;
+  std::vector<uint64_t> serials;
+  for (const SerialDelta& each : apart) {
+    deltas.push_back(each.delta);
+    serials.push_back(each.serial);
+  }
+  EncodeDeltas(0, std::move(deltas), std::move(serials));
+}
+
+void Journal::EncodeDeltas(uint64_t last_serial, std::vector<Delta> deltas, std::vector<uint64_t> apart) {
+  EncodeDeltasRecord(NextPlace(), last_serial == 0 ? 0 : last_serial - deltas.size() + 1, deltas, &step_bytes_);
+  Written written = {};
+  written.durable.serial = last_serial;
+  written.durable.deltas = std::move(deltas);
+  written.apart = std::move(apart);
+  AddStep(std::move(written));
+}
+
+// The record's bytes are in step_bytes_.
+void Journal::AddStep(Written written) {
   spec_.head += step_bytes_.size();
   written.durable.sequence = spec_.sequence++;
   written.durable.head = spec_.head;
   step_records_.push_back(std::move(written));
-  return true;
 }
 
 void Journal::WriteStep() {
@@ -157,52 +204,73 @@ void Journal::WriteStep() {
 void Journal::FinishStep(Status status) {
   if (!status.ok()) return Fail(status);
   for (Written& written : std::exchange(step_records_, {})) {
-    uint64_t serial = written.durable.serial;
     uint64_t sequence = written.durable.sequence;
-    if (serial != 0) {
-      committed_serial_ = serial;
-      pending_.SetDurable(serial);
-    }
+    if (!written.durable.deltas.empty()) SettleSerials(written);
     observer_->OnDurable(std::move(written.durable));
     published_sequence_.store(sequence);
-    if (serial != 0) published_serial_.store(serial);
+    published_serial_.store(held_.empty() ? taken_serial_ : held_.first_serial() - 1);
     if (written.done) written.done(Status::Ok(), sequence);
   }
   NextStep();
 }
 
+// Which changes a later life need not take up.
+void Journal::SettleSerials(const Written& written) {
+  held_.Forget(written.apart);
+  if (held_.empty()) pending_.SetDurable(taken_serial_);
+  else pending_.SetDurableApart(held_.first_serial() - 1, written.apart);
+}
+
 void Journal::EndRound() {
   running_ = false;
-  ended_.store(started_.load());
-  AnswerWaiters(ended_.load(), Status::Ok());
+  if (!syncs_.any_behind()) ended_.store(started_.load());
+  AnswerWaiters([this, round = started_.load()](const FlushWait& wait) { return wait.round <= round && syncs_.Covers(wait); },
+                Status::Ok());
   observer_->OnRoundEnd();
   GoOn();
 }
 
 // What is due between two rounds, then the next one.
 void Journal::GoOn() {
-  if (!between_rounds_.empty()) return WorkBetweenRounds();
+  if (WorkBetweenRounds()) return;
   if (!failed() && IsMoreWaiting()) return StartRound();
-  if (closed_) EndClose();
+  if (closed_ && !syncs_.any_under_way() && (failed() || !syncs_.any_behind())) EndClose();
 }
 
+// What has waited for the last round waits for a disk now, and not for the next round.
 bool Journal::IsMoreWaiting() {
   std::lock_guard lock(mutex_);
-  return !waiters_.empty() || !batches_.empty();
+  const auto is_later = [round = started_.load()](const FlushWait* wait) { return wait->round > round; };
+  return !batches_.empty() || std::any_of(waiters_.begin(), waiters_.end(), is_later);
 }
 
-void Journal::BetweenRounds(std::function<void(std::function<void()>)> work) {
+void Journal::BetweenRounds(std::function<void(std::function<void()>)> work) { AddWork({std::nullopt, std::move(work)}); }
+
+void Journal::RemoveDisk(unsigned disk, std::function<void()> done) {
+  AddWork({disk, [this, disk, done = std::move(done)](std::function<void()> resume) {
+             disks_->Remove(disk);
+             done();
+             resume();
+           }});
+}
+
+void Journal::AddWork(BetweenWork work) {
   home_->Post([this, work = std::move(work)]() mutable {
     between_rounds_.push_back(std::move(work));
     if (!running_) WorkBetweenRounds();
   });
 }
 
-void Journal::WorkBetweenRounds() {
+// False: there is nothing that can be done now.
+bool Journal::WorkBetweenRounds() {
+  const auto next = std::find_if(between_rounds_.begin(), between_rounds_.end(), [this](const BetweenWork& work) {
+    return !work.disk || !(failed() ? syncs_.IsUnderWay(*work.disk) : syncs_.IsBehind(*work.disk));
+  });
+  if (next == between_rounds_.end()) return false;
   running_ = true;
-  auto work = std::move(between_rounds_.front());
-  between_rounds_.pop_front();
-  work([this, had_failed = failed()] {
+  const auto run = std::move(next->run);
+  between_rounds_.erase(next);
+  run([this, had_failed = failed()] {
     running_ = false;
     if (failed() && !had_failed) return Fail(stop_);  // stopped meanwhile
     if (failed()) RefuseAll(Status(EIO, "journal"));  // who has come meanwhile
@@ -210,6 +278,7 @@ void Journal::WorkBetweenRounds() {
     if (closed_ && between_rounds_.empty() && !failed()) return StartRound();
     GoOn();
   });
+  return true;
 }
 
 void Journal::BeginReplica(const JournalReplica& replica, std::function<void(Status)> done) {
@@ -233,13 +302,13 @@ void Journal::EndReplica(unsigned disk, std::function<void()> done) {
   home_->Post([this, disk, done = std::move(done)]() mutable { ring_.End(disk, std::move(done)); });
 }
 
-void Journal::AnswerWaiters(uint64_t round, Status status) {
+void Journal::AnswerWaiters(const std::function<bool(const FlushWait&)>& is_due, Status status) {
   std::vector<FlushWait*> ready;
   {
     std::lock_guard lock(mutex_);
-    auto waits = std::partition(waiters_.begin(), waiters_.end(), [round](FlushWait* w) { return w->round > round; });
-    ready.assign(waits, waiters_.end());
-    waiters_.erase(waits, waiters_.end());
+    auto due = std::partition(waiters_.begin(), waiters_.end(), [&](const FlushWait* wait) { return !is_due(*wait); });
+    ready.assign(due, waiters_.end());
+    waiters_.erase(due, waiters_.end());
   }
   for (FlushWait* wait : ready) {
     if (wait->loop == home_) {
@@ -272,7 +341,7 @@ void Journal::RefuseAll(Status status) {
     if (written.done) written.done(status, 0);
   }
   for (Batch& batch : batches) batch.done(status, 0);
-  AnswerWaiters(UINT64_MAX, Status(EIO, "journal"));
+  AnswerWaiters([](const FlushWait&) { return true; }, Status(EIO, "journal"));
   observer_->OnRoundEnd();
 }
 
@@ -294,38 +363,24 @@ void Journal::Trim(uint64_t tail) {
 
 void Journal::Stop(Status status) {
   home_->Post([this, status] {
-    if (failed()) return;
-    failed_.store(true);
-    stop_ = status;
-    ring_.GiveUp();
-    if (!running_ || waiting_for_room_) Fail(status);  // else at the end of what is submitted
+    if (!failed()) StopNow(status);
   });
+}
+
+void Journal::StopNow(Status status) {
+  failed_.store(true);
+  stop_ = status;
+  ring_.GiveUp();
+  if (!running_ || waiting_for_room_) Fail(status);  // else at the end of what is submitted
 }
 
 void Journal::Close(std::function<void()> done) {
   home_->Post([this, done = std::move(done)]() mutable {
     closed_ = std::move(done);
     if (running_) return;  // closed by the end of the round
-    if (failed()) return EndClose();
+    if (failed()) return GoOn();
     StartRound();  // makes the rest durable, then EndRound closes
   });
-}
-
-void Journal::Expect(unsigned count, void (Journal::*then)()) {
-  expected_ = count;
-  step_status_ = Status::Ok();
-  then_ = then;
-}
-
-void Journal::IoCompletion::OnIo(Completion* self, Status status) {
-  static_cast<IoCompletion*>(self)->owner->OnIoDone(status);
-}
-
-void Journal::OnIoDone(Status status) {
-  if (!status.ok()) step_status_ = status;
-  if (--expected_ != 0) return;
-  if (!stop_.ok()) step_status_ = stop_;
-  (this->*then_)();
 }
 
 }  // namespace varve

@@ -5,6 +5,9 @@
 //   a round:  seal deltas → sync every dirty disk → write records → sync replicas
 //             → answer flushes → hand the durable records over
 //
+//   A disk that does not answer its sync is left behind (data_syncs.h): changes that point to it are held, with later ones of
+//   their slots and with the batches; everything else goes on, flushes included that are about other disks only.
+//
 // Invariants:
 //   1. A record is written only after the data its deltas point to is durable: a delta is
 //      appended when its data write completed, the sync comes after the seal.
@@ -13,6 +16,8 @@
 //      never retried, because the kernel may have dropped the pages it could not write; for the same reason
 //      the pending log does not survive it.
 //   -  Records are durable in the order of their sequence; one round is under way at a time.
+//   -  A batch is durable behind every change appended before it. Changes appended after it may become durable first: whoever gives a
+//      batch lets nothing happen that builds on it before it is durable.
 //   -  A replica holds every durable record from the tail on, from the moment it is begun, between two rounds, until it is ended.
 // Thread: rounds run on the home loop; everything public but Open may be called on any thread.
 // Elsewhere: writing to all replicas, and which of them lag (ring_writer.h), the copy that begins one (ring_copy.h), pending deltas (pending_log.h), bytes of a record (record.h), the fold (src/pool).
@@ -23,12 +28,16 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "journal/data_syncs.h"
 #include "journal/disk_table.h"
+#include "journal/flush_wait.h"
+#include "journal/held_deltas.h"
 #include "journal/pending_log.h"
 #include "journal/record.h"
 #include "journal/ring_writer.h"
@@ -51,7 +60,7 @@ struct JournalSpec {
 struct DurableRecord {
   uint64_t sequence;
   uint64_t head;            // ring position behind it
-  uint64_t serial;          // of its last delta, 0 for a batch
+  uint64_t serial;          // of its last delta; 0 for a batch, and while some before it are held
   std::vector<Delta> deltas;
   uint64_t token;           // of a batch given to AppendRecord, else 0
 };
@@ -70,13 +79,6 @@ class JournalObserver {
   virtual void OnRoundEnd() = 0;
 };
 
-// A flush in waiting, embedded in the request. `done` runs on `loop`.
-struct FlushWait {
-  uint64_t round = 0;
-  EventLoop* loop = nullptr;
-  Completion* done = nullptr;
-};
-
 class Journal {
  public:
   Journal(EventLoop* home, DiskTable* disks, JournalObserver* observer);
@@ -93,9 +95,10 @@ class Journal {
   void NoteWrite(unsigned disk);
   // The round that has to end for everything noted and appended so far to be durable.
   uint64_t Stamp() const { return started_.load() + 1; }
+  // That round has ended, and left no disk behind.
   bool RoundEnded(uint64_t round) const { return ended_.load() >= round; }
 
-  // Runs wait->done once that round has ended (EIO if it cannot), starting one if need be.
+  // Runs wait->done once a round from that one on has ended and what the wait is about is durable (EIO if it cannot be), starting one if need be.
   void WaitForRound(FlushWait* wait);
 
   // Appends a record given by the control plane; it becomes durable in order. `done` gets its sequence on the home loop.
@@ -106,6 +109,8 @@ class Journal {
 
   // Runs `work` on the home loop between two rounds; the next one begins after it has called `resume`. Also when the journal failed.
   void BetweenRounds(std::function<void(std::function<void()> resume)> work);
+  // Takes the disk out of the table between two rounds, when it is not behind. Nothing lies on it. `done` on the home loop.
+  void RemoveDisk(unsigned disk, std::function<void()> done);
   // The disk gets what the ring holds, then every record. `done` on the home loop; not ok: it is no replica, nothing else has changed.
   // EBUSY: something that an ended replica had not answered is still on its way there. ETIMEDOUT: the disk does not answer.
   void BeginReplica(const JournalReplica& replica, std::function<void(Status)> done);
@@ -121,7 +126,7 @@ class Journal {
   void Close(std::function<void()> done);
 
   bool failed() const { return failed_.load(); }
-  // Deltas up to this serial were handed to the observer.
+  // All deltas up to this serial were handed to the observer.
   uint64_t published_serial() const { return published_serial_.load(); }
   // So were records up to this sequence, among them the one with published_serial() if that was read before.
   uint64_t published_sequence() const { return published_sequence_.load(); }
@@ -134,15 +139,15 @@ class Journal {
     uint64_t after_serial;  // its place among the deltas
     std::function<void(Status, uint64_t)> done;
   };
-  // A record of the step under way.
+  // The record of the step under way.
   struct Written {
     DurableRecord durable;
+    std::vector<uint64_t> apart;  // the serials of its deltas, when some are held; else empty
     std::function<void(Status, uint64_t)> done;
   };
-  struct IoCompletion : Completion {
-    explicit IoCompletion(Journal* owner) : Completion(&OnIo), owner(owner) {}
-    static void OnIo(Completion* self, Status status);
-    Journal* owner;
+  struct BetweenWork {
+    std::optional<unsigned> disk;  // must not be behind
+    std::function<void(std::function<void()>)> run;
   };
   struct WindowTimer : Timer {
     explicit WindowTimer(Journal* owner) : Timer(&OnTimer), owner(owner) {}
@@ -153,21 +158,29 @@ class Journal {
   void ArmWindow();
   void StartRound();
   void SyncData();
+  void OnLateSync(Status status);
   void NextStep();
   bool EncodeStep();
+  bool HasRoom(size_t payload_bytes);
+  bool EncodeBatch();
+  bool EncodeSealed(uint64_t through);
+  void EncodeApart(const std::vector<SerialDelta>& apart);
+  void EncodeDeltas(uint64_t last_serial, std::vector<Delta> deltas, std::vector<uint64_t> apart);
+  RecordPlace NextPlace() const { return {spec_.pool_uuid, spec_.epoch, spec_.sequence, spec_.head}; }
+  void AddStep(Written written);
+  void SettleSerials(const Written& written);
   void WriteStep();
   void FinishStep(Status status);
   void EndRound();
-  void WorkBetweenRounds();
+  void AddWork(BetweenWork work);
+  bool WorkBetweenRounds();
   void GoOn();
   bool IsMoreWaiting();
+  void StopNow(Status status);
   void Fail(Status status);
   void RefuseAll(Status status);
   void EndClose();
-  // Starts `count` submissions whose common end is `then`.
-  void Expect(unsigned count, void (Journal::*then)());
-  void OnIoDone(Status status);
-  void AnswerWaiters(uint64_t round, Status status);
+  void AnswerWaiters(const std::function<bool(const FlushWait&)>& is_due, Status status);
   size_t DeltasPerStep() const;
 
   EventLoop* const home_;
@@ -175,7 +188,6 @@ class Journal {
   JournalObserver* const observer_;
   JournalSpec spec_;
   PendingLog pending_;
-  RingWriter ring_;
 
   std::atomic<uint64_t> started_{0};
   std::atomic<uint64_t> ended_{0};
@@ -192,17 +204,17 @@ class Journal {
   // Home loop only.
   bool running_ = false;
   bool waiting_for_room_ = false;
-  std::deque<std::function<void(std::function<void()>)>> between_rounds_;
+  std::deque<BetweenWork> between_rounds_;
   uint64_t sealed_serial_ = 0;
-  uint64_t committed_serial_ = 0;
-  std::deque<Batch> round_batches_;
+  uint64_t taken_serial_ = 0;  // changes up to here became records, or are held
+  std::deque<Batch> round_batches_;  // in their order; they wait while a disk is behind
+  DataSyncs syncs_;
+  RingWriter ring_;
+  HeldDeltas held_;
+  const HeldDeltas::Blocks blocks_ = [this](unsigned disk, uint64_t round) { return syncs_.Blocks(disk, round); };
   std::vector<uint8_t> step_bytes_;
   std::vector<Written> step_records_;
-  unsigned expected_ = 0;
-  Status step_status_;
   Status stop_;  // not ok: the step under way is the last
-  void (Journal::*then_)() = nullptr;
-  IoCompletion io_{this};
   WindowTimer window_{this};
   std::function<void()> closed_;
 };

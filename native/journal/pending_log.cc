@@ -136,6 +136,16 @@ void PendingLog::Invalidate() {
 
 void PendingLog::SetDurable(uint64_t serial) {
   std::lock_guard lock(mutex_);
+  StoreDurable(serial);
+}
+
+void PendingLog::SetDurableApart(uint64_t through, std::span<const uint64_t> serials) {
+  std::lock_guard lock(mutex_);
+  for (uint64_t serial : serials) std::atomic_ref(EntryOf(serial)->serial).store(0, std::memory_order_release);
+  StoreDurable(through);
+}
+
+void PendingLog::StoreDurable(uint64_t serial) {
   durable_.store(serial, std::memory_order_release);
   std::atomic_ref(header_->durable_serial).store(serial, std::memory_order_release);
 }

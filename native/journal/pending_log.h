@@ -17,6 +17,7 @@
 #include <atomic>
 #include <cstdint>
 #include <mutex>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,8 @@ class PendingLog {
   void Read(uint64_t after, uint64_t through, std::vector<Delta>* out) const;
   // Entries up to `serial` are in the journal: their room is free again.
   void SetDurable(uint64_t serial);
+  // Entries up to `through` are in the journal, and so are those younger ones, whose room is not free before that of older ones is.
+  void SetDurableApart(uint64_t through, std::span<const uint64_t> serials);
   // No later life of the process takes these entries up: a sync has failed, so the data they point to may be gone, and
   // the map would show what lay there before (rule 4). As after a power cut, what was not flushed is lost.
   void Invalidate();
@@ -65,6 +68,7 @@ class PendingLog {
   struct Entry;
 
   Entry* EntryOf(uint64_t serial) const;
+  void StoreDurable(uint64_t serial);
 
   mutable std::mutex mutex_;
   Header* header_ = nullptr;

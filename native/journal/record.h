@@ -26,11 +26,15 @@ struct RecordPlace {
 // Bytes a record of this payload takes in the ring: header, payload, padding.
 uint64_t RecordBytes(size_t payload_bytes);
 
+// Payload of a record of so many deltas.
+constexpr size_t DeltasPayloadBytes(size_t count) { return sizeof(uint64_t) + count * sizeof(Delta); }
+
 // Deltas that fit one record.
 inline constexpr size_t kDeltasPerRecordMax = (kRecordPayloadBytesMax - 8) / sizeof(Delta);
 
 // Appends one padded record to `out`, whose size is a multiple of kJournalBlockBytes.
 void EncodeRecord(RecordKind kind, const RecordPlace& place, std::span<const uint8_t> payload, std::vector<uint8_t>* out);
+// first_serial 0: their serials do not count.
 void EncodeDeltasRecord(const RecordPlace& place, uint64_t first_serial, std::span<const Delta> deltas, std::vector<uint8_t>* out);
 
 }  // namespace varve

@@ -25,7 +25,7 @@ constexpr uint64_t kOtherRingOffset = 131072;
 constexpr unsigned kWindowMs = 1000;
 
 struct Waiter : Completion {
-  explicit Waiter(uint64_t stamp, ManualLoop* loop) : Completion(&OnDone) { wait = {stamp, loop, this}; }
+  explicit Waiter(uint64_t stamp, ManualLoop* loop) : Completion(&OnDone) { wait = {.round = stamp, .loop = loop, .done = this}; }
   static void OnDone(Completion* self, Status status) {
     static_cast<Waiter*>(self)->ends++;
     static_cast<Waiter*>(self)->status = status;

@@ -33,6 +33,7 @@ struct PoolOptionsForTest {
   unsigned window_ms = 1000;
   bool patient = false;  // lets writers wait for released clusters instead of saying that there are none
   std::shared_ptr<Disk> disk;  // a memory disk unless given
+  std::shared_ptr<Disk> ring_disk;  // the same unless given
 };
 
 class ControlPlaneForTest : public PoolObserver, public VolumeObserver {
@@ -54,7 +55,8 @@ class ControlPlaneForTest : public PoolObserver, public VolumeObserver {
     pool_->AddDisk(0, options_.disk);
     JournalSpec spec = {};
     spec.epoch = 1;
-    spec.replicas = {{0, kTestJournalOffset}};
+    if (options_.ring_disk) pool_->AddDisk(1, options_.ring_disk);
+    spec.replicas = {{options_.ring_disk ? 1u : 0u, kTestJournalOffset}};
     spec.ring_bytes = options_.journal_bytes;
     spec.sequence = 1;
     spec.window_ms = options_.window_ms;

@@ -270,6 +270,38 @@ TEST_P(VolumeTest, FailedSyncFailsTheFlushAndEverythingAfterIt) {
   EXPECT_TRUE(read.Run(volume, plane.loop(0)).ok()) << "reads go on";
 }
 
+// What trimming a part of a cluster changes points to the cluster's disk, and waits for it, though nothing was written there.
+TEST_P(VolumeTest, FlushWaitsForTheDiskOfAChangeThatWroteNothing) {
+  PoolOptionsForTest options = Options();
+  std::shared_ptr<FaultDisk> faulty = BehindFaults(&options);
+  options.ring_disk = std::make_shared<MemoryDisk>(kTestJournalOffset + options.journal_bytes);
+  ControlPlaneForTest plane(options);
+  Volume& volume = plane.OpenVolume(kMiB, true);
+  TestRequest write(BlockOp::kWrite, 0, kTestClusterBytes, 1);
+  ASSERT_TRUE(write.Run(volume, plane.loop(0)).ok());
+  TestRequest first(BlockOp::kFlush, 0, 0);
+  ASSERT_TRUE(first.Run(volume, plane.loop(0)).ok());
+
+  faulty->Set({{.op = FaultOp::kSync, .kind = FaultKind::kHang}});
+  plane.pool().journal().NoteWrite(0);  // somebody else's
+  TestRequest trim(BlockOp::kTrim, 0, kSub);
+  ASSERT_TRUE(trim.Run(volume, plane.loop(0)).ok());
+  TestRequest flush(BlockOp::kFlush, 0, 0);
+  flush.Submit(volume, plane.loop(0));
+  // Of somebody with nothing on that disk: the round that ends it has looked at the other one, too.
+  const DiskRounds nothing;
+  TestRequest other(BlockOp::kFlush, 0, 0);
+  FlushWait wait;
+  plane.loop(0).Post([&] {
+    wait = {.round = plane.pool().journal().Stamp(), .loop = &plane.loop(0), .done = &other, .changed = &nothing};
+    plane.pool().journal().WaitForRound(&wait);
+  });
+  EXPECT_TRUE(other.Wait().ok());
+  EXPECT_EQ(flush.ends, 0u);
+  faulty->Set({});
+  EXPECT_TRUE(flush.Wait().ok());
+}
+
 TEST_P(VolumeTest, FailedWriteGivesItsClusterBackAndClaimsNothing) {
   PoolOptionsForTest options = Options();
   options.clusters = 2;

@@ -11,6 +11,7 @@ bool DurabilityWait::Start(Volume& volume, EventLoop& loop) {
     wait_.round = volume.dirty_round();
   }
   if (journal.RoundEnded(wait_.round)) return false;
+  wait_.changed = &volume.disk_rounds();
   wait_.loop = &loop;
   wait_.done = this;
   journal.WaitForRound(&wait_);

@@ -52,14 +52,7 @@ void Pool::AfterAdmitted(std::function<void()> done) {
 }
 
 void Pool::RemoveDisk(unsigned number, std::function<void()> done) {
-  AfterAdmitted([this, number, done = std::move(done)]() mutable {
-    // A round may be syncing it.
-    journal_.BetweenRounds([this, number, done = std::move(done)](std::function<void()> resume) {
-      disks_.Remove(number);
-      done();
-      resume();
-    });
-  });
+  AfterAdmitted([this, number, done = std::move(done)]() mutable { journal_.RemoveDisk(number, std::move(done)); });
 }
 
 void Pool::WaitForRoom(std::function<void()> retry) {

@@ -142,6 +142,8 @@ void Volume::SetGrantGroup(unsigned group) {
 
 void Volume::ChangeSlot(Region* region, SlotIndex slot, SlotState state, SlotMask zero, Address released) {
   uint64_t serial = pool_->journal().Append(Delta::Of(layer_, slot, state, zero, released));
+  // The change becomes durable behind the disk's content, even when that is not new.
+  if (!state.address().none()) NoteChangeOn(state.address().disk());
   table_.Set(region, slot, state, zero, serial);
   TrackMapBytes();
 }

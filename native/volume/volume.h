@@ -150,7 +150,14 @@ class Volume : public BlockTarget {
   void AskCopyOnWrite(Region* region, SlotIndex slot, VolumeOp* op);
   // Something was written or changed: FLUSH has to wait for the next round.
   void NoteChange() { dirty_round_ = pool_->journal().Stamp(); }
+  // The same, and what changed lies on the disk, or depends on what does.
+  void NoteChangeOn(unsigned disk) {
+    NoteChange();
+    disk_rounds_.Note(disk, dirty_round_);
+  }
   uint64_t dirty_round() const { return dirty_round_; }
+  // Any thread.
+  const DiskRounds& disk_rounds() const { return disk_rounds_; }
 
   // The last thing an operation does to its volume. Its loop's thread.
   void OnOpEnd();
@@ -179,6 +186,7 @@ class Volume : public BlockTarget {
   unsigned group_;  // of the grant
   ClusterRun share_;
   uint64_t dirty_round_ = 0;
+  DiskRounds disk_rounds_;
   uint64_t tracked_bytes_ = 0;
   std::unordered_map<uint64_t, std::vector<VolumeOp*>> region_waiters_;
   uint64_t era_ = 0;

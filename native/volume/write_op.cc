@@ -223,7 +223,7 @@ void WriteOp::OnSegmentEnd(const Segment& segment, Status io) {
       const Piece& piece = pieces_[segment.first_piece + i];
       if (piece.claims) EndClaim(piece, io.ok(), &waiters);
     }
-    volume().NoteChange();
+    volume().NoteChangeOn(segment.disk);
     all_ended = volume().EndWrite();
   }
   for (VolumeOp* op : waiters) op->Resume();

@@ -6,7 +6,7 @@
 import { invariant } from '../base/errors.ts';
 import type { DurableEvent, PoolPlane } from '../dataplane/data-plane.ts';
 import { type BatchOp, encodeBatch } from './format/batch.ts';
-import type { PoolState } from './pool-state.ts';
+import { lastSerial, type PoolState } from './pool-state.ts';
 
 export class JournalFeed {
   readonly #state: PoolState;
@@ -34,7 +34,9 @@ export class JournalFeed {
     const { sequence, head: position } = event;
     const before = this.#state.applied;
     if (event.deltas !== undefined) {
-      const at = { ...before, epoch: this.#epoch, serial: event.serial, sequence, position };
+      const epoch = this.#epoch;
+      const serial = lastSerial(before, epoch, event.serial);
+      const at = { ...before, epoch, serial, sequence, position };
       this.#state.applyDeltas(event.deltas, at);
       return;
     }

@@ -20,7 +20,7 @@ import { type Generation, Overlay } from './overlay.ts';
 /** How far the journal is applied; stored with the index as `H applied`. */
 export interface Applied {
   readonly poolUuid: string;
-  /** Of the last record with deltas of the data plane, and the serial of its last delta. */
+  /** Of the last record with deltas of the data plane, and the last serial that counts in it. */
   readonly epoch: number;
   readonly serial: number;
   readonly sequence: number;
@@ -133,8 +133,10 @@ export class PoolState {
       return;
     }
     const { firstSerial, deltas } = decodeDeltasPayload(record.payload);
-    const serial = firstSerial + deltas.length / 32 - 1;
-    this.applyDeltas(deltas, { ...this.#applied, epoch: record.epoch, serial, sequence, position });
+    const { epoch } = record;
+    const last = firstSerial === 0 ? 0 : firstSerial + deltas.length / 32 - 1;
+    const serial = lastSerial(this.#applied, epoch, last);
+    this.applyDeltas(deltas, { ...this.#applied, epoch, serial, sequence, position });
   }
 
   /** Sets what was applied so far aside for the fold. One at a time, see Overlay. */
@@ -230,6 +232,12 @@ export class PoolState {
   #appliedChange(): IndexChange {
     return { key: appliedKey, value: encodeJson(this.#applied) };
   }
+}
+
+/** The last serial that counts in an epoch, behind a record of that epoch with `serial`; 0: its serials do not count. */
+export function lastSerial(before: Applied, epoch: number, serial: number): number {
+  if (serial !== 0) return serial;
+  return before.epoch === epoch ? before.serial : 0;
 }
 
 /** The clusters of a foreign disk, all of which its owner may have used. */

@@ -69,6 +69,7 @@ export class Tail {
   }
 
   #checkSerials(epoch: number, firstSerial: number, count: number): void {
+    if (firstSerial === 0) return;
     const last = epoch === this.#epoch ? this.#serial : 0;
     this.#epoch = epoch;
     this.#serial = firstSerial + count - 1;
