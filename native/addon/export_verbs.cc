@@ -91,6 +91,26 @@ void RemoveExport(const Napi::CallbackInfo& info) {
   if (!status.ok()) Runtime::Get().events().Done(token, status);
 }
 
+void PauseExport(const Napi::CallbackInfo& info) {
+  double token = NumberAt(info, 0);
+  Status status = Runtime::Get().server().PauseExport(
+      info[1].As<Napi::String>().Utf8Value(), [token] { Runtime::Get().events().Done(token, Status::Ok()); });
+  if (!status.ok()) Runtime::Get().events().Done(token, status);
+}
+
+void ResumeExport(const Napi::CallbackInfo& info) {
+  double token = NumberAt(info, 0);
+  std::shared_ptr<BlockTarget> target;
+  if (info[2].IsNumber()) {
+    std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.at(HandleAt(info, 2));
+    target = std::shared_ptr<BlockTarget>(open, &open->volume());
+  }
+  Status status = Runtime::Get().server().ResumeExport(
+      info[1].As<Napi::String>().Utf8Value(), std::move(target),
+      [token] { Runtime::Get().events().Done(token, Status::Ok()); });
+  if (!status.ok()) Runtime::Get().events().Done(token, status);
+}
+
 Napi::Value Clients(const Napi::CallbackInfo& info) {
   Napi::Array out = Napi::Array::New(info.Env());
   for (const nbd::ClientStats& client : Runtime::Get().server().ListClients()) {
@@ -119,6 +139,8 @@ void ExportExportVerbs(Napi::Env env, Napi::Object exports) {
   exports.Set("addExport", Napi::Function::New(env, AddExport));
   exports.Set("addDiskExport", Napi::Function::New(env, AddDiskExport));
   exports.Set("removeExport", Napi::Function::New(env, RemoveExport));
+  exports.Set("pauseExport", Napi::Function::New(env, PauseExport));
+  exports.Set("resumeExport", Napi::Function::New(env, ResumeExport));
   exports.Set("clients", Napi::Function::New(env, Clients));
 }
 

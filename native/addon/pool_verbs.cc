@@ -169,15 +169,16 @@ void PoolFlush(const Napi::CallbackInfo& info) {
 
 void CopyRuns(const Napi::CallbackInfo& info) {
   double token = NumberAt(info, 0);
-  Pool& pool = Runtime::Get().pools.at(HandleAt(info, 1))->pool();
-  Napi::Float64Array numbers = info[2].As<Napi::Float64Array>();
+  Pool& source = Runtime::Get().pools.at(HandleAt(info, 1))->pool();
+  Pool& target = Runtime::Get().pools.at(HandleAt(info, 2))->pool();
+  Napi::Float64Array numbers = info[3].As<Napi::Float64Array>();
   std::vector<CopyRun> runs;
   for (size_t i = 0; i + 4 < numbers.ElementLength(); i += 5) {
     runs.push_back({static_cast<unsigned>(numbers[i]), static_cast<uint64_t>(numbers[i + 1]),
                     static_cast<unsigned>(numbers[i + 2]), static_cast<uint64_t>(numbers[i + 3]),
                     static_cast<uint64_t>(numbers[i + 4])});
   }
-  ClusterCopy::Start(&pool, pool.home(), runs,
+  ClusterCopy::Start(&source, &target, target.home(), runs,
                      [token](Status status) { Runtime::Get().events().Done(token, status); });
 }
 

@@ -107,6 +107,39 @@ Status Registry::RemoveExport(const std::string& name, Parting parting, std::fun
   return Status::Ok();
 }
 
+Status Registry::PauseExport(const std::string& name, std::function<void()> done) {
+  std::shared_ptr<Export> paused;
+  {
+    std::lock_guard lock(mutex_);
+    const auto found = exports_.find(name);
+    if (found == exports_.end()) return Status(ENOENT, "no such export");
+    paused = found->second;
+    paused->paused = true;
+  }
+  auto hold = std::make_shared<Fence>(std::move(done));
+  OnEveryShard([paused, hold](Shard& shard) { shard.PauseExport(paused.get(), hold); });
+  return Status::Ok();
+}
+
+// A client between two loops sees the pause as it is now, and is there before the shard hears of its end.
+Status Registry::ResumeExport(const std::string& name, std::shared_ptr<BlockTarget> target, std::function<void()> done) {
+  std::shared_ptr<Export> resumed;
+  std::shared_ptr<BlockTarget> old;
+  {
+    std::lock_guard lock(mutex_);
+    const auto found = exports_.find(name);
+    if (found == exports_.end()) return Status(ENOENT, "no such export");
+    resumed = found->second;
+    resumed->paused = false;
+    if (target) old = std::exchange(resumed->spec.target, std::move(target));
+  }
+  auto resumed_everywhere = std::make_shared<Fence>(std::move(done));
+  OnEveryShard([resumed, resumed_everywhere, target = TargetOf(*resumed).target](Shard& shard) {
+    shard.ResumeExport(resumed.get(), target);
+  });
+  return Status::Ok();
+}
+
 std::vector<ClientStats> Registry::ListClients() const {
   std::lock_guard lock(mutex_);
   std::vector<ClientStats> clients;
@@ -239,6 +272,11 @@ void Registry::ClientGone(const ClientRecord& record, const std::shared_ptr<Expo
 bool Registry::IsRemoved(const Export& asked) const {
   std::lock_guard lock(mutex_);
   return asked.removed;
+}
+
+ServedTarget Registry::TargetOf(const Export& asked) const {
+  std::lock_guard lock(mutex_);
+  return {asked.spec.target, asked.paused};
 }
 
 void Registry::OnEveryShard(std::function<void(Shard&)> work) {

@@ -17,6 +17,7 @@
 
 #include "nbd/catalog.h"
 #include "nbd/export.h"
+#include "nbd/fence.h"
 #include "nbd/listener.h"
 #include "nbd/memory_budget.h"
 #include "nbd/server.h"
@@ -32,6 +33,12 @@ struct Entry {
   bool alone = false;
 };
 
+// What a session of an export works on, as of one moment.
+struct ServedTarget {
+  std::shared_ptr<BlockTarget> target;
+  bool paused = false;
+};
+
 class Registry : public std::enable_shared_from_this<Registry> {
  public:
   Registry(std::vector<EventLoop*> loops, const ServerLimits& limits, ServerEvents* events);
@@ -41,6 +48,8 @@ class Registry : public std::enable_shared_from_this<Registry> {
   Status CloseListener(ListenerId id, std::function<void()> done);
   Status AddExport(ExportSpec spec);
   Status RemoveExport(const std::string& name, Parting parting, std::function<void(unsigned clients)> done);
+  Status PauseExport(const std::string& name, std::function<void()> done);
+  Status ResumeExport(const std::string& name, std::shared_ptr<BlockTarget> target, std::function<void()> done);
   std::vector<ClientStats> ListClients() const;
   void Close(std::function<void()> done);
 
@@ -59,6 +68,7 @@ class Registry : public std::enable_shared_from_this<Registry> {
   void ClientConnected(std::shared_ptr<ClientRecord> record);
   void ClientGone(const ClientRecord& record, const std::shared_ptr<Export>& left, const char* reason);
   bool IsRemoved(const Export& asked) const;
+  ServedTarget TargetOf(const Export& asked) const;
 
   // Runs `work` on every shard's loop, this registry kept alive until then.
   void OnEveryShard(std::function<void(Shard&)> work);

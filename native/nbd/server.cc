@@ -25,6 +25,14 @@ Status Server::RemoveExport(const std::string& name, Parting parting, std::funct
   return registry_->RemoveExport(name, parting, std::move(done));
 }
 
+Status Server::PauseExport(const std::string& name, std::function<void()> done) {
+  return registry_->PauseExport(name, std::move(done));
+}
+
+Status Server::ResumeExport(const std::string& name, std::shared_ptr<BlockTarget> target, std::function<void()> done) {
+  return registry_->ResumeExport(name, std::move(target), std::move(done));
+}
+
 std::vector<ClientStats> Server::ListClients() const { return registry_->ListClients(); }
 
 void Server::Close(std::function<void()> done) { registry_->Close(std::move(done)); }

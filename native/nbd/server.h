@@ -110,6 +110,14 @@ class Server {
   // done: when none is left and the target was let go; with how many there were. Errors: ENOENT.
   Status RemoveExport(const std::string& name, Parting parting, std::function<void(unsigned clients)> done);
 
+  // Requests of the export's clients wait from now on, also of those that come; they stay connected.
+  // done: when the target has none of them any more. Errors: ENOENT.
+  Status PauseExport(const std::string& name, std::function<void()> done);
+
+  // They go on: with `target`, which serves the same bytes, in place of the old one, when it is given.
+  // done: when no session reaches the old target any more. Errors: ENOENT.
+  Status ResumeExport(const std::string& name, std::shared_ptr<BlockTarget> target, std::function<void()> done);
+
   // Every established client, in no order.
   std::vector<ClientStats> ListClients() const;
 

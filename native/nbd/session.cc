@@ -51,6 +51,17 @@ void Session::JoinFence(FenceHold hold) {
   if (phase_ != Phase::kEnded) parts_.loop.SetTimer(&stall_timer_, kStallMax);
 }
 
+void Session::Pause(FenceHold hold) {
+  paused_ = true;
+  if (submitted_ > 0) pause_holds_.push_back(std::move(hold));
+}
+
+void Session::Resume(std::shared_ptr<BlockTarget> target) {
+  parts_.target = std::move(target);
+  paused_ = false;
+  for (Request* request : std::exchange(waiting_, {})) Submit(request);
+}
+
 void Session::Drain(const char* reason) { LeaveOpen(Phase::kDraining, reason); }
 
 void Session::Abort(const char* reason) {
@@ -67,6 +78,10 @@ void Session::LeaveOpen(Phase phase, const char* reason) {
   if (phase_ == Phase::kDead) {
     parts_.transport->Cancel();
     for (Request* request : std::exchange(held_, {})) Recycle(request);
+    for (Request* request : std::exchange(waiting_, {})) {
+      if (request->write_serial != 0) WriteEnded(request->write_serial);
+      Recycle(request);
+    }
     replies_.Drop();
   }
   EndIfIdle();

@@ -12,7 +12,7 @@
 //   - At most kInFlightMax requests and kInFlightBytesMax of their memory are in flight (one request is always
 //     allowed); beyond that nothing is received until replies have left. The same when the budget is spent.
 //   - Memory for a payload is charged step by step as it arrives: announcing costs nothing.
-//   - With a closed fence nothing that changes data is submitted.
+//   - With a closed fence nothing that changes data is submitted; while paused, nothing at all.
 // Thread: its loop's.
 // Elsewhere: layout of messages (request_header.h, reply.h), sending (reply_queue.h), who
 // accepts and who counts (shard.h, server.h).
@@ -83,6 +83,12 @@ class Session final : private ReplyQueueOwner {
   // Keeps `hold` until no write of this session that exists by now can still reach the target.
   void JoinFence(FenceHold hold);
 
+  // From now on requests wait here. Keeps `hold`, which may be null, until the target has nothing of this session any more.
+  void Pause(FenceHold hold);
+  // Those that waited, and all that come, go to `target`.
+  void Resume(std::shared_ptr<BlockTarget> target);
+  bool paused() const { return paused_; }
+
   // Takes no more requests, answers those received, ends.
   void Drain(const char* reason);
   // Ends the connection without answering.
@@ -138,6 +144,7 @@ class Session final : private ReplyQueueOwner {
   void Execute(Request* request);
   void ExecuteStatus(Request* request);
   void SubmitWrite(Request* request);
+  void Submit(Request* request);
   void OnTargetDone(Request* request, Status status);
   void CountDone(const Request& request);
   void WriteEnded(uint64_t serial);
@@ -172,7 +179,7 @@ class Session final : private ReplyQueueOwner {
 
   std::vector<std::unique_ptr<Request>> requests_;
   std::vector<Request*> free_requests_;
-  unsigned in_flight_ = 0;  // includes filling_ and held
+  unsigned in_flight_ = 0;  // includes filling_, held and waiting
   uint64_t in_flight_bytes_ = 0;
 
   bool fenced_ = false;
@@ -181,6 +188,11 @@ class Session final : private ReplyQueueOwner {
   std::vector<FenceHold> holds_to_end_;
   uint64_t write_serial_ = 0;
   unsigned writes_in_flight_ = 0;
+
+  bool paused_ = false;
+  std::vector<Request*> waiting_;  // for the end of the pause
+  std::vector<FenceHold> pause_holds_;
+  unsigned submitted_ = 0;  // the target has them
 
   StallTimer stall_timer_;
   std::chrono::milliseconds last_progress_{};  // of the monotonic clock

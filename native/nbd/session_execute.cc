@@ -51,12 +51,12 @@ void Session::Execute(Request* request) {
     case BlockOp::kFlush:
       // Whatever stood in the header: a flush has no range.
       block.offset = block.length = 0;
-      return parts_.target->Submit(&block);
+      return Submit(request);
     case BlockOp::kBlockStatus:
       return ExecuteStatus(request);
     default:
       if (block.length == 0) return Answer(request);
-      return ChangesData(block.op) ? SubmitWrite(request) : parts_.target->Submit(&block);
+      return ChangesData(block.op) ? SubmitWrite(request) : Submit(request);
   }
 }
 
@@ -75,7 +75,7 @@ void Session::ExecuteStatus(Request* request) {
   block.extents_max = request->header.Has(kFlagReqOne) ? 1 : kStatusExtentsMax / std::popcount(request->asked);
   // What changed is known without the target.
   if ((request->asked & kBaseAllocationBit) == 0) return Answer(request);
-  parts_.target->Submit(&block);
+  Submit(request);
 }
 
 void Session::SubmitWrite(Request* request) {
@@ -85,10 +85,17 @@ void Session::SubmitWrite(Request* request) {
   }
   request->write_serial = ++write_serial_;
   writes_in_flight_++;
+  Submit(request);
+}
+
+void Session::Submit(Request* request) {
+  if (paused_) return waiting_.push_back(request);
+  submitted_++;
   parts_.target->Submit(&request->block);
 }
 
 void Session::OnTargetDone(Request* request, Status status) {
+  if (--submitted_ == 0) pause_holds_.clear();
   if (request->write_serial != 0) WriteEnded(request->write_serial);
   // The target was taken away. An error would reach the guest; a lost connection is made again.
   if (status.error() == ESHUTDOWN) Abort("the volume was closed");

@@ -91,13 +91,14 @@ void Shard::Adopt(NewClient client) {
   const std::shared_ptr<Export> served = std::move(client.target_export);
   const ClientId id = client.record->id;
   registry_.ClientConnected(client.record);
+  const ServedTarget target = registry_.TargetOf(*served);
   auto session = std::make_unique<Session>(SessionParts{
       .loop = loop_,
       .buffers = buffers_,
       .budget = registry_.budget(),
       .host = *this,
       .transport = std::move(client.transport),
-      .target = served->spec.target,
+      .target = target.target,
       .record = std::move(client.record),
       .terms = client.terms,
   });
@@ -105,6 +106,7 @@ void Shard::Adopt(NewClient client) {
   sessions_.emplace(id, Served{std::move(session), served});
   const bool fenced = !client.alone && !client.terms.Offers(kReadOnly);
   if (fenced) RaiseFence(served.get(), id);
+  if (target.paused) started.Pause(nullptr);
   started.Start(client.early, fenced);
   // Removal may have passed by while the client was between two loops.
   if (registry_.IsRemoved(*served)) started.Drain("the export was removed");
@@ -132,8 +134,22 @@ void Shard::JoinFence(const Export* fenced, ClientId newcomer, const FenceHold& 
 void Shard::EndExport(const Export* removed, Parting parting) {
   for (auto& [id, served] : sessions_) {
     if (served.served_export.get() != removed) continue;
-    if (parting == Parting::kDrain) served.session->Drain("the export was removed");
-    else served.session->Abort("another host serves the export now");
+    if (parting == Parting::kAbort) served.session->Abort("another host serves the export now");
+    // What waits there would not be answered any more.
+    else if (served.session->paused()) served.session->Abort("the export was removed while it was paused");
+    else served.session->Drain("the export was removed");
+  }
+}
+
+void Shard::PauseExport(const Export* paused, const FenceHold& hold) {
+  for (auto& [id, served] : sessions_) {
+    if (served.served_export.get() == paused) served.session->Pause(hold);
+  }
+}
+
+void Shard::ResumeExport(const Export* resumed, const std::shared_ptr<BlockTarget>& target) {
+  for (auto& [id, served] : sessions_) {
+    if (served.served_export.get() == resumed) served.session->Resume(target);
   }
 }
 

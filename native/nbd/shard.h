@@ -46,6 +46,8 @@ class Shard final : public NegotiationHost, public SessionHost {
   // Of all sessions here: those of an export that are older than `newcomer`, those of an export, those whose client stalls.
   void JoinFence(const Export* fenced, ClientId newcomer, const FenceHold& hold);
   void EndExport(const Export* removed, Parting parting);
+  void PauseExport(const Export* paused, const FenceHold& hold);
+  void ResumeExport(const Export* resumed, const std::shared_ptr<BlockTarget>& target);
   void AbortStalled();
   void AbortNegotiations();
 

@@ -245,7 +245,7 @@ class LayeredPlane : public ControlPlaneForTest {
     }
     auto offset = [](Address address) { return address.cluster() * kTestClusterBytes; };
     runs.push_back({0, offset(from), 0, offset(to), kTestClusterBytes});
-    ClusterCopy::Start(&pool(), &loop(1), std::move(runs), [this, slot, zero, era, from, to](Status status) {
+    ClusterCopy::Start(&pool(), &pool(), &loop(1), std::move(runs), [this, slot, zero, era, from, to](Status status) {
       EXPECT_TRUE(status.ok());
       const std::vector<SlotMove> moves = {{slot, from, to}};
       {

@@ -681,5 +681,61 @@ TEST(SessionFence, WritesHeldByAClosedFenceAreNotAppliedAfterTheConnectionBroke)
   reader.Finish();
 }
 
+TEST(SessionPause, TellsWhenTheTargetHasNothingAndGoesOnWithAnother) {
+  Surroundings around;
+  around.target->DelayWrites(std::chrono::milliseconds(50));
+  Client client(around, Framing::kSimple);
+  client.Put({Command::kWrite, 0, 1, 0, 1}, "x");
+  around.loop.RunAll();
+  bool quiet = false;
+  client.session->Pause(std::make_shared<Fence>([&] { quiet = true; }));
+  EXPECT_FALSE(quiet);
+  EXPECT_EQ(client.Ask({Command::kRead, 0, 2, 0, 1}), "") << "waits";
+  client.Put({Command::kWrite, 0, 3, 1, 1}, "y");
+  around.loop.Advance(std::chrono::milliseconds(50));
+  EXPECT_TRUE(quiet);
+  EXPECT_EQ(client.transport->TakeOutput(), SimpleReply(0, 1));
+
+  const auto old = std::exchange(around.target, std::make_shared<MemoryTarget>(kSizeBytes));
+  client.session->Resume(around.target);
+  around.loop.RunAll();
+  EXPECT_EQ(client.transport->TakeOutput(), SimpleReply(0, 2) + std::string(1, '\0') + SimpleReply(0, 3));
+  EXPECT_EQ(client.Ask({Command::kRead, 0, 4, 0, 2}), SimpleReply(0, 4) + std::string("\0y", 2));
+  client.Finish();
+  around.target = old;
+  Client reader(around, Framing::kSimple);
+  EXPECT_EQ(reader.Ask({Command::kRead, 0, 5, 0, 2}), SimpleReply(0, 5) + std::string("x\0", 2));
+  reader.Finish();
+}
+
+TEST(SessionPause, AnIdleSessionIsQuietAtOnce) {
+  Surroundings around;
+  Client client(around, Framing::kSimple);
+  bool quiet = false;
+  client.session->Pause(std::make_shared<Fence>([&] { quiet = true; }));
+  EXPECT_TRUE(quiet);
+  client.session->Resume(around.target);
+  client.Finish();
+}
+
+TEST(SessionPause, WhatWaitsIsNotAppliedAfterTheConnectionBrokeAndLetsFencesGo) {
+  Surroundings around;
+  bool open = false;
+  {
+    Client client(around, Framing::kSimple);
+    client.session->Pause(nullptr);
+    EXPECT_EQ(client.Ask({Command::kWrite, 0, 7, 0, 1}, "x"), "");
+    client.session->JoinFence(std::make_shared<Fence>([&] { open = true; }));
+    EXPECT_FALSE(open);
+    client.session->Abort("broken");
+    around.loop.RunAll();
+    EXPECT_TRUE(open);
+    EXPECT_EQ(client.host.ended, 1);
+  }
+  Client reader(around, Framing::kSimple);
+  EXPECT_EQ(reader.Ask({Command::kRead, 0, 1, 0, 1}), SimpleReply(0) + std::string(1, '\0'));
+  reader.Finish();
+}
+
 }  // namespace
 }  // namespace varve::nbd

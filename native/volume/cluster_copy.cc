@@ -27,8 +27,9 @@ std::vector<CopyRun> Joined(const std::vector<CopyRun>& runs) {
 }
 }  // namespace
 
-void ClusterCopy::Start(Pool* pool, EventLoop* loop, const std::vector<CopyRun>& runs, std::function<void(Status)> done) {
-  auto* copy = new ClusterCopy(pool, loop, Joined(runs), std::move(done));
+void ClusterCopy::Start(Pool* source, Pool* target, EventLoop* loop, const std::vector<CopyRun>& runs,
+                        std::function<void(Status)> done) {
+  auto* copy = new ClusterCopy(source, target, loop, Joined(runs), std::move(done));
   loop->Post([copy] { copy->Begin(); });
 }
 
@@ -56,22 +57,22 @@ void ClusterCopy::Lane::Next() {
   buffer.resize(piece.bytes);
   iov = {buffer.data(), buffer.size()};
   writing = false;
-  copy->pool_->disk(piece.source_disk).Read(*copy->loop_, piece.source_offset, &iov, 1, this);
+  copy->source_->disk(piece.source_disk).Read(*copy->loop_, piece.source_offset, &iov, 1, this);
 }
 
 void ClusterCopy::Lane::OnIo(Completion* self, Status status) {
   Lane* lane = static_cast<Lane*>(self);
   ClusterCopy* copy = lane->copy;
   const unsigned disk = lane->writing ? lane->piece.target_disk : lane->piece.source_disk;
-  if (lane->writing) copy->pool_->journal().NoteWrite(disk);
+  if (lane->writing) copy->target_->journal().NoteWrite(disk);
   if (!status.ok()) {
-    copy->pool_->ReportDiskError(disk, status);
+    (lane->writing ? copy->target_ : copy->source_)->ReportDiskError(disk, status);
     copy->status_ = status;
     return copy->LaneEnded();
   }
   if (lane->writing) return lane->Next();
   lane->writing = true;
-  copy->pool_->disk(lane->piece.target_disk).Write(*copy->loop_, lane->piece.target_offset, &lane->iov, 1, lane);
+  copy->target_->disk(lane->piece.target_disk).Write(*copy->loop_, lane->piece.target_offset, &lane->iov, 1, lane);
 }
 
 void ClusterCopy::LaneEnded() {

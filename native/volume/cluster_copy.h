@@ -1,6 +1,6 @@
-// ClusterCopy: copies ranges between the disks of a pool, for whoever moves clusters or copies what is inherited.
+// ClusterCopy: copies ranges between the disks of a pool, or of two, for whoever moves clusters or copies what is inherited.
 //
-// A few ranges are on their way at once; each is read, written, and its disk marked, so that the next round of the journal syncs
+// A few ranges are on their way at once; each is read, written, and its disk marked, so that the next round of its pool's journal syncs
 // it: a record appended after the end of the copy is durable only behind it (rule 1). The first error ends the copying.
 // Thread: `loop`.
 #pragma once
@@ -27,8 +27,10 @@ struct CopyRun {
 
 class ClusterCopy {
  public:
+  // source, target: may be the same; both stay open until the end.
   // Deletes itself after `done`, which runs once on the loop, never inside this call.
-  static void Start(Pool* pool, EventLoop* loop, const std::vector<CopyRun>& runs, std::function<void(Status)> done);
+  static void Start(Pool* source, Pool* target, EventLoop* loop, const std::vector<CopyRun>& runs,
+                    std::function<void(Status)> done);
 
  private:
   // One piece on its way, then the next.
@@ -43,13 +45,14 @@ class ClusterCopy {
     bool writing = false;
   };
 
-  ClusterCopy(Pool* pool, EventLoop* loop, std::vector<CopyRun> runs, std::function<void(Status)> done)
-      : pool_(pool), loop_(loop), runs_(std::move(runs)), done_(std::move(done)) {}
+  ClusterCopy(Pool* source, Pool* target, EventLoop* loop, std::vector<CopyRun> runs, std::function<void(Status)> done)
+      : source_(source), target_(target), loop_(loop), runs_(std::move(runs)), done_(std::move(done)) {}
   void Begin();
   bool TakePiece(CopyRun* piece);
   void LaneEnded();
 
-  Pool* const pool_;
+  Pool* const source_;
+  Pool* const target_;
   EventLoop* const loop_;
   std::vector<CopyRun> runs_;  // the last one is next
   std::function<void(Status)> done_;

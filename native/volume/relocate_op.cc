@@ -39,7 +39,7 @@ void RelocateOp::CopyAll() {
   Withdraw();
   if (parked) return;
   step_ = Step::kFlip;
-  ClusterCopy::Start(&volume().pool(), &loop(), runs, [this](Status copied) { ResumeWith(copied); });
+  ClusterCopy::Start(&volume().pool(), &volume().pool(), &loop(), runs, [this](Status copied) { ResumeWith(copied); });
 }
 
 void RelocateOp::FlipAll() {

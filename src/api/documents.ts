@@ -240,6 +240,8 @@ export interface Effect {
   readonly roomBytes?: number;
   /** Volumes whose data would be moved. */
   readonly affected?: readonly string[];
+  /** What serves them; clients wait for a moment. */
+  readonly exports?: readonly { readonly name: string; readonly clients: number }[];
   /** Scheduled snapshots that would not be kept any more. */
   readonly expiring?: readonly string[];
 }
@@ -254,6 +256,7 @@ export function planDocument(effect: Effect): PlanDocument {
     freed_bytes: effect.freedBytes ?? 0,
     ...(effect.roomBytes === undefined ? {} : { room_bytes: effect.roomBytes }),
     ...(effect.affected === undefined ? {} : { affected: [...effect.affected] }),
+    ...(effect.exports === undefined ? {} : { exports: [...effect.exports] }),
     ...(effect.expiring === undefined ? {} : { expiring: [...effect.expiring] }),
   });
 }

@@ -8,6 +8,7 @@ import type { ExportService } from '../export/export-service.ts';
 import type { RecordPool } from '../export/export-store.ts';
 import type { Leave } from '../migration/leave.ts';
 import type { MigrationService } from '../migration/migration-service.ts';
+import type { PoolMoves } from '../migration/pool-move/pool-moves.ts';
 import type { FoundDisk } from '../pool/disk-scan.ts';
 import type {
   CheckReport,
@@ -89,9 +90,15 @@ export type MigrationPort = Pick<
   | 'beginReplace'
   | 'planRebalance'
   | 'placementFor'
+  | 'findPlacement'
   | 'planPlacement'
   | 'planAbsorb'
   | 'expectNotMoving'
+>;
+
+export type PoolMovesPort = Pick<
+  PoolMoves,
+  'plan' | 'planUndo' | 'finish' | 'settle' | 'dropAbandoned' | 'expectNotMoving'
 >;
 
 export interface ApiServices {
@@ -104,6 +111,7 @@ export interface ApiServices {
   readonly snapshots: Snapshots;
   readonly exports: ExportService;
   readonly migration: MigrationPort;
+  readonly poolMoves: PoolMovesPort;
   readonly operations: Operations;
   readonly events: EventLog;
   readonly service: ServiceInfo;

@@ -3,6 +3,7 @@
  */
 import type { Leave, LeavePlan } from '../migration/leave.ts';
 import type { MigrationService } from '../migration/migration-service.ts';
+import type { PoolMoves } from '../migration/pool-move/pool-moves.ts';
 import type { Adoption } from '../volume/adoption.ts';
 import type { VolumePlacement } from '../volume/placement.ts';
 import { findPoolDisk } from './find-disk.ts';
@@ -16,6 +17,7 @@ export interface ResumableServices {
     'drain' | 'replace' | 'rebalance' | 'place' | 'absorb'
   >;
   readonly adoption: Pick<Adoption, 'planAgain' | 'adopt'>;
+  readonly poolMoves: Pick<PoolMoves, 'move'>;
   readonly leave: Pick<Leave, 'leave'>;
 }
 
@@ -23,6 +25,7 @@ export function resumableKinds({
   pools,
   migration,
   adoption,
+  poolMoves,
   leave,
 }: ResumableServices): Readonly<Record<string, ResumableWork>> {
   return {
@@ -40,8 +43,13 @@ export function resumableKinds({
     },
     'pool-rebalance': ({ target, parameters }, context) =>
       migration.rebalance(target, movement(parameters, context)),
-    'volume-move': ({ target, parameters }, context) =>
-      migration.place(target, placementOf(parameters), movement(parameters, context)),
+    'volume-move': ({ target, parameters }, context) => {
+      const { pool, keep_seconds: keepSeconds, undo } = parameters;
+      const how = movement(parameters, context);
+      if (pool === undefined) return migration.place(target, placementOf(parameters), how);
+      const to = { to: String(pool), keepSeconds: Number(keepSeconds), undo: undo === true };
+      return poolMoves.move(target, to, { ...how, setPhase: context.setPhase });
+    },
     'volume-absorb': async ({ target, parameters }, context) => {
       if (parameters.source !== undefined) await adoptFirst(adoption, target, parameters, context);
       context.setPhase('copying');

@@ -355,6 +355,11 @@ export const Plan = document('Plan', {
   freed_bytes: Size,
   room_bytes: Type.Optional(Size),
   affected: Type.Optional(Type.Array(Text, { description: 'volumes whose data would be moved' })),
+  exports: Type.Optional(
+    Type.Array(Type.Object({ name: Text, clients: Type.Integer() }), {
+      description: 'what serves them; their clients wait for a moment',
+    }),
+  ),
   expiring: Type.Optional(
     Type.Array(Text, { description: 'scheduled snapshots that would not be kept any more' }),
   ),

@@ -18,6 +18,7 @@ import { PassthroughDisks } from '../export/passthrough.ts';
 import { freeSocketPath } from '../export/unix-socket.ts';
 import { Leave } from '../migration/leave.ts';
 import { MigrationService } from '../migration/migration-service.ts';
+import { PoolMoves } from '../migration/pool-move/pool-moves.ts';
 import { scanDisks } from '../pool/disk-scan.ts';
 import { Pools } from '../pool/pools.ts';
 import type { EmitEvent } from '../pool/types.ts';
@@ -117,15 +118,22 @@ export class Service {
     snapshots.setConnections(exports);
     pools.addDiskUses(() => exports.diskUses());
     pools.onFenced(({ name }) => exports.abandon(name));
+    const poolMoves = this.#opened(
+      new PoolMoves({ pools, volumes, exports, clock, emit }),
+      (opened) => opened.close(),
+    );
+    // Before anything is served: a volume whose move was cut off is in one of two pools.
+    await poolMoves.settle();
     await exports.start();
     const migration = new MigrationService({ pools, volumes, emit });
     const leave = new Leave({ dataPlane, pools, volumes, snapshots, emit });
     const adoption = new Adoption({ pools, volumes, clock, emit });
-    const kinds = resumableKinds({ pools, migration, adoption, leave });
+    const kinds = resumableKinds({ pools, migration, poolMoves, adoption, leave });
     const operations = this.#opened(
       new Operations(clock, log, emit, state.file('operations.jsonl'), kinds),
       (opened) => opened.close(),
     );
+    await poolMoves.dropAbandoned((volume) => operations.find('volume-move', volume) !== undefined);
     const service = this.#info(state.path, dataPlane.backend, startedAt);
     const scan = (address: string) => scanDisks(dataPlane, address);
     return {
@@ -137,6 +145,7 @@ export class Service {
       snapshots,
       exports,
       migration,
+      poolMoves,
       operations,
       events,
       service,

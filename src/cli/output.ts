@@ -74,6 +74,9 @@ function writePlan(context: Context, plan: PlanDocument): void {
   if (plan.room_bytes !== undefined)
     context.write(`room for it: ${context.size(plan.room_bytes)}\n`);
   if (affected.length > 0) context.write(`moves data of: ${affected.join(', ')}\n`);
+  for (const { name, clients } of plan.exports ?? []) {
+    context.write(`export ${name} (${clients} clients) goes on serving, after a moment\n`);
+  }
   if (expiring.length > 0) context.write(`would not keep any more: ${expiring.join(', ')}\n`);
 }
 

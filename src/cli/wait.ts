@@ -2,12 +2,12 @@
  * Waiting for operations. The wait may end early (Ctrl-C, `--timeout`), the operation goes on.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { OperationDocument } from '../api/schemas.ts';
+import type { OperationDocument, ResultDocument } from '../api/schemas.ts';
 import { parseRate } from '../base/size.ts';
 import { path } from './client.ts';
 import type { Context } from './context.ts';
 import { CommandError, exitInterrupted, problemError } from './errors.ts';
-import { writeChange, writeJson } from './output.ts';
+import { writeChange, writeJson, writeResult } from './output.ts';
 import { progressLine } from './progress.ts';
 import { operationView } from './views.ts';
 
@@ -22,11 +22,10 @@ const exitTimeout = 21;
 export async function writeOperation(
   context: Context,
   operation: OperationDocument,
-  then: () => Promise<void>,
+  then: (ended: OperationDocument) => Promise<void>,
 ): Promise<void> {
   if (context.options.wait) {
-    await waitFor(context, operation.id);
-    await then();
+    await then(await waitFor(context, operation.id));
   } else if (context.json) writeJson(context, operation);
   else context.write(`${operationView.name(operation)}\n`);
 }
@@ -41,12 +40,13 @@ export async function beginMovement(
   context: Context,
   address: string,
   { rate, ...fields }: { readonly rate: string | undefined } & Readonly<Record<string, unknown>>,
-  then: () => Promise<void>,
+  then: (ended: OperationDocument) => Promise<void>,
 ): Promise<void> {
   const body = { ...fields, rate_bytes_per_second: rate && parseRate(rate) };
   const call = { method: 'POST', query: context.dryRun, body } as const;
-  const { document } = await context.client.call<OperationDocument>(address, call);
+  const { document } = await context.client.call<OperationDocument | ResultDocument>(address, call);
   if (document.kind === 'Operation') await writeOperation(context, document, then);
+  else if (document.kind === 'Result') writeResult(context, document, 'it is there already');
   else writeChange(context, document, operationView, () => '');
 }
 

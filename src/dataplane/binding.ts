@@ -440,8 +440,11 @@ export interface Addon {
    * meanwhile; 2 gone: not at its old place. After an error nothing was moved, unless the pool has failed.
    */
   relocate(token: Token, volume: Handle, moves: Float64Array, holdWriters: boolean): void;
-  /** Copies between the pool's disks. runs: source disk, source offset, target disk, target offset, bytes, … The next round syncs the targets. */
-  copyRuns(token: Token, pool: Handle, runs: Float64Array): void;
+  /**
+   * Copies between the disks of a pool, or from those of one to those of another. runs: source disk, source offset, target disk, target
+   * offset, bytes, … The next round of `target` syncs what was written. Both pools stay open until the end.
+   */
+  copyRuns(token: Token, source: Handle, target: Handle, runs: Float64Array): void;
   /** Done when every request admitted before has ended. */
   grace(token: Token, pool: Handle): void;
 
@@ -457,6 +460,10 @@ export interface Addon {
    * value: how many there were.
    */
   removeExport(token: Token, name: string, abort: boolean): void;
+  /** Requests of the export's clients wait from now on; done when its target has none of them any more. */
+  pauseExport(token: Token, name: string): void;
+  /** They go on, to `volume` in place of what was served until now unless it is null; done when nothing reaches that any more. */
+  resumeExport(token: Token, name: string, volume: Handle | null): void;
   clients(): ClientStats[];
 
   /**
@@ -471,7 +478,7 @@ export interface Addon {
 }
 
 /** The addon's interface version this code was written for; checked before anything else is called. */
-export const addonAbi = 4;
+export const addonAbi = 5;
 
 /** Loads the addon. @throws Error when it was not built or is of another version. */
 export function loadAddon(): Addon {

@@ -223,6 +223,17 @@ export class DataPlane {
     return (await this.#call((token) => this.#addon.removeExport(token, name, abort))).value;
   }
 
+  /** Clients stay connected, and their requests wait. Resolves when none of them is under way. */
+  async pauseExport(name: string): Promise<void> {
+    await this.#call((token) => this.#addon.pauseExport(token, name));
+  }
+
+  /** @param volume serves the same bytes from now on; null: what was served before */
+  async resumeExport(name: string, volume: VolumePlane | null): Promise<void> {
+    const handle = volume?.handle ?? null;
+    await this.#call((token) => this.#addon.resumeExport(token, name, handle));
+  }
+
   clients(): ClientStats[] {
     return this.#addon.clients();
   }
@@ -576,10 +587,10 @@ export class PoolPlane {
     await this.plane.call((token) => this.plane.addon.poolFlush(token, this.handle));
   }
 
-  /** See Addon.copyRuns. */
-  async copyRuns(runs: readonly number[]): Promise<void> {
+  /** From the disks of `source`, which may be this pool, to ours; see Addon.copyRuns. */
+  async copyRuns(source: PoolPlane, runs: readonly number[]): Promise<void> {
     await this.plane.call((token) =>
-      this.plane.addon.copyRuns(token, this.handle, Float64Array.from(runs)),
+      this.plane.addon.copyRuns(token, source.handle, this.handle, Float64Array.from(runs)),
     );
   }
 

@@ -21,7 +21,9 @@ import type { EmitEvent } from '../pool/types.ts';
 import type { VolumeInfo } from '../volume/types.ts';
 import { type Address, formatAddress, nbdUri, parseAddress, sameAddresses } from './address.ts';
 import { tellOfClients } from './client-events.ts';
+import { type Entry, isOfVolume } from './entry.ts';
 import { type ExportStore, type RecordPool, storeOf } from './export-store.ts';
+import { HandOver } from './hand-over.ts';
 import { type Listener, Listeners } from './listeners.ts';
 import { describePassthrough, type ExportDisks } from './passthrough.ts';
 import {
@@ -47,7 +49,14 @@ import {
 
 export type ExportDataPlane = Pick<
   DataPlane,
-  'listen' | 'addExport' | 'addDiskExport' | 'removeExport' | 'clients' | 'onClients'
+  | 'listen'
+  | 'addExport'
+  | 'addDiskExport'
+  | 'removeExport'
+  | 'pauseExport'
+  | 'resumeExport'
+  | 'clients'
+  | 'onClients'
 >;
 
 export interface ExportServiceDependencies {
@@ -79,14 +88,6 @@ type SourceInfo = Pick<
 
 const snapshotKeys = ['snapshotId', 'scratch', 'changedSince', 'changedSinceTime'] as const;
 type SnapshotPart = Pick<VolumeExportRecord, (typeof snapshotKeys)[number]>;
-
-interface Entry<R extends ExportRecord = ExportRecord> {
-  readonly record: R;
-  /** Of the volume; null for a whole disk. */
-  readonly pool: string | null;
-  served: Served | null;
-  failure: string | null;
-}
 
 export class ExportService {
   readonly #to: ExportServiceDependencies;
@@ -267,6 +268,12 @@ export class ExportService {
     }
   }
 
+  /** `work` may have the exports of volumes serve the same volumes of another pool; nothing is added or removed meanwhile. */
+  handOver<T>(work: (hand: HandOver) => Promise<T>): Promise<T> {
+    const { dataPlane } = this.#to;
+    return this.#turns.run(() => work(new HandOver(dataPlane, this.#serving, this.#entries)));
+  }
+
   /** Answers what is in flight, closes clients, volumes and sockets. May be called twice. */
   close(): Promise<void> {
     return this.#turns.run(async () => {
@@ -414,6 +421,7 @@ export class ExportService {
     for (const record of store.all()) {
       const entry: Entry = { record, pool: store.pool, served: null, failure: null };
       const clash = this.#entries.get(record.name);
+      if (clash?.pool === entry.pool) continue;
       if (clash !== undefined) {
         this.#fail(entry, new Error(`${homeOf(clash)} has an export of the same name`));
         continue;
@@ -599,10 +607,6 @@ function isReadOnly({ snapshot, scratch, readOnly }: AddExportOptions): boolean 
 function sourceOf({ kind, volume, snapshot, disk }: ExportInfo): string {
   if (kind === 'passthrough') return `disk ${disk}`;
   return kind === 'volume' ? `volume ${volume}` : `snapshot ${volume}@${snapshot}`;
-}
-
-function isOfVolume(entry: Entry): entry is Entry<VolumeExportRecord> {
-  return !isPassthrough(entry.record);
 }
 
 function homeOf({ pool }: Entry): string {

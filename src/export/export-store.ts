@@ -11,7 +11,8 @@ import { readSecrets, withSecret, writeSecrets } from '../pool/disk-secrets.ts';
 import type { BatchOp } from '../pool/format/batch.ts';
 import { deleteRecord, putRecord } from '../pool/pool-records.ts';
 import type { PoolInfo } from '../pool/types.ts';
-import type { DiskExportRecord, ExportRecord } from './types.ts';
+import type { MoveRecord } from '../volume/moves.ts';
+import { type DiskExportRecord, type ExportRecord, isPassthrough } from './types.ts';
 
 const prefix = 'export/';
 
@@ -36,7 +37,7 @@ export interface ExportStore {
 export function storeOf(pool: RecordPool): ExportStore {
   return {
     pool: pool.info().name,
-    all: () => pool.records<ExportRecord>(prefix),
+    all: () => pool.records<ExportRecord>(prefix).filter((record) => !isAway(pool, record)),
     put: async (record) => {
       await pool.commit([putRecord(prefix + record.name, record)]);
     },
@@ -49,6 +50,13 @@ export function storeOf(pool: RecordPool): ExportStore {
 export interface HostStorePaths {
   readonly exports: string;
   readonly secrets: string;
+}
+
+/** Its volume may be another pool's: that one has the export too then. */
+function isAway(pool: RecordPool, record: ExportRecord): boolean {
+  if (isPassthrough(record)) return false;
+  const moves = pool.records<MoveRecord>('move/');
+  return moves.some(({ switching }) => switching?.volumes.includes(record.volumeId));
 }
 
 /** The exports of whole disks. */

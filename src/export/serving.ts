@@ -116,6 +116,12 @@ export class Serving {
     return this.#volumes.open(volumeById(this.#volumes, pool, record.volumeId).name);
   }
 
+  /** What an export serves by another volume, or snapshot, of the same content. */
+  async reopen(pool: string, record: VolumeExportRecord, old: OpenedSource): Promise<OpenedSource> {
+    invariant(old.kind === 'volume', 'a disk is in no pool');
+    return { ...(await this.#open(pool, record)), kind: 'volume', contexts: old.contexts };
+  }
+
   /**
    * Under two names: ours, and the one by which QEMU knows such a thing.
    *

@@ -162,17 +162,29 @@ export class MigrationService {
    * @throws StorageError volume/not-found; request/invalid there is no such class, disk or pool
    */
   placementFor(volume: string, to: string): VolumePlacement {
+    const found = this.findPlacement(volume, to);
+    if (found !== undefined) return found;
     const { pool } = this.#volumes.find(volume);
-    const { disks } = pool.info();
-    if (disks.some((disk) => disk.class === to)) return { class: to };
-    const disk = disks.find(({ uuid, uri, path }) => [uuid, uri, path].includes(to));
-    if (disk !== undefined) return { disk: disk.uuid };
-    const classes = [...new Set(disks.flatMap((each) => each.class ?? []))];
+    const classes = [...new Set(pool.info().disks.flatMap((each) => each.class ?? []))];
     throw new StorageError(
       'request/invalid',
-      `"${to}" is no class and no disk of pool ${pool.name}`,
-      { actions: ['varve disk list -o wide', ...classes.map((each) => `--to ${each}`)] },
+      `"${to}" is no class and no disk of pool ${pool.name}, and no pool`,
+      {
+        actions: [
+          'varve disk list -o wide',
+          'varve pool list',
+          ...classes.map((each) => `--to ${each}`),
+        ],
+      },
     );
+  }
+
+  /** The class or disk of the volume's pool with that name. @throws StorageError volume/not-found */
+  findPlacement(volume: string, to: string): VolumePlacement | undefined {
+    const { disks } = this.#volumes.find(volume).pool.info();
+    if (disks.some((disk) => disk.class === to)) return { class: to };
+    const disk = disks.find(({ uuid, uri, path }) => [uuid, uri, path].includes(to));
+    return disk === undefined ? undefined : { disk: disk.uuid };
   }
 
   /** @throws StorageError volume/not-found; pool/full there is not the room */

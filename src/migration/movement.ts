@@ -8,6 +8,7 @@
  */
 import { setTimeout } from 'node:timers/promises';
 import type { Target } from '../pool/allocator.ts';
+import { inLanes } from './lanes.ts';
 import { type RelocateContext, relocateUnit } from './relocate.ts';
 import { type IsWanted, stillWanted, type Unit, unitsOf } from './unit.ts';
 
@@ -30,8 +31,6 @@ const slotsPerUnit = 128;
 /** Their writers wait for the copies of all of them. */
 const slotsPerHeldUnit = 8;
 const walksWithoutHold = 2;
-/** One is copied while the other becomes durable. */
-const lanes = 2;
 /** Between walks that found something and could move nothing. */
 const retryMs = 100;
 
@@ -80,17 +79,4 @@ async function walk(
     await inLanes(unitsOf(pool, layer, isWanted, slotsMax), relocate);
   }
   return count;
-}
-
-/** `work` for each, a few at a time. The first error ends it when those under way have ended. */
-async function inLanes<T>(items: AsyncGenerator<T>, work: (item: T) => Promise<void>) {
-  const lane = async () => {
-    for (;;) {
-      const { done, value } = await items.next();
-      if (done) return;
-      await work(value);
-    }
-  };
-  const ends = await Promise.allSettled(Array.from({ length: lanes }, lane));
-  for (const end of ends) if (end.status === 'rejected') throw end.reason;
 }

@@ -16,7 +16,7 @@ export function placementTargets(pool: Pool, layer: number): readonly Target[] {
 }
 
 /** A volume that reads through the layer. */
-function volumeAbove(tree: LayerTree, layer: number): VolumeRecord | undefined {
+export function volumeAbove(tree: LayerTree, layer: number): VolumeRecord | undefined {
   for (let at: number | undefined = layer; at !== undefined; at = tree.children(at)[0]) {
     const volume = tree.headOf(at);
     if (volume !== undefined) return volume;

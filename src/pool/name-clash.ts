@@ -11,6 +11,7 @@ export interface NamedRecords {
 
 const volumePrefix = 'volume/';
 const exportPrefix = 'export/';
+const movePrefix = 'move/';
 /** More say nothing new. */
 const namesShownMax = 5;
 
@@ -24,17 +25,27 @@ export function expectNoClash(newcomer: NamedRecords, others: readonly NamedReco
 }
 
 function volumeNames({ records }: NamedRecords): string[] {
+  const away = volumesAway(records);
   return records
     .filter(([key]) => key.startsWith(volumePrefix))
-    .map(([, value]) => value as { name: string; scratch?: true })
-    .filter(({ scratch }) => scratch !== true)
+    .map(([, value]) => value as { id: number; name: string; scratch?: true })
+    .filter(({ id, scratch }) => scratch !== true && !away.has(id))
     .map(({ name }) => name);
 }
 
 function exportNames({ records }: NamedRecords): string[] {
+  const away = volumesAway(records);
   return records
     .filter(([key]) => key.startsWith(exportPrefix))
+    .filter(([, value]) => !away.has((value as { volumeId: number }).volumeId))
     .map(([key]) => key.slice(exportPrefix.length));
+}
+
+/** Of which the other pool of a move knows whose they are (src/volume/moves.ts): it may have them under the same names. */
+function volumesAway(records: NamedRecords['records']): ReadonlySet<number> {
+  const moves = records.filter(([key]) => key.startsWith(movePrefix));
+  type Move = { switching?: { volumes: readonly number[] } };
+  return new Set(moves.flatMap(([, value]) => (value as Move).switching?.volumes ?? []));
 }
 
 function common(some: readonly string[], others: readonly string[]): string[] {

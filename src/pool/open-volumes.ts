@@ -106,6 +106,11 @@ export class OpenVolumes {
     return this.#byKey.size;
   }
 
+  /** How many have it open. */
+  usersOf(key: string): number {
+    return this.#byKey.get(key)?.users ?? 0;
+  }
+
   planeOf(key: string): VolumePlane | undefined {
     return this.#byKey.get(key)?.plane;
   }

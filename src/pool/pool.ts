@@ -45,7 +45,7 @@ import {
 import { ForeignDisks } from './foreign-disks.ts';
 import type { BatchOp, ClusterRun } from './format/batch.ts';
 import { memberGeometry } from './format/geometry.ts';
-import type { Label } from './format/label.ts';
+import { hasMoves, type Label, withMoves } from './format/label.ts';
 import { Grants } from './grants.ts';
 import { Growth } from './growth.ts';
 import { JournalFeed } from './journal-feed.ts';
@@ -132,6 +132,8 @@ export class Pool {
   #volumes!: OpenVolumes;
   #members!: Members;
   readonly #moves = new PendingMoves();
+  /** Copies that read its disks. */
+  readonly #lent = new Set<Promise<void>>();
   #cowListener: CowListener = () => {};
   #onFenced: () => void = () => {};
   #closing: Promise<void> | undefined;
@@ -287,6 +289,18 @@ export class Pool {
     return this.#volumes.planeOf(key);
   }
 
+  /** How many have the volume open. */
+  usersOf(key: string): number {
+    return this.#volumes.usersOf(key);
+  }
+
+  /** Versions that do not know of volumes between pools refuse this one from now on. @throws StorageError disk/io */
+  async noteMoves(): Promise<void> {
+    this.expectOnline();
+    const unaware = this.disks.filter(({ label }) => !hasMoves(label));
+    if (unaware.length > 0) await this.#disks.writeLabels(({ label }) => withMoves(label), unaware);
+  }
+
   /** While `work` runs no volume is opened or closed; it must not open or close one itself. */
   holdOpenings<T>(work: () => Promise<T>): Promise<T> {
     return this.#volumes.holding(work);
@@ -327,11 +341,13 @@ export class Pool {
   }
 
   /**
-   * Copies clusters within the pool; a batch committed afterwards is durable only behind the copies.
+   * Copies clusters within the pool, or from another one with clusters of the same size; a batch committed here afterwards is durable only
+   * behind the copies.
    *
    * @throws StorageError pool/failed, disk/io
    */
-  async copyClusters(copies: readonly ClusterCopy[]): Promise<void> {
+  async copyClusters(copies: readonly ClusterCopy[], source: Pool = this): Promise<void> {
+    source.expectOnline();
     this.expectOnline();
     const { clusterBytes } = this;
     const offset = ({ cluster }: ClusterPlace) => cluster * clusterBytes;
@@ -342,12 +358,18 @@ export class Pool {
       offset(to) + at,
       bytes,
     ]);
+    const copying = this.#plane.copyRuns(source.#plane, runs);
+    source.#lent.add(copying);
     try {
-      await this.#plane.copyRuns(runs);
+      await copying;
     } catch (cause) {
+      source.expectOnline();
       this.expectOnline();
       throw new StorageError('disk/io', `pool ${this.name}: ${messageOf(cause)}`, { cause });
+    } finally {
+      source.#lent.delete(copying);
     }
+    source.expectOnline();
   }
 
   /**
@@ -628,6 +650,7 @@ export class Pool {
   async #closePlane(): Promise<void> {
     await this.#growth.stop();
     await this.#volumes.closeAll();
+    await Promise.allSettled(this.#lent);
     await this.#plane.close();
     this.#planeOpen = false;
     await this.#grants.close();

@@ -537,10 +537,27 @@ function namedRecords({ name, index }: Pool): NamedRecords {
 
 function expectEmpty(pool: Pool): void {
   const names = pool.records<{ name: string }>('volume/').map(({ name }) => name);
-  if (names.length === 0) return;
+  if (names.length === 0) return expectNothingOnItsWay(pool);
   throw new StorageError(
     'pool/not-empty',
     `pool ${pool.name} holds ${names.length} volumes: ${names.slice(0, 5).join(', ')}`,
     { actions: ['varve volume delete NAME'] },
   );
+}
+
+/** Of moves between pools (src/volume/moves.ts). @throws StorageError pool/not-empty */
+function expectNothingOnItsWay(pool: Pool): void {
+  const kept = pool.records<{ names: readonly string[] }>('kept/').flatMap(({ names }) => names);
+  if (kept.length > 0) {
+    throw new StorageError(
+      'pool/not-empty',
+      `pool ${pool.name} keeps what ${kept.join(', ')} had before they moved away`,
+      { actions: kept.map((name) => `varve volume move ${name} --finish`) },
+    );
+  }
+  const copies = pool.records<{ incoming?: unknown }>('layer/');
+  if (copies.every(({ incoming }) => incoming === undefined)) return;
+  throw new StorageError('pool/not-empty', `volumes are on their way to pool ${pool.name}`, {
+    actions: ['varve op list'],
+  });
 }

@@ -13,9 +13,14 @@ import { snapshotById } from './records.ts';
 
 export type OpenSnapshot = Pick<OpenVolume, 'plane' | 'close'>;
 
+/** How a snapshot is known among what is open of its pool. */
+export function snapshotKey(id: number): string {
+  return `s${id}`;
+}
+
 /** Opens a snapshot to be read. */
 export async function openSnapshot({ pool, record }: FoundSnapshot): Promise<OpenSnapshot> {
-  const key = `s${record.id}`;
+  const key = snapshotKey(record.id);
   const plane = await pool.openVolume({
     key,
     chain: () => chainOf(pool, snapshotById(pool, record.id)?.layer),

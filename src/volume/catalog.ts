@@ -6,6 +6,7 @@ import type { Pool } from '../pool/pool.ts';
 import type { Pools } from '../pool/pools.ts';
 import { adoptedDiskOf } from './adopted-disk.ts';
 import { chainOf } from './chain.ts';
+import { moveRecords } from './moves.ts';
 import { volumeById, volumeRecords } from './records.ts';
 import type { VolumeInfo, VolumeRecord } from './types.ts';
 
@@ -16,6 +17,8 @@ export interface FoundVolume {
 
 export class VolumeCatalog {
   readonly #pools: Pools;
+  /** Ids of moves that are switching pools here and now: until they have, the volumes are where they were. */
+  readonly switching = new Set<string>();
   #explainMissing: (name: string) => StorageError | undefined = () => undefined;
 
   constructor(pools: Pools) {
@@ -30,13 +33,13 @@ export class VolumeCatalog {
   list(): VolumeInfo[] {
     const all = this.#pools
       .all()
-      .flatMap((pool) => listedVolumes(pool).map((record) => ({ pool, record })));
+      .flatMap((pool) => this.#listed(pool).map((record) => ({ pool, record })));
     return all.map(describeVolume).sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   lookUp(name: string): FoundVolume | undefined {
     for (const pool of this.#pools.all()) {
-      const record = listedVolumes(pool).find((volume) => volume.name === name);
+      const record = this.#listed(pool).find((volume) => volume.name === name);
       if (record !== undefined) return { pool, record };
     }
     return undefined;
@@ -49,7 +52,7 @@ export class VolumeCatalog {
     }
     const found = this.lookUp(name);
     if (found !== undefined) return found;
-    const explained = this.#explainMissing(name);
+    const explained = this.#explainMissing(name) ?? this.#betweenPools(name);
     if (explained !== undefined) throw explained;
     throw new StorageError('volume/not-found', `there is no volume ${name}`, {
       actions: ['varve volume list'],
@@ -58,8 +61,34 @@ export class VolumeCatalog {
 
   /** @throws StorageError volume/exists */
   expectFree(name: string): void {
-    if (this.lookUp(name) === undefined) return;
+    if (this.lookUp(name) === undefined && this.#betweenPools(name) === undefined) return;
     throw new StorageError('volume/exists', `volume ${name} exists`);
+  }
+
+  /** Those that are surely the pool's. */
+  #listed(pool: Pool): VolumeRecord[] {
+    const away = new Set(this.#switchingOf(pool).flatMap(({ switching }) => switching.volumes));
+    return listedVolumes(pool).filter(({ id }) => !away.has(id));
+  }
+
+  #switchingOf(pool: Pool) {
+    return moveRecords(pool).flatMap(({ id, target, switching }) =>
+      switching === undefined || this.switching.has(id) ? [] : [{ target, switching }],
+    );
+  }
+
+  /** Why a volume is nowhere: its move was cut off, and only the pool that is not open knows whether it has arrived there. */
+  #betweenPools(name: string): StorageError | undefined {
+    for (const pool of this.#pools.all()) {
+      const found = this.#switchingOf(pool).find(({ switching }) => switching.names.includes(name));
+      if (found === undefined) continue;
+      return new StorageError(
+        'volume/busy',
+        `volume ${name} was on its way from pool ${pool.name} to pool ${found.target.name} when that was cut off: only pool ${found.target.name} knows which of them has it, and it is not open`,
+        { actions: ['varve pool import DISK-URI...', 'varve pool list'] },
+      );
+    }
+    return undefined;
   }
 
   /** The pool named, or the only one. @throws StorageError pool/not-found; request/invalid there are several */

@@ -9,6 +9,8 @@
  */
 import { invariant } from '../base/errors.ts';
 import type { Pool } from '../pool/pool.ts';
+import { type Family, familyOf } from './family.ts';
+import { arrivalRecords, keptRecords, moveRecords } from './moves.ts';
 import type { LayerRecord } from './records.ts';
 import type { VolumeRecord } from './types.ts';
 
@@ -16,6 +18,7 @@ import type { VolumeRecord } from './types.ts';
 export interface LayerName {
   readonly id: number;
   readonly layer: number;
+  readonly volume?: number;
 }
 
 export interface TreeRecords {
@@ -23,6 +26,10 @@ export interface TreeRecords {
   readonly volumes: readonly VolumeRecord[];
   readonly snapshots: readonly LayerName[];
   readonly bookmarks: readonly LayerName[];
+  /** Volumes on their way to another pool. */
+  readonly moves?: readonly { readonly volume: number }[];
+  /** Layers that a move needs as they are although it has ended. */
+  readonly holders?: readonly { readonly layers: readonly number[] }[];
 }
 
 /**
@@ -66,21 +73,30 @@ export class LayerTree {
   readonly #bookmarks = new Map<number, number[]>();
   /** Layers whose slots point to a disk that is only read. */
   readonly #foreign = new Set<number>();
-  readonly #adopting = new Set<number>();
+  /** Nobody shows them, or not any more, and they stay. */
+  readonly #held = new Set<number>();
+  readonly #records: TreeRecords;
+  /** Of volumes on their way: what is being copied stays what it is. */
+  #moving: ReadonlySet<number> | undefined;
   /** Layers that some name reads through, or is on; found out when somebody asks. */
   #alive: ReadonlySet<number> | undefined;
   #reductions: readonly Reduction[] | undefined;
 
-  constructor({ layers, volumes, snapshots, bookmarks }: TreeRecords) {
-    for (const { id, parent, foreign, adopting } of layers) {
+  constructor(records: TreeRecords) {
+    const { layers, volumes, snapshots, bookmarks, holders = none } = records;
+    this.#records = records;
+    for (const { id, parent, foreign, adopting, incoming } of layers) {
       this.#parents.set(id, parent);
       if (foreign !== undefined) this.#foreign.add(id);
-      if (adopting) this.#adopting.add(id);
+      if (adopting || incoming !== undefined) this.#held.add(id);
       if (parent !== null) push(this.#children, parent, id);
     }
     for (const volume of volumes) this.#heads.set(volume.headLayer, volume);
     for (const { id, layer } of snapshots) push(this.#snapshots, layer, id);
     for (const { id, layer } of bookmarks) push(this.#bookmarks, layer, id);
+    for (const layer of holders.flatMap((holder) => holder.layers)) {
+      if (this.#parents.has(layer)) this.#held.add(layer);
+    }
   }
 
   /** As the pool's records are now; the same tree until one of them changes. */
@@ -90,6 +106,8 @@ export class LayerTree {
       volumes: pool.records<VolumeRecord>('volume/'),
       snapshots: pool.records<LayerName>('snapshot/'),
       bookmarks: pool.records<LayerName>('bookmark/'),
+      moves: moveRecords(pool),
+      holders: holdersOf(pool),
     };
     const last = lastTrees.get(pool);
     if (last !== undefined && areSame(last.records, records)) return last.tree;
@@ -145,7 +163,7 @@ export class LayerTree {
   }
 
   isNamed(layer: number): boolean {
-    return this.#heads.has(layer) || this.#snapshots.has(layer) || this.#adopting.has(layer);
+    return this.#heads.has(layer) || this.#snapshots.has(layer) || this.#held.has(layer);
   }
 
   /** Whether a volume or a snapshot shows it; what is not alive is the reaper's alone. */
@@ -154,9 +172,19 @@ export class LayerTree {
     return this.#alive.has(layer);
   }
 
-  /** How it may shrink; undefined when it is named, several read through it, or what does is about to be reaped. */
+  isForeign(layer: number): boolean {
+    return this.#foreign.has(layer);
+  }
+
+  /** What hangs together with a volume, by its id. */
+  familyOf(volume: number): Family {
+    const { layers, volumes, snapshots, bookmarks } = this.#records;
+    return familyOf({ layers, volumes, names: [...snapshots, ...bookmarks] }, volume);
+  }
+
+  /** How it may shrink; undefined when it is named, moves, several read through it, or what does is about to be reaped. */
   reductionOf(layer: number): Reduction | undefined {
-    if (this.isNamed(layer)) return undefined;
+    if (this.isNamed(layer) || this.#isMoving(layer)) return undefined;
     const [child, ...others] = this.children(layer);
     if (child === undefined) return { kind: 'reap', layer };
     if (others.length > 0 || !this.isAlive(child)) return undefined;
@@ -174,9 +202,16 @@ export class LayerTree {
     return this.#reductions;
   }
 
+  #isMoving(layer: number): boolean {
+    const { moves = none } = this.#records;
+    if (moves.length === 0) return false;
+    this.#moving ??= new Set(moves.flatMap(({ volume }) => [...this.familyOf(volume).layers]));
+    return this.#moving.has(layer);
+  }
+
   #findAlive(): Set<number> {
     const alive = new Set<number>();
-    const names = [...this.#heads.keys(), ...this.#snapshots.keys(), ...this.#adopting];
+    const names = [...this.#heads.keys(), ...this.#snapshots.keys(), ...this.#held];
     for (const layer of names) {
       for (let at: number | null = layer; at !== null && !alive.has(at); at = this.parent(at)) {
         alive.add(at);
@@ -191,8 +226,26 @@ function areSame(a: TreeRecords, b: TreeRecords): boolean {
     a.layers === b.layers &&
     a.volumes === b.volumes &&
     a.snapshots === b.snapshots &&
-    a.bookmarks === b.bookmarks
+    a.bookmarks === b.bookmarks &&
+    a.moves === b.moves &&
+    a.holders === b.holders
   );
+}
+
+type Holder = { readonly layers: readonly number[] };
+/** Of the records that each pool had when it was asked for last: the same array as long as they are the same. */
+const lastHolders = new WeakMap<
+  Pool,
+  { kept: readonly Holder[]; arrived: readonly Holder[]; all: readonly Holder[] }
+>();
+
+function holdersOf(pool: Pool): readonly Holder[] {
+  const [kept, arrived] = [keptRecords(pool), arrivalRecords(pool)];
+  const last = lastHolders.get(pool);
+  if (last !== undefined && last.kept === kept && last.arrived === arrived) return last.all;
+  const all = [...kept, ...arrived];
+  lastHolders.set(pool, { kept, arrived, all });
+  return all;
 }
 
 function push(map: Map<number, number[]>, key: number, value: number): void {

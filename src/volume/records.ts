@@ -19,6 +19,20 @@ export interface LayerRecord {
   readonly foreign?: number;
   /** It is being made, and kept although nobody reads through it yet. */
   readonly adopting?: true;
+  /** It is a copy on its way from another pool, and kept although nobody reads through it yet. */
+  readonly incoming?: Incoming;
+}
+
+/** Where a copy comes from. */
+export interface Incoming {
+  /** The id of the move. */
+  readonly move: string;
+  /** The uuid of the pool. */
+  readonly source: string;
+  /** Layers of the source that are in it, one over the other, the uppermost last. */
+  readonly from: readonly number[];
+  /** The uppermost is in it as a whole. */
+  readonly whole: boolean;
 }
 
 /** As stored under `R filling/<id>`, next to the volume's record. */

@@ -221,6 +221,14 @@ export class VolumeService {
     return this.#catalog.lookUp(name);
   }
 
+  /**
+   * A move that has written down that it switches pools now is this process's: its volumes are where they were until `end` is called.
+   */
+  switchesPools(move: string): { end(): void } {
+    this.#catalog.switching.add(move);
+    return { end: () => this.#catalog.switching.delete(move) };
+  }
+
   /** @throws StorageError volume/exists */
   expectFree(name: string): void {
     this.#catalog.expectFree(name);

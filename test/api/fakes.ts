@@ -5,7 +5,13 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { EventLog } from '../../src/api/event-log.ts';
 import { Operations } from '../../src/api/operations.ts';
-import type { ApiServices, MigrationPort, PoolsPort, VolumesPort } from '../../src/api/ports.ts';
+import type {
+  ApiServices,
+  MigrationPort,
+  PoolMovesPort,
+  PoolsPort,
+  VolumesPort,
+} from '../../src/api/ports.ts';
 import type { ApiApp } from '../../src/api/route-kit.ts';
 import { buildServer } from '../../src/api/server.ts';
 import { systemClock } from '../../src/base/clock.ts';
@@ -167,6 +173,10 @@ export class FakeMigration implements MigrationPort {
     return { class: to };
   }
 
+  findPlacement(_volume: string, to: string) {
+    return { class: to };
+  }
+
   expectNotMoving(): void {}
 
   async beginReplace() {
@@ -181,6 +191,29 @@ export class FakeMigration implements MigrationPort {
   async planAbsorb() {
     return undefined;
   }
+}
+
+/** There is one pool. */
+export class FakePoolMoves implements PoolMovesPort {
+  async plan() {
+    return { ...(await nothingToMove()), exports: [], changed: true };
+  }
+
+  async planUndo(name: string): Promise<never> {
+    throw new StorageError('op/state', `volume ${name} has no move that can be undone`);
+  }
+
+  async finish() {
+    return { changed: false };
+  }
+
+  async settle() {
+    return [];
+  }
+
+  async dropAbandoned(): Promise<void> {}
+
+  expectNotMoving(): void {}
 }
 
 function aborted(signal: AbortSignal | undefined): Promise<void> {
@@ -241,12 +274,14 @@ export async function openApi(): Promise<TestApi> {
     adopt: async () => {},
   };
   const migration = new FakeMigration();
+  const poolMoves = new FakePoolMoves();
   const services = {
     pools,
     volumes,
     snapshots,
     exports,
     migration,
+    poolMoves,
     adoption,
     scanDisks: async () => [],
     leave,

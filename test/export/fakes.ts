@@ -71,6 +71,9 @@ export class FakeDataPlane implements ExportDataPlane {
     this.exports.set(spec.name, contexts.length === 0 ? served : { ...served, contexts });
   }
 
+  async pauseExport(): Promise<void> {}
+  async resumeExport(): Promise<void> {}
+
   addDiskExport(
     _disk: DiskPlane,
     listeners: readonly ListenerPlane[],

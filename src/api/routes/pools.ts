@@ -2,6 +2,7 @@
  * /v1/pools: create, list, show, delete, and the actions export, import, check.
  */
 import { Type } from 'typebox';
+import type { RecordPool } from '../../export/export-store.ts';
 import type { PoolInfo } from '../../pool/types.ts';
 import { checkReportDocument, envelope, planDocument, poolItem } from '../documents.ts';
 import type { ApiServices } from '../ports.ts';
@@ -177,7 +178,7 @@ export function poolRoutes(app: ApiApp, services: ApiServices): void {
       const { dry_run: dryRun } = request.query;
       const pool = await services.pools.import(disks, defined({ takeover, dryRun }));
       if (dryRun) return planDocument({ action: 'pool import', target: pool.name });
-      await services.exports.restore(services.pools.get(pool.name));
+      await arrived(services, pool.name);
       tag(reply, configuration(pool));
       reply.code(201);
       return envelope('Pool', { ...poolItem(pool), changed: true });
@@ -201,6 +202,15 @@ export function poolRoutes(app: ApiApp, services: ApiServices): void {
 /** A pool that could not be opened is shown all the same, with its reason among the warnings. */
 function shownPool({ pools }: ApiServices, name: string): PoolInfo {
   return pools.list().find((pool) => pool.name === name) ?? pools.get(name).info();
+}
+
+/** Volumes that were on their way from or to the pool are found to be in one; then what is here is served. */
+async function arrived(services: ApiServices, name: string): Promise<void> {
+  const { exports, operations, poolMoves, pools } = services;
+  const changed = await poolMoves.settle();
+  await poolMoves.dropAbandoned((volume) => operations.find('volume-move', volume) !== undefined);
+  const isMeant = (pool: RecordPool) => [name, ...changed].includes(pool.info().name);
+  for (const pool of pools.all().filter(isMeant)) await exports.restore(pool);
 }
 
 /** Exports stop first; they are served again when the pool could not be let go. */

@@ -16,7 +16,7 @@ import { parseRate, parseSize } from '../../base/size.ts';
 import { path } from '../client.ts';
 import { confirmLoss } from '../confirm.ts';
 import type { Context } from '../context.ts';
-import { formatPause, heldText } from '../duration.ts';
+import { formatPause, heldText, parseDuration } from '../duration.ts';
 import { usageError } from '../errors.ts';
 import { type View, writeChange, writeJson, writeList, writeOne, writeResult } from '../output.ts';
 import { absoluteUri } from '../paths.ts';
@@ -75,8 +75,13 @@ export function addVolumeNoun(program: Command): void {
     .action(does(revert));
   volume
     .command('move <name>')
-    .description('move a volume and its snapshots to a class or a disk, while it is served')
-    .requiredOption('--to <class-or-disk>', 'where; what is written later goes there too')
+    .description(
+      'move a volume and its snapshots to a class, a disk or another pool, while it is served',
+    )
+    .option('--to <class-disk-or-pool>', 'where; what is written later goes there too')
+    .option('--keep <duration>', 'how long a move to another pool can be undone; 1d unless given')
+    .option('--undo', 'back to the pool it came from; only what is new is copied')
+    .option('--finish', 'give back what the pool it came from keeps: no undo any more')
     .option('--rate <rate>', 'as 200MiB/s: no faster than that')
     .action(does(move));
   volume
@@ -273,13 +278,39 @@ async function flatten(context: Context, [name]: [string]): Promise<void> {
 async function move(
   context: Context,
   [name]: [string],
-  { to, rate }: { to: string; rate?: string },
+  { keep, rate, ...options }: MoveOptions,
 ): Promise<void> {
+  const { to, undo = false, finish = false } = options;
+  if ([to !== undefined, undo, finish].filter(Boolean).length !== 1) {
+    throw usageError('give one of --to, --undo and --finish', [
+      `varve volume move ${name} --to POOL`,
+    ]);
+  }
   const address = volumeAddress(name);
-  await beginMovement(context, `${address}/actions/move`, { to, rate }, async () => {
+  const call = `${address}/actions/move`;
+  if (finish) {
+    const asked = { method: 'POST', query: context.dryRun, body: { finish } } as const;
+    const { document } = await context.client.call<ResultDocument>(call, asked);
+    const done = document.changed ? 'was' : 'had been';
+    return writeResult(context, document, `what was kept of volume ${name} ${done} given back`);
+  }
+  const keepSeconds = keep === undefined ? undefined : Math.round(parseDuration(keep) / 1000);
+  const fields = { to, undo: undo || undefined, keep_seconds: keepSeconds, rate };
+  await beginMovement(context, call, fields, async ({ phase }) => {
     const volume = await context.client.get<VolumeDocument>(address);
-    writeChange(context, volume, volumeView, () => `volume ${name} lies on ${to} now`);
+    const where = undo ? `is in pool ${volume.pool} again` : `lies on ${to} now`;
+    // How long guests were held up, when they were.
+    const held = phase.startsWith('switched; ') ? phase.slice('switched'.length) : '';
+    writeChange(context, volume, volumeView, () => `volume ${name} ${where}${held}`);
   });
+}
+
+interface MoveOptions {
+  readonly to?: string;
+  readonly keep?: string;
+  readonly undo?: boolean;
+  readonly finish?: boolean;
+  readonly rate?: string;
 }
 
 async function revert(

@@ -16,7 +16,12 @@ export const formatVersion = 1;
  * the count, and would miss a disk that was added, or ask for one that was removed.
  */
 const membershipFeature = 1n;
-const featuresKnown = membershipFeature;
+/**
+ * Feature of the class "unknown is refused": volumes have moved between the pool and another. Who does not know of it would serve a volume in
+ * both of them, and give back layers that are on their way.
+ */
+const movesFeature = 2n;
+const featuresKnown = membershipFeature | movesFeature;
 const magic = Buffer.from('VARVEDSK', 'latin1');
 const poolNameBytes = 64;
 const noUuid = '00000000-0000-0000-0000-000000000000';
@@ -102,6 +107,15 @@ export interface Label {
 /** Numbers of the disks that the pool has, as far as the label knows. */
 export function memberNumbers({ membership, diskCount }: Label): readonly number[] {
   return membership?.numbers ?? Array.from({ length: diskCount }, (_, number) => number);
+}
+
+export function hasMoves({ featuresRefused }: Label): boolean {
+  return (featuresRefused & movesFeature) !== 0n;
+}
+
+/** What of the label is different once volumes have moved. */
+export function withMoves({ featuresRefused }: Label): Pick<Label, 'featuresRefused'> {
+  return { featuresRefused: featuresRefused | movesFeature };
 }
 
 /** The byte at which the copy of that generation lies. */
