@@ -3,24 +3,14 @@
 // Method: two pools of one disk each, the real data plane; content is compared byte by byte, space by the pools' numbers, the maps by the check.
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { KiB, MiB } from '../../src/base/units.ts';
-import type { Pool } from '../../src/pool/pool.ts';
+import { clusterBytes, expectFamily, stamp, subBytes, used, writeFamily } from './family.ts';
 import { TwoPools } from './two-pools.ts';
-
-const clusterBytes = 16 * KiB;
-const subBytes = clusterBytes / 16;
-const sizeBytes = 4 * MiB;
 
 let both: TwoPools;
 beforeEach(async () => {
   both = await TwoPools.open({ clusterBytes, diskBytes: 48 * MiB });
 });
 afterEach(() => both.close());
-
-/** What layers own, which is all that is used. */
-function used(pool: Pool): number {
-  const layers = pool.records<{ id: number }>('layer/');
-  return layers.reduce((sum, { id }) => sum + pool.clustersOf(id), 0) * clusterBytes;
-}
 
 const names = (pool: string) =>
   both.fixture.volumes.list().flatMap((volume) => (volume.pool === pool ? [volume.name] : []));
@@ -29,58 +19,10 @@ function snapshot(volume: string, name: string) {
   return both.fixture.snapshots.create({ names: [{ volume, snapshot: name }] });
 }
 
-function stamp(bytes: number, value: number): Buffer {
-  return Buffer.alloc(bytes, value);
-}
-
-/** Volume `v` with snapshots, a bookmark and a clone, whose clusters are partly written in several layers; and what each shows. */
-async function writeFamily(snapshotMode: 'row' | 'cow') {
-  const { volumes, snapshots } = both.fixture;
-  await volumes.create({ name: 'v', sizeBytes, snapshotMode, pool: 'a' });
-  const { plane, close } = await volumes.open('v');
-  const model = Buffer.alloc(sizeBytes);
-  const write = async (offset: number, data: Buffer) => {
-    await plane.write(offset, data);
-    data.copy(model, offset);
-  };
-  await write(0, stamp(sizeBytes / 2, 1));
-  await snapshot('v', 's1');
-  const s1 = Buffer.from(model);
-  for (let at = 0; at < sizeBytes; at += 4 * clusterBytes) {
-    await write(at + subBytes, stamp(subBytes, 2));
-  }
-  await plane.trim(MiB, 64 * KiB);
-  model.fill(0, MiB, MiB + 64 * KiB);
-  await snapshot('v', 's2');
-  const s2 = Buffer.from(model);
-  await snapshots.clone({ volume: 'v', snapshot: 's2' }, 'clone');
-  await write(3 * subBytes, stamp(subBytes, 3));
-  await snapshot('v', 'mark');
-  await snapshots.delete([{ volume: 'v', snapshot: 'mark' }], { bookmark: true });
-  await write(MiB / 2, stamp(clusterBytes, 4));
-  await plane.flush();
-  await close();
-  const clone = await volumes.open('clone');
-  await clone.plane.write(2 * MiB, stamp(clusterBytes, 5));
-  await clone.close();
-  const ofClone = Buffer.from(s2);
-  ofClone.fill(5, 2 * MiB, 2 * MiB + clusterBytes);
-  await both.settled();
-  return { v: model, s1, s2, clone: ofClone };
-}
-
-async function expectContent(expected: Awaited<ReturnType<typeof writeFamily>>): Promise<void> {
-  expect((await both.content('v')).equals(expected.v), 'v').toBe(true);
-  expect((await both.content('clone')).equals(expected.clone), 'clone').toBe(true);
-  expect((await both.snapshotContent('v', 's1')).equals(expected.s1), 's1').toBe(true);
-  expect((await both.snapshotContent('v', 's2')).equals(expected.s2), 's2').toBe(true);
-  expect(await both.findings()).toEqual([]);
-}
-
 test.each(['row', 'cow'] as const)(
   'snapshots, clones and bookmarks move together and stay shared, in mode %s',
   async (mode) => {
-    const expected = await writeFamily(mode);
+    const expected = await writeFamily(both, mode);
     const before = used(both.a);
     const listed = both.fixture.snapshots
       .list('v')
@@ -90,7 +32,7 @@ test.each(['row', 'cow'] as const)(
     await both.move('v', 'b');
     expect(names('a')).toEqual([]);
     expect(names('b')).toEqual(['clone', 'v']);
-    await expectContent(expected);
+    await expectFamily(both, expected);
     await both.settled();
     expect(used(both.a)).toBe(0);
     expect(used(both.b)).toBe(before);
@@ -101,12 +43,12 @@ test.each(['row', 'cow'] as const)(
     expect(after).toEqual(listed);
     expect(both.fixture.volumes.get('clone').origin).toBe('v@s2');
     await both.restart();
-    await expectContent(expected);
+    await expectFamily(both, expected);
   },
 );
 
 test('what is written while it moves is there, and what was moved back too', async () => {
-  const expected = await writeFamily('row');
+  const expected = await writeFamily(both, 'row');
   const { plane, close } = await both.fixture.volumes.open('v');
   let copies = 0;
   const moving = both.move('v', 'b', {
@@ -122,11 +64,11 @@ test('what is written while it moves is there, and what was moved back too', asy
   });
   await moving;
   expect(copies).toBeGreaterThanOrEqual(20);
-  await expectContent(expected);
+  await expectFamily(both, expected);
 });
 
 test('a move that is undone is as if it had not been, but for what was written since', async () => {
-  const expected = await writeFamily('row');
+  const expected = await writeFamily(both, 'row');
   await both.settled();
   const before = used(both.a);
   await both.move('v', 'b', { keepSeconds: 3600 });
@@ -157,7 +99,7 @@ test('a move that is undone is as if it had not been, but for what was written s
 });
 
 test('when the window is closed the source has nothing left, and nothing can be undone', async () => {
-  const expected = await writeFamily('row');
+  const expected = await writeFamily(both, 'row');
   const before = used(both.a);
   await both.move('v', 'b', { keepSeconds: 3600 });
   expect(await both.moves.finish('v', { dryRun: true })).toEqual({ changed: true });
@@ -170,5 +112,86 @@ test('when the window is closed the source has nothing left, and nothing can be 
   await both.move('v', 'a');
   await both.settled();
   expect([used(both.a), used(both.b)]).toEqual([before, 0]);
-  await expectContent(expected);
+  await expectFamily(both, expected);
+});
+
+test('what cannot be moved is refused before anything is', async () => {
+  const { pools, volumes } = both.fixture;
+  await volumes.create({ name: 'v', sizeBytes: 40 * MiB, pool: 'a' });
+  const { plane, close } = await volumes.open('v');
+  await plane.write(0, stamp(30 * MiB, 1));
+  await plane.flush();
+  await close();
+  await volumes.create({ name: 'other', sizeBytes: 40 * MiB, pool: 'b', thick: true });
+  await pools.create('large', [`file:${both.fixture.path('large')}?size=${64 * MiB}`], {
+    clusterBytes: 64 * KiB,
+  });
+  const before = [used(both.a), used(both.b)];
+  await expect(both.move('v', 'b')).rejects.toMatchObject({
+    code: 'pool/full',
+    message: expect.stringMatching(/^30MiB are to be copied to pool b, which has room for \d/),
+  });
+  await expect(both.move('v', 'large')).rejects.toMatchObject({ code: 'request/invalid' });
+  await expect(both.move('v', 'nowhere')).rejects.toMatchObject({ code: 'pool/not-found' });
+  expect(await both.moves.plan('v', 'a')).toMatchObject({ changed: false });
+  await both.move('v', 'a');
+  expect([used(both.a), used(both.b)]).toEqual(before);
+  expect(both.a.records('move/')).toEqual([]);
+  expect(names('a')).toEqual(['v']);
+});
+
+test('two moves of one family are refused, and so is deleting what moves', async () => {
+  await writeFamily(both, 'row');
+  let asked: Promise<unknown> | undefined;
+  await both.move('v', 'b', {
+    whileRunning: async () => {
+      asked ??= (async () => {
+        expect(() => both.moves.expectNotMoving('clone')).toThrow(/shares data with v, which is/);
+        expect(() => both.moves.expectNotMoving('v')).toThrow(/it is being moved to pool b/);
+        await expect(both.fixture.volumes.delete('clone')).rejects.toMatchObject({
+          code: 'volume/busy',
+        });
+      })();
+      await asked;
+    },
+  });
+  expect(asked).toBeDefined();
+  both.moves.expectNotMoving('v');
+});
+
+test('a move that is cancelled leaves the volume where it was, and nothing in the other pool', async () => {
+  const expected = await writeFamily(both, 'row');
+  const before = used(both.a);
+  const cancelled = new Error('cancelled');
+  let steps = 0;
+  const moving = both.move('v', 'b', {
+    whileRunning: async () => {
+      steps += 1;
+      if (steps > 3) throw cancelled;
+    },
+  });
+  await expect(moving).rejects.toBe(cancelled);
+  await both.settled();
+  expect([used(both.a), used(both.b)]).toEqual([before, 0]);
+  expect(both.b.records('layer/')).toEqual([]);
+  await expectFamily(both, expected);
+  await both.move('v', 'b');
+  await expectFamily(both, expected);
+});
+
+test('a volume that others than exports use is moved when they have let go', async () => {
+  const expected = await writeFamily(both, 'row');
+  const reader = await both.fixture.snapshots.open('a', both.fixture.snapshots.get('v', 's1').id);
+  const phases: string[] = [];
+  let isClosed = false;
+  await both.move('v', 'b', {
+    setPhase: (phase) => {
+      phases.push(phase);
+      if (!phase.startsWith('waiting') || isClosed) return;
+      isClosed = true;
+      void reader.close();
+    },
+  });
+  expect(phases).toContain('waiting for the moment to switch: snapshot s1 is in use');
+  await expectFamily(both, expected);
 });

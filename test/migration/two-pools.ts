@@ -31,6 +31,15 @@ export class TwoPools {
     return both;
   }
 
+  /** What two disks hold, as another host finds it whose owner died. */
+  static async takeOver(disks: readonly string[]): Promise<TwoPools> {
+    const both = new TwoPools(await Fixture.open({ flushWindowMs: 50 }));
+    for (const disk of disks) await both.fixture.pools.import([`file:${disk}`], { takeover: true });
+    await both.#startAbove();
+    await both.moves.dropAbandoned(() => true);
+    return both;
+  }
+
   diskUri(pool: string, sizeBytes: number): string {
     return `file:${this.fixture.path(`disk-${pool}`)}?size=${sizeBytes}`;
   }
@@ -107,7 +116,7 @@ export class TwoPools {
       dataPlane,
       volumes,
       snapshots,
-      disks: new PassthroughDisks(dataPlane, pools),
+      disks: new PassthroughDisks({ dataPlane, pools, emit }),
       emit,
       pools: () => pools.all(),
       host: await HostStore.open({

@@ -3,6 +3,7 @@
  */
 import { StorageError } from '../../base/errors.ts';
 import { formatSize } from '../../base/size.ts';
+import { expectAnswering } from '../../pool/disk-conditions.ts';
 import { batchBytes } from '../../pool/format/batch.ts';
 import type { Pool } from '../../pool/pool.ts';
 import { snapshotOp } from '../../snapshot/records.ts';
@@ -14,7 +15,7 @@ import { incomingLayers, namesOf } from './arriving.ts';
 import { LayerMap } from './layer-map.ts';
 import type { MoveUnderWay, PoolMoveDependencies, PoolMovePlan } from './types.ts';
 
-/** @throws StorageError request/invalid, volume/busy, pool/failed, pool/full, snapshot/limit */
+/** @throws StorageError request/invalid, volume/busy, pool/failed, disk/io, pool/full, snapshot/limit */
 export async function planMove(
   { exports }: Pick<PoolMoveDependencies, 'exports'>,
   underWay: MoveUnderWay,
@@ -22,8 +23,8 @@ export async function planMove(
   const { source, target, move } = underWay;
   const nothing = { copiedBytes: 0, roomBytes: 0, volumes: [], exports: [], changed: false };
   if (source === target) return nothing;
-  expectAnswering(source);
-  expectAnswering(target);
+  expectWorking(source);
+  expectWorking(target);
   expectSameClusters(source, target);
   const family = LayerTree.of(source).familyOf(move.volume);
   expectMovable(underWay, family);
@@ -68,16 +69,10 @@ function bytesToCopy(underWay: MoveUnderWay, family: Family): number {
   return Math.max(0, clusters - begun) * source.clusterBytes;
 }
 
-/** A disk that is silent now would hold the guests up in the middle of the switch. @throws StorageError pool/failed */
-function expectAnswering(pool: Pool): void {
+/** A disk that is silent now would hold the guests up in the middle of the switch. @throws StorageError pool/failed, disk/io */
+function expectWorking(pool: Pool): void {
   pool.expectOnline();
-  const silent = pool.disks.find(({ plane }) => plane.condition.state !== 'online');
-  if (silent === undefined) return;
-  throw new StorageError(
-    'pool/failed',
-    `disk ${silent.location.uri} of pool ${pool.name} is ${silent.plane.condition.state}: nothing is moved from or to a pool that does not answer`,
-    { actions: ['varve disk list -o wide', 'repeat when it is online'] },
-  );
+  expectAnswering(pool.disks, `nothing is moved from or to pool ${pool.name} now`);
 }
 
 /** @throws StorageError request/invalid a slot of one is no slot of the other */

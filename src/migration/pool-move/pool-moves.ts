@@ -109,10 +109,10 @@ export class PoolMoves {
   ): Promise<void> {
     await this.settle();
     const { pool: source, record } = this.#to.volumes.find(name);
-    const target = this.#to.pools.get(to);
+    const known = moveRecords(source).find(({ volume }) => volume === record.id);
+    const target = await this.#targetOf(source, to, known);
     // It was cut off behind the switch.
     if (source === target) return;
-    const known = moveRecords(source).find(({ volume }) => volume === record.id);
     const move = known ?? {
       ...newMove(record.id, target),
       ...(undo ? { undoes: this.#undoable({ pool: source, record }).id } : {}),
@@ -276,6 +276,16 @@ export class PoolMoves {
       volumes.structureChanged(target);
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
+    }
+  }
+
+  /** A move that was cut off is over when its target is not there any more. @throws StorageError why it is not */
+  async #targetOf(source: Pool, to: string, known: MoveRecord | undefined): Promise<Pool> {
+    try {
+      return this.#to.pools.get(to);
+    } catch (error) {
+      if (known !== undefined) await this.#drop(source, known.id);
+      throw error;
     }
   }
 
