@@ -86,29 +86,47 @@ async function relocateFrozen(
   unit: Unit,
   moves: readonly Move[],
 ): Promise<readonly Move[]> {
-  await copyAll(pool, moves);
-  // Outside of the others' way: the batch's own round has nothing left to sync then.
-  await pool.flush();
-  return volumes.exclusively(async () => {
-    // What nobody names any more is the reaper's, who waits for nobody.
-    if (!LayerTree.of(pool).isAlive(unit.layer)) return [];
-    const still = await unchanged(pool, unit, moves);
-    const end = await pool.movePlaces(
-      still.flatMap(({ slot, clusters, to }) =>
-        clusters.map((cluster) => ({
-          slot: unit.region * slotsPerRegion + slot,
-          from: addressIn(cluster),
-          to: addressOf(to.disk, to.cluster),
-        })),
-      ),
-    );
-    try {
-      await commitMoves(pool, unit, still);
-    } finally {
-      end();
-    }
-    return still;
-  });
+  const releases = pool.watchReleases(sourcesOf(moves));
+  try {
+    await copyAll(pool, moves);
+    // Outside of the others' way: the batch's own round has nothing left to sync then.
+    await pool.flush();
+    return await volumes.exclusively(async () => {
+      // What nobody names any more is the reaper's, who waits for nobody.
+      if (!LayerTree.of(pool).isAlive(unit.layer)) return [];
+      // Another movement may have taken a cluster away and back, and what was copied was somebody else's.
+      const copied = moves.filter((move) => !sourcesOf([move]).some(releases.wasReleased));
+      return moveFrozen(pool, unit, await unchanged(pool, unit, copied));
+    });
+  } finally {
+    releases.end();
+  }
+}
+
+async function moveFrozen(
+  pool: Pool,
+  unit: Unit,
+  moves: readonly Move[],
+): Promise<readonly Move[]> {
+  const end = await pool.movePlaces(
+    moves.flatMap(({ slot, clusters, to }) =>
+      clusters.map((cluster) => ({
+        slot: unit.region * slotsPerRegion + slot,
+        from: addressIn(cluster),
+        to: addressOf(to.disk, to.cluster),
+      })),
+    ),
+  );
+  try {
+    await commitMoves(pool, unit, moves);
+  } finally {
+    end();
+  }
+  return moves;
+}
+
+function sourcesOf(moves: readonly Move[]): ClusterPlace[] {
+  return moves.flatMap(({ clusters }) => clusters.map(placeOf));
 }
 
 /** Of a volume that has been opened meanwhile nothing is moved; what was scratch and is closed goes anyway. */

@@ -16,6 +16,7 @@ import { decodeDeltasPayload, type JournalRecord, recordKind } from './format/jo
 import { slotCluster, slotDisk, slotHasAddress } from './format/slot.ts';
 import type { IndexChange } from './index-store.ts';
 import { type Generation, Overlay } from './overlay.ts';
+import { ReleaseWatches } from './release-watch.ts';
 
 /** How far the journal is applied; stored with the index as `H applied`. */
 export interface Applied {
@@ -41,6 +42,7 @@ export interface Frozen {
 
 export class PoolState {
   readonly overlay = new Overlay();
+  readonly releaseWatches = new ReleaseWatches();
   /** Set during a replay: releases are free at once, and listed here for discarding. */
   replayedReleases: ClusterPlace[] | null = null;
   /** By kind, the part of the name before its "/": there may be tens of thousands of one kind. */
@@ -209,6 +211,7 @@ export class PoolState {
   }
 
   #release(disk: number, cluster: number, sequence: number): boolean {
+    this.releaseWatches.released({ disk, cluster });
     if (this.replayedReleases === null) return this.allocator.release(disk, cluster, sequence);
     this.replayedReleases.push({ disk, cluster });
     return this.allocator.releaseNow(disk, cluster);

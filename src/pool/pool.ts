@@ -72,6 +72,7 @@ import {
 } from './pool-records.ts';
 import type { PoolState } from './pool-state.ts';
 import type { RecoveredPool } from './recovery.ts';
+import type { ReleaseWatch } from './release-watch.ts';
 import type { DiskInfo, EmitEvent, PoolInfo, PoolSettings } from './types.ts';
 
 const EIO = 5;
@@ -370,6 +371,11 @@ export class Pool {
       source.#lent.delete(copying);
     }
     source.expectOnline();
+  }
+
+  /** For whoever copies clusters that others may give up, and use again, meanwhile. `end` once. */
+  watchReleases(places: readonly ClusterPlace[]): ReleaseWatch {
+    return this.#state.releaseWatches.begin(places);
   }
 
   /**
