@@ -115,6 +115,7 @@ export function poolItem(pool: PoolInfo): PoolItem {
     patience_seconds: pool.patienceSeconds,
     disks: pool.disks.map((disk) => disk.uri),
     warnings: pool.warnings.map(warningItem),
+    read_only: pool.readOnly,
     ...(pool.fencedBy === undefined ? {} : { fenced_by: pool.fencedBy }),
     created_at: pool.createdAt,
   };

@@ -112,6 +112,7 @@ const poolFields = {
   }),
   disks: Type.Array(Text),
   warnings: Type.Array(Type.Object(warningFields)),
+  read_only: Type.Boolean({ description: 'imported to be read: nothing of it is written' }),
   fenced_by: Type.Optional(
     Type.Object(
       { host: Type.Union([Text, Type.Null()]), epoch: Type.Integer() },

@@ -37,6 +37,8 @@ export const errorCodes = {
   'pool/format': { status: 409, exit: 1, retry: false },
   /** The pool stopped after a disk error; nothing unconfirmed was said to be safe. Mend the disk, restart. */
   'pool/failed': { status: 503, exit: 1, retry: true },
+  /** The pool was imported to be read. Export it, bring all of its disks, import it without `--read-only`. */
+  'pool/read-only': { status: 409, exit: 4, retry: false },
   /** No such disk. `varve disk list` names them. */
   'disk/not-found': { status: 404, exit: 3, retry: false },
   /** The backing path cannot be used (directory, missing, read-only, not permitted). */

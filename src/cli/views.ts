@@ -232,6 +232,7 @@ function exportSource({ volume, snapshot, scratch, disk }: ExportItem): string {
 /** `online`, or the worst thing that is said of it. */
 function poolState(pool: PoolItem): string {
   if (pool.state !== 'online') return pool.state;
+  if (pool.read_only) return 'read-only';
   const levels = pool.warnings.map((warning) => warning.level);
   return levels.find((level) => level === 'critical') ?? levels[0] ?? pool.state;
 }

@@ -289,6 +289,7 @@ export class ExportService {
     const volume = this.#to.volumes.get(options.volume);
     const source = this.#snapshotOf(options);
     const addresses = (options.listen ?? []).map(parseAddress);
+    this.#expectAllowed(volume, options);
     const known = this.#entries.get(options.name);
     if (known !== undefined) return this.#confirm(known, volume, options);
     if (options.dryRun) return { export: null, changed: true };
@@ -547,11 +548,23 @@ export class ExportService {
     });
   }
 
+  /** @throws StorageError pool/read-only it would be written to */
+  #expectAllowed({ name, pool }: VolumeInfo, options: AddExportOptions): void {
+    if (isReadOnly(options) || !this.#pool(pool).info().readOnly) return;
+    const what = options.snapshot === undefined ? name : `${name}@${options.snapshot}`;
+    throw new StorageError('pool/read-only', `pool ${pool} was imported to be read only`, {
+      actions: [`varve export add ${what}${options.scratch ? '' : ' --read-only'}`],
+    });
+  }
+
   #store(pool: string | null): ExportStore {
-    if (pool === null) return this.#to.host;
-    const found = this.#to.pools().find((candidate) => candidate.info().name === pool);
-    invariant(found !== undefined, `pool ${pool} of an export is open`);
-    return storeOf(found);
+    return pool === null ? this.#to.host : storeOf(this.#pool(pool));
+  }
+
+  #pool(name: string): RecordPool {
+    const found = this.#to.pools().find((candidate) => candidate.info().name === name);
+    invariant(found !== undefined, `pool ${name} of an export is open`);
+    return found;
   }
 
   #volumeOf({ pool, record }: Entry<VolumeExportRecord>): VolumeInfo {

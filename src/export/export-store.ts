@@ -4,6 +4,7 @@
  *
  * The first kind travels with the pool: imported on another host, it serves the same exports. A disk that belongs to no pool is this host's; its
  * password is kept apart (disk-secrets.ts).
+ * Of a pool that was imported to be read nothing is served unasked, and nothing is remembered.
  */
 import { readFileIfThere, writeFileAtomically } from '../base/atomic-file.ts';
 import { StorageError } from '../base/errors.ts';
@@ -35,8 +36,10 @@ export interface ExportStore {
 }
 
 export function storeOf(pool: RecordPool): ExportStore {
+  const { name, readOnly } = pool.info();
+  if (readOnly) return { pool: name, all: () => [], put: async () => {}, remove: async () => {} };
   return {
-    pool: pool.info().name,
+    pool: name,
     all: () => pool.records<ExportRecord>(prefix).filter((record) => !isAway(pool, record)),
     put: async (record) => {
       await pool.commit([putRecord(prefix + record.name, record)]);

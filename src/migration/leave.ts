@@ -71,6 +71,7 @@ export class Leave {
     const { volumes, snapshots } = this.#to;
     const { volume, snapshot } = options;
     const info = volumes.get(volume);
+    if (snapshot === undefined) this.#to.pools.get(info.pool).expectWritable();
     if (snapshot !== undefined && snapshots.get(volume, snapshot).kind === 'bookmark') {
       throw new StorageError('snapshot/not-found', `${volume}@${snapshot} has no data any more`);
     }

@@ -62,7 +62,7 @@ export class MigrationService {
     options: { readonly dryRun?: boolean } = {},
   ): Promise<{ disk: DiskInfo; changed: boolean }> {
     if (label !== null) expectName('class', label);
-    const pool = this.#pools.get(name);
+    const pool = this.#pool(name);
     const placement = pool.placement(number);
     const changed = placement.class !== label;
     if (changed && !options.dryRun) await pool.placeDisk(number, { ...placement, class: label });
@@ -79,7 +79,7 @@ export class MigrationService {
     cordoned: boolean,
     options: { readonly dryRun?: boolean } = {},
   ): Promise<{ disk: DiskInfo; changed: boolean }> {
-    const pool = this.#pools.get(name);
+    const pool = this.#pool(name);
     const placement = pool.placement(number);
     const changed = placement.cordoned !== cordoned;
     if (changed && !options.dryRun) {
@@ -92,8 +92,8 @@ export class MigrationService {
   }
 
   /** @throws StorageError pool/full the other disks have not the room */
-  planDrain({ pool, number }: DiskName): Promise<MovePlan> {
-    return planDrain(this.#pools.get(pool), number);
+  async planDrain({ pool, number }: DiskName): Promise<MovePlan> {
+    return planDrain(this.#pool(pool), number);
   }
 
   /**
@@ -102,7 +102,7 @@ export class MigrationService {
    * @throws StorageError pool/full, pool/failed, disk/io; why the operation is to end
    */
   async drain({ pool: name, number }: DiskName, context: MovementContext): Promise<void> {
-    const pool = this.#pools.get(name);
+    const pool = this.#pool(name);
     await planDrain(pool, number);
     await drain({ pool, volumes: this.#volumes }, number, watchOf(context));
     const { uri } = pool.diskInfo(number);
@@ -120,7 +120,7 @@ export class MigrationService {
     uri: string,
     options: { readonly force?: boolean; readonly dryRun?: boolean } = {},
   ): Promise<{ plan: MovePlan; replacement: DiskInfo }> {
-    const pool = this.#pools.get(name);
+    const pool = this.#pool(name);
     const { normalized } = parseDiskUri(uri);
     const known = pool.info().disks.find((disk) => disk.uri === normalized);
     if (known !== undefined) return { plan: await planDrain(pool, number), replacement: known };
@@ -139,19 +139,19 @@ export class MigrationService {
     replacement: DiskName,
     context: MovementContext,
   ): Promise<void> {
-    const pool = this.#pools.get(name);
+    const pool = this.#pool(name);
     const preferred = [{ disk: replacement.number }];
     await drain({ pool, volumes: this.#volumes }, number, watchOf(context), preferred);
     await this.#pools.removeDisk(name, number);
   }
 
-  planRebalance(pool: string): Promise<MovePlan> {
-    return planRebalance(this.#pools.get(pool));
+  async planRebalance(pool: string): Promise<MovePlan> {
+    return planRebalance(this.#pool(pool));
   }
 
   /** Afterwards disks of one class are about equally full. @throws as `drain` */
   async rebalance(name: string, context: MovementContext): Promise<void> {
-    const pool = this.#pools.get(name);
+    const pool = this.#pool(name);
     await rebalance({ pool, volumes: this.#volumes }, watchOf(context));
     this.#tell('pool/rebalanced', name, `the disks of pool ${name} are about equally full`);
   }
@@ -188,8 +188,9 @@ export class MigrationService {
   }
 
   /** @throws StorageError volume/not-found; pool/full there is not the room */
-  planPlacement(name: string, placement: VolumePlacement): Promise<MovePlan> {
+  async planPlacement(name: string, placement: VolumePlacement): Promise<MovePlan> {
     const { pool, record } = this.#volumes.find(name);
+    pool.expectWritable();
     return planPlacement(pool, record.id, placement);
   }
 
@@ -209,6 +210,7 @@ export class MigrationService {
   async planAbsorb(name: string): Promise<{ plan: MovePlan; uri: string } | undefined> {
     const { pool, disk } = this.#adopted(name);
     if (disk === undefined) return undefined;
+    pool.expectWritable();
     return { plan: await planAbsorb(pool, disk), uri: disk.record.uri };
   }
 
@@ -265,6 +267,13 @@ export class MigrationService {
     } finally {
       moving.delete(record.id);
     }
+  }
+
+  /** @throws StorageError pool/not-found; pool/read-only */
+  #pool(name: string): Pool {
+    const pool = this.#pools.get(name);
+    pool.expectWritable();
+    return pool;
   }
 
   #tell(kind: string, subject: string, message: string): void {

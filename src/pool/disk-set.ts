@@ -49,6 +49,8 @@ export interface PoolDisk {
   readonly plane: PatientDiskPlane;
   /** As last written or read. */
   label: Label;
+  /** It is not there: `plane` answers with errors, `label` says what the others know. */
+  readonly isMissing?: true;
 }
 
 /**
@@ -89,8 +91,9 @@ export async function openDiskPlane(
 export async function openPoolDiskPlane(
   dataPlane: DataPlane,
   location: DiskLocation,
+  access?: { readonly readOnly: boolean },
 ): Promise<PatientDiskPlane> {
-  return dataPlane.openPatientDisk(await openDiskPlane(dataPlane, location), 0);
+  return dataPlane.openPatientDisk(await openDiskPlane(dataPlane, location, access), 0);
 }
 
 function isLocked(error: unknown): boolean {
@@ -188,12 +191,13 @@ export async function openDisks(
 export async function openThoseThere(
   dataPlane: DataPlane,
   locations: readonly DiskLocation[],
+  access?: { readonly readOnly: boolean },
 ): Promise<{ opened: PoolDisk[]; failure: StorageError | undefined }> {
   const opened: PoolDisk[] = [];
   let failure: StorageError | undefined;
   for (const location of locations) {
     try {
-      opened.push(await openDisk(dataPlane, location));
+      opened.push(await openDisk(dataPlane, location, access));
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
       failure ??= error;
@@ -202,8 +206,12 @@ export async function openThoseThere(
   return { opened, failure };
 }
 
-async function openDisk(dataPlane: DataPlane, location: DiskLocation): Promise<PoolDisk> {
-  const plane = await openPoolDiskPlane(dataPlane, location);
+async function openDisk(
+  dataPlane: DataPlane,
+  location: DiskLocation,
+  access: { readonly readOnly: boolean } | undefined,
+): Promise<PoolDisk> {
+  const plane = await openPoolDiskPlane(dataPlane, location, access);
   try {
     return { location, plane, label: await readLabel(plane, location.uri) };
   } catch (error) {

@@ -50,7 +50,12 @@ export async function loadOrRebuildIndex(
   return { ...(await openAndLoad(folder, disks, truth)), rebuilt: found };
 }
 
-async function openAndLoad(folder: PoolFolder, disks: DiskSet, truth: Label): Promise<Loaded> {
+/** The index that is there. @throws StorageError pool/damaged it is of no use for this pool */
+export async function openAndLoad(
+  folder: PoolFolder,
+  disks: DiskSet,
+  truth: Label,
+): Promise<Loaded> {
   const store = await IndexStore.open(folder.indexPath);
   try {
     return await load(store, disks, truth);
@@ -160,7 +165,7 @@ async function walkChain(disk: PoolDisk): Promise<number[]> {
 }
 
 /** Builds the index in an empty folder from the first replica of the checkpoint that is sound to its end. */
-async function rebuild(folder: PoolFolder, disks: DiskSet, truth: Label): Promise<void> {
+export async function rebuild(folder: PoolFolder, disks: DiskSet, truth: Label): Promise<void> {
   if (truth.tailSequence === 1) return rebuildFrom(folder, undefined, truth);
   const failures: unknown[] = [];
   for (const disk of disks.journals.filter(({ label }) => label.checkpoint !== null)) {

@@ -33,6 +33,9 @@ export interface LeaseKeeperParts {
   readonly times: LeaseTimes;
 }
 
+/** What an open pool needs of whoever looks after its claim. */
+export type PoolLease = Pick<LeaseKeeper, 'listen' | 'cover' | 'end' | 'hurry' | 'stop' | 'close'>;
+
 export class LeaseKeeper {
   readonly #parts: LeaseKeeperParts;
   readonly #plane: LeasePlane;

@@ -29,6 +29,7 @@ export async function explainMissing(
       cause: error,
       actions: [
         `varve pool import ${[...there, ...missing.map(({ uri }) => uri)].join(' ')}`,
+        `to read what these disks have, without changing them: varve pool import --read-only ${there.join(' ')}`,
         'or, where they are now: varve disk scan, then name them there',
       ],
     },

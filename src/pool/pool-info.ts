@@ -14,9 +14,12 @@ import type { Label } from './format/label.ts';
 import type { DiskInfo, PoolInfo, PoolWarning } from './types.ts';
 
 /** `plane` of a disk that is open. */
-type DescribedDisk = Pick<PoolDisk, 'label' | 'location'> & Partial<Pick<PoolDisk, 'plane'>>;
+type DescribedDisk = Pick<PoolDisk, 'label' | 'location' | 'isMissing'> &
+  Partial<Pick<PoolDisk, 'plane'>>;
 
 export interface PoolDescription {
+  /** Nothing of it may be changed; absent: it may. */
+  readonly readOnly?: boolean;
   readonly disks: readonly DescribedDisk[];
   readonly foreign: readonly OpenForeignDisk[];
   readonly allocator: Allocator;
@@ -52,6 +55,7 @@ export function describePool(pool: PoolDescription): PoolInfo {
     uuid: poolUuid,
     name: poolName,
     state: pool.failure === undefined ? 'online' : 'failed',
+    readOnly: pool.readOnly ?? false,
     warnings: [...failureWarning(pool), ...spaceWarning(poolName, space), ...pool.warnings],
     clusterBytes,
     ...space,
@@ -92,9 +96,7 @@ export function describeDisk(
     uri: location.uri,
     path: location.path,
     kind: location.kind,
-    ...(pool.failure === undefined
-      ? describeCondition(disk.plane?.condition)
-      : { state: 'failed', failing: null }),
+    ...(pool.failure === undefined ? conditionOf(disk) : { state: 'failed', failing: null }),
     paths: describePaths(disk.plane?.paths ?? []),
     ...pool.allocator.placement(label.diskNumber),
     journal: label.journalBytes > 0,
@@ -132,6 +134,26 @@ function describeForeign(
     usedBytes: allocator.foreignUsedCount(number) * clusterBytes,
     freeBytes: 0,
   };
+}
+
+function conditionOf({ plane, isMissing }: DescribedDisk): Pick<DiskInfo, 'state' | 'failing'> {
+  if (!isMissing) return describeCondition(plane?.condition);
+  const failing = { reason: 'missing', seconds: 0, patienceLeftSeconds: 0, held: 0 };
+  return { state: 'failed', failing };
+}
+
+/** What a pool that was opened without some of its disks has to say. */
+export function missingWarnings(disks: readonly DescribedDisk[]): PoolWarning[] {
+  return disks
+    .filter(({ isMissing }) => isMissing)
+    .map(({ label, location }) => ({
+      level: 'critical',
+      code: 'pool/disk-missing',
+      message: `disk ${label.diskNumber} (${label.diskUuid}, last at ${location.uri}) is missing: what lies there fails with an I/O error`,
+      actions: [
+        `find the disk, then varve pool export ${label.poolName} and import the pool with all of its disks`,
+      ],
+    }));
 }
 
 /** A disk as it would join a pool. */

@@ -46,6 +46,13 @@ export class PoolList {
     return new PoolFolder(path);
   }
 
+  /** For what is kept of a pool while it is only read here; the folder exists afterwards. */
+  async readOnlyFolderOf(uuid: string): Promise<PoolFolder> {
+    const path = join(this.#stateDir, 'read-only', uuid);
+    await mkdir(path, { recursive: true, mode: 0o700 });
+    return new PoolFolder(path);
+  }
+
   /** Adds the pool, or replaces what was known of it. */
   async put(entry: PoolEntry): Promise<void> {
     await this.#write([...this.#entries.filter(({ uuid }) => uuid !== entry.uuid), entry]);

@@ -4,6 +4,8 @@
  *   online → failed          failed and closed are final; a failed pool answers pool/failed
  *      └────────┴→ closed
  *
+ * One that was opened read-only (read-only-opening.ts) is online and answers every change with pool/read-only; nothing of it is written.
+ *
  * What the data plane reports durable is applied in order, at once and in memory; index, checkpoint, grants and lease follow
  * in the background. Metadata changes are batches: `commit` resolves when one is durable and applied.
  * Elsewhere: opening (recovery.ts), names and lists of pools (pools.ts), what records mean (src/volume, src/export).
@@ -51,7 +53,7 @@ import { Growth } from './growth.ts';
 import { JournalFeed } from './journal-feed.ts';
 import { recordPayloadLimit } from './journal-replay.ts';
 import type { LeaseTimes } from './lease.ts';
-import type { LeaseKeeper } from './lease-keeper.ts';
+import type { PoolLease } from './lease-keeper.ts';
 import type { PoolFolder } from './lineage.ts';
 import { Maintenance } from './maintenance.ts';
 import { Members } from './members.ts';
@@ -60,7 +62,7 @@ import { type PendingMove, PendingMoves, placeOf } from './pending-moves.ts';
 import { planeSpec } from './plane-spec.ts';
 import { messageOf, PoolHealth } from './pool-health.ts';
 import type { PoolIndex } from './pool-index.ts';
-import { describeDisk, describePool, type PoolDescription } from './pool-info.ts';
+import { describeDisk, describePool, missingWarnings, type PoolDescription } from './pool-info.ts';
 import {
   type DiskRecord,
   deleteRecord,
@@ -113,10 +115,11 @@ export type CowListener = (
 ) => void;
 
 export class Pool {
+  readonly isReadOnly: boolean;
   readonly #services: PoolServices;
   readonly #folder: PoolFolder;
   readonly #disks: DiskSet;
-  readonly #lease: LeaseKeeper;
+  readonly #lease: PoolLease;
   readonly #index: PoolIndex;
   readonly #checkpointer: Checkpointer;
   readonly #state: PoolState;
@@ -141,6 +144,7 @@ export class Pool {
   #planeOpen = false;
 
   private constructor(recovered: RecoveredPool, services: PoolServices) {
+    this.isReadOnly = recovered.readOnly;
     this.#services = services;
     this.#folder = recovered.folder;
     this.#disks = recovered.disks;
@@ -258,7 +262,7 @@ export class Pool {
    * @throws StorageError pool/failed
    */
   async commit(ops: readonly BatchOp[]): Promise<number> {
-    this.expectOnline();
+    this.expectWritable();
     try {
       return await this.#feed.append(this.#plane, ops);
     } catch (cause) {
@@ -333,6 +337,7 @@ export class Pool {
    * @throws StorageError pool/full there are not that many
    */
   holdClusters(count: number, targets: readonly Target[] = [{}]): ClusterRun[] {
+    this.expectWritable();
     return this.#grants.hold(count, targets);
   }
 
@@ -349,7 +354,7 @@ export class Pool {
    */
   async copyClusters(copies: readonly ClusterCopy[], source: Pool = this): Promise<void> {
     source.expectOnline();
-    this.expectOnline();
+    this.expectWritable();
     const { clusterBytes } = this;
     const offset = ({ cluster }: ClusterPlace) => cluster * clusterBytes;
     const runs = copies.flatMap(({ from, to, at, bytes }) => [
@@ -431,7 +436,7 @@ export class Pool {
    * @throws StorageError disk/not-empty, disk/needed; disk/io, pool/failed it may be repeated
    */
   async removeDisk(number: number): Promise<void> {
-    this.expectOnline();
+    this.expectWritable();
     await this.#members.remove(this.#diskOf(number));
   }
 
@@ -563,6 +568,22 @@ export class Pool {
     }
   }
 
+  /** @throws StorageError pool/failed; pool/read-only */
+  expectWritable(): void {
+    this.expectOnline();
+    this.expectNotReadOnly();
+  }
+
+  /** @throws StorageError pool/read-only */
+  expectNotReadOnly(): void {
+    if (!this.isReadOnly) return;
+    throw new StorageError('pool/read-only', `pool ${this.name} was imported to be read only`, {
+      actions: [
+        `varve pool export ${this.name}, then varve pool import with all of its disks and without --read-only`,
+      ],
+    });
+  }
+
   /** @throws StorageError export/busy somebody has a volume open */
   expectUnused(): void {
     if (this.#volumes.count === 0) return;
@@ -610,8 +631,26 @@ export class Pool {
 
   async #start(recovered: RecoveredPool): Promise<void> {
     await this.#openForeign();
+    if (this.isReadOnly) return this.#startReading(recovered);
     await recovered.folder.writeLineage({ ...recovered.lineage, served: recovered.lineage.epoch });
     await this.#openPlane(recovered.journal);
+    this.#listenToLease();
+    await this.#grants.discard(recovered.discards);
+    this.#grants.replenish(0, 0);
+    if (this.#epoch > 1) this.#health.tellRecovery(recovered);
+    await this.#recordDisks();
+    await this.#members.completeReplicas();
+  }
+
+  /** Nobody gives out clusters, looks for growth or takes checkpoints. */
+  async #startReading({ journal }: RecoveredPool): Promise<void> {
+    await this.#openPlane(journal);
+    await this.#growth.stop();
+    await this.#maintenance.stop();
+    this.#listenToLease();
+  }
+
+  #listenToLease(): void {
     this.#lease.listen({
       lost: (error) => this.#health.fail(error),
       ranOut: () => this.#health.leaseRanOut(),
@@ -623,11 +662,6 @@ export class Pool {
           `disk ${location.uri} takes no heartbeat: ${messageOf(error)}`,
         ),
     });
-    await this.#grants.discard(recovered.discards);
-    this.#grants.replenish(0, 0);
-    if (this.#epoch > 1) this.#health.tellRecovery(recovered);
-    await this.#recordDisks();
-    await this.#members.completeReplicas();
   }
 
   async #close(letGo: boolean): Promise<void> {
@@ -647,6 +681,7 @@ export class Pool {
     } finally {
       this.#lease.close();
       await this.#index.close();
+      if (this.isReadOnly) await this.#folder.remove();
       await this.#foreign.close();
       await this.#disks.close();
     }
@@ -665,6 +700,7 @@ export class Pool {
 
   /** A failed pool's labels stay as they are: they name what was last known to be whole. */
   async #sayGoodbye(letGo: boolean): Promise<void> {
+    if (this.isReadOnly) return;
     if (this.#health.failure !== undefined) {
       if (letGo) throw this.#health.failedError();
       return;
@@ -697,7 +733,9 @@ export class Pool {
     this.#plane = await dataPlane.openPool(planeSpec(parts), this.#listener());
     this.#planeOpen = true;
     this.#startWorkers();
-    for (const disk of this.#disks.all) this.#watch(disk);
+    // One that is missing does not come back while the pool is open: nobody waits for it.
+    const there = this.#disks.all.filter(({ isMissing }) => !isMissing);
+    for (const disk of there) this.#watch(disk);
   }
 
   #startWorkers(): void {
@@ -846,6 +884,7 @@ export class Pool {
 
   #description(): PoolDescription {
     return {
+      readOnly: this.isReadOnly,
       disks: this.#disks.all,
       foreign: this.#foreign.all,
       allocator: this.#state.allocator,
@@ -856,7 +895,8 @@ export class Pool {
       failure: this.#health.failure,
       fencedBy: this.#health.fencedBy,
       warnings: [
-        ...this.disks.flatMap(conditionWarnings),
+        ...missingWarnings(this.disks),
+        ...this.disks.filter(({ isMissing }) => !isMissing).flatMap(conditionWarnings),
         ...this.disks.flatMap(pathWarnings),
         ...this.#growth.warnings,
         ...this.#health.warnings,

@@ -41,6 +41,7 @@ import {
 } from './pool-creation.ts';
 import { previewDisk } from './pool-info.ts';
 import { type PoolEntry, PoolList } from './pool-list.ts';
+import { openReadOnly } from './read-only-opening.ts';
 import { peekRecords } from './record-peek.ts';
 import { recoverPool } from './recovery.ts';
 import type {
@@ -104,7 +105,9 @@ export class Pools {
 
   list(): PoolInfo[] {
     const open = [...this.#open.values()].map((pool) => pool.info());
-    const unopened = [...this.#unopened.values()].map(describeUnopened);
+    const unopened = [...this.#unopened.values()]
+      .filter(({ entry }) => !this.#open.has(entry.name))
+      .map(describeUnopened);
     return [...open, ...unopened].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
@@ -231,7 +234,7 @@ export class Pools {
   ): Promise<{ pool: PoolInfo; changed: boolean }> {
     return this.#changing.run(async () => {
       const pool = this.get(name);
-      pool.expectOnline();
+      pool.expectWritable();
       expectPatience(settings.patienceSeconds);
       const changed = settings.patienceSeconds !== pool.info().patienceSeconds;
       if (changed && !options.dryRun) await pool.set(settings);
@@ -247,6 +250,7 @@ export class Pools {
   delete(name: string, options: { readonly dryRun?: boolean } = {}): Promise<void> {
     return this.#changing.run(async () => {
       const pool = this.get(name);
+      pool.expectWritable();
       expectEmpty(pool);
       if (options.dryRun) return;
       const locations = pool.disks.map((disk) => disk.location);
@@ -265,7 +269,7 @@ export class Pools {
   export(name: string, options: { readonly dryRun?: boolean } = {}): Promise<void> {
     return this.#changing.run(async () => {
       const unopened = this.#unopened.get(name);
-      if (unopened !== undefined) {
+      if (unopened !== undefined && !this.#open.has(name)) {
         if (options.dryRun) return;
         await this.#forget(unopened.entry.uuid);
         this.#unopened.delete(name);
@@ -285,10 +289,12 @@ export class Pools {
    */
   import(uris: readonly string[], options: ImportPoolOptions = {}): Promise<PoolInfo> {
     return this.#changing.run(async () => {
+      const { takeover = false, readOnly = false, dryRun } = options;
+      expectOneWay({ takeover, readOnly });
       const disks = await locateDisks(this.#services.dataPlane, uris);
       const { uuid, name } = await identifyPool(this.#services.dataPlane, disks);
       this.#expectNotServed(name);
-      const { takeover = false, dryRun } = options;
+      if (readOnly) return this.#importReadOnly(disks, { uuid, dryRun: dryRun ?? false });
       if (dryRun) {
         await this.#checkImport(disks, takeover);
         return describeUnopened({ entry: { uuid, name, disks }, error: null });
@@ -313,7 +319,7 @@ export class Pools {
   ): Promise<DiskInfo> {
     return this.#changing.run(async () => {
       const pool = this.get(poolName);
-      pool.expectOnline();
+      pool.expectWritable();
       const [plan] = await this.#planBackings([uri], options.force ?? false);
       if (plan === undefined) throw new StorageError('request/invalid', 'no disk was named');
       const label = pool.labelForNewDisk(plan.sizeBytes);
@@ -335,7 +341,7 @@ export class Pools {
   ): Promise<DiskInfo> {
     return this.#changing.run(async () => {
       const pool = this.get(poolName);
-      pool.expectOnline();
+      pool.expectWritable();
       expectDisk(pool, number);
       const disk = pool.diskInfo(number);
       await pool.expectRemovable(number);
@@ -392,10 +398,14 @@ export class Pools {
       folderOf: (uuid) => this.#list.folderOf(uuid),
     });
     const pool = await Pool.start(recovered, this.#services);
+    this.#serve(pool);
+    return pool;
+  }
+
+  #serve(pool: Pool): void {
     this.#open.set(pool.name, pool);
     pool.onFenced(() => this.#whenFenced(pool));
     for (const work of this.#afterOpen) work(pool);
-    return pool;
   }
 
   /** What an import would be refused for, of what can be told without opening the pool. */
@@ -406,6 +416,32 @@ export class Pools {
       expectLeaseFree(opened, truth, claim),
     );
     expectNoClash(found, this.all().map(namedRecords));
+  }
+
+  /** Nothing of it is remembered: it is gone with the service, and what this host remembers of the pool stays as it is. */
+  async #importReadOnly(
+    locations: readonly DiskLocation[],
+    { uuid, dryRun }: { readonly uuid: string; readonly dryRun: boolean },
+  ): Promise<PoolInfo> {
+    const { dataPlane, clock, leaseTimes: times } = this.#services;
+    const recovered = await openReadOnly({
+      dataPlane,
+      clock,
+      times,
+      locations,
+      hostId: this.#list.hostId,
+      accept: (found) => expectNoClash(found, this.all().map(namedRecords)),
+      folder: await this.#list.readOnlyFolderOf(uuid),
+    });
+    const pool = await Pool.start(recovered, this.#services);
+    if (dryRun) {
+      const info = pool.info();
+      await pool.close();
+      return info;
+    }
+    this.#serve(pool);
+    this.#tell('pool/imported', pool.name, `pool ${pool.name} was imported to be read only`);
+    return pool.info();
   }
 
   async #make(plan: NewPool): Promise<Pool> {
@@ -444,7 +480,7 @@ export class Pools {
 
   async #letGo(pool: Pool): Promise<void> {
     await this.#close(pool, true);
-    await this.#forget(pool.uuid);
+    if (!pool.isReadOnly) await this.#forget(pool.uuid);
   }
 
   async #forget(uuid: string): Promise<void> {
@@ -455,12 +491,13 @@ export class Pools {
 
   async #close(pool: Pool, letGo: boolean): Promise<void> {
     const fenced = pool.fencedBy !== undefined;
-    if (letGo && !fenced) pool.expectOnline();
+    const isOurs = !fenced && !pool.isReadOnly;
+    if (letGo && isOurs) pool.expectOnline();
     if (letGo) pool.expectUnused();
-    if (letGo && !fenced) expectAnswering(pool.disks, `pool ${pool.name} cannot be let go`);
+    if (letGo && isOurs) expectAnswering(pool.disks, `pool ${pool.name} cannot be let go`);
     for (const work of this.#beforeClose) await work(pool);
     try {
-      await pool.close({ letGo: letGo && !fenced });
+      await pool.close({ letGo: letGo && isOurs });
     } catch (error) {
       this.#keepUnopened(pool.uuid, error);
       throw error;
@@ -508,6 +545,15 @@ export class Pools {
   #tell(kind: string, subject: string, message: string): void {
     this.#services.emit({ kind, level: 'info', subject, message });
   }
+}
+
+/** @throws StorageError request/invalid */
+function expectOneWay({ takeover, readOnly }: { takeover: boolean; readOnly: boolean }): void {
+  if (!takeover || !readOnly) return;
+  throw new StorageError(
+    'request/invalid',
+    'a pool that is imported to be read is taken from nobody: --read-only goes without --takeover',
+  );
 }
 
 function expectClusterBytes(clusterBytes: number): void {

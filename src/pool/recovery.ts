@@ -37,7 +37,7 @@ import {
   writeRecord,
 } from './journal-replay.ts';
 import { expectLeaseFree, type LeaseTimes } from './lease.ts';
-import { LeaseKeeper } from './lease-keeper.ts';
+import { LeaseKeeper, type PoolLease } from './lease-keeper.ts';
 import { continues, type Lineage, type PoolFolder } from './lineage.ts';
 import { explainMissing } from './missing-disks.ts';
 import type { NamedRecords } from './name-clash.ts';
@@ -64,11 +64,13 @@ export interface RecoveryInput {
 }
 
 export interface RecoveredPool {
+  /** Nothing of it is ours, and nothing is ever written to its disks. */
+  readonly readOnly: boolean;
   readonly folder: PoolFolder;
   readonly lineage: Lineage;
   readonly disks: DiskSet;
   /** Beating since the pool is ours. */
-  readonly lease: LeaseKeeper;
+  readonly lease: PoolLease;
   readonly index: PoolIndex;
   readonly checkpointer: Checkpointer;
   /** Where the data plane goes on. */
@@ -196,7 +198,7 @@ function movedAway({ poolName, owner }: Label): StorageError {
 }
 
 /** Applies what the journal holds behind what is applied already; writes nothing. */
-async function replayTail(disks: DiskSet, index: PoolIndex): Promise<void> {
+export async function replayTail(disks: DiskSet, index: PoolIndex): Promise<void> {
   const { state } = index;
   const released = state.replayedReleases ?? [];
   state.replayedReleases = released;
@@ -204,7 +206,7 @@ async function replayTail(disks: DiskSet, index: PoolIndex): Promise<void> {
 }
 
 /** Where the next record to be applied lies. */
-function placeOf({ state }: PoolIndex): JournalPlace {
+export function placeOf({ state }: PoolIndex): JournalPlace {
   const { sequence, position } = state.applied;
   return { position, sequence: sequence + 1 };
 }
@@ -324,6 +326,7 @@ async function finish(input: ReplayInput): Promise<RecoveredPool> {
   if (isCheckpointDue(input)) await checkpointer.take();
   return {
     ...input,
+    readOnly: false,
     left: input.leaving.map(({ location }) => location),
     checkpointer,
     journal: {
@@ -336,7 +339,7 @@ async function finish(input: ReplayInput): Promise<RecoveredPool> {
 }
 
 /** A number may have been another disk's before: that one does not stand in for its successor. */
-function expectRecorded(disks: DiskSet, state: PoolState): void {
+export function expectRecorded(disks: DiskSet, state: PoolState): void {
   for (const { label, location } of disks.all) {
     const record = state.record(diskRecordName(label.diskNumber)) as DiskRecord | undefined;
     if (record === undefined || record.uuid === label.diskUuid) continue;

@@ -23,15 +23,37 @@ export interface Truth {
  *   pool/damaged no disk carries a journal
  */
 export function chooseTruth(disks: readonly PoolDisk[]): Truth {
+  const { membership, missing, ...found } = split(disks);
+  expectAllThere(missing, membership);
+  return { label: truthOf(found.members, membership), ...found };
+}
+
+/**
+ * As `chooseTruth`, as far as these disks know; `missing` are the numbers of members that are not among them.
+ *
+ * @throws StorageError pool/disk-missing only others know what the pool holds
+ */
+export function partialMembers(
+  disks: readonly PoolDisk[],
+): Truth & { readonly missing: readonly number[] } {
+  const { membership, ...found } = split(disks);
+  const knows = found.members.some(({ label }) => label.journalBytes > 0);
+  if (!knows) expectAllThere(found.missing, membership);
+  return { label: truthOf(found.members, membership), ...found };
+}
+
+/** @throws StorageError disk/unusable */
+function split(disks: readonly PoolDisk[]) {
   expectOnePool(disks);
   expectNoDoubles(disks);
   const membership = newest(disks, membersOrder);
   const numbers = memberNumbers(membership);
   const isMember = ({ label }: PoolDisk) => numbers.includes(label.diskNumber);
   const members = disks.filter(isMember);
-  expectAllThere(members, membership);
+  const there = new Set(members.map(({ label }) => label.diskNumber));
+  const missing = numbers.filter((number) => !there.has(number));
   const left = disks.filter((disk) => !isMember(disk));
-  return { label: truthOf(members, membership), members, left };
+  return { membership, members, left, missing };
 }
 
 /** As far as these disks know, of one pool, which may have others. @throws StorageError pool/damaged none carries a journal */
@@ -120,9 +142,7 @@ export function expectNoneStale(disks: readonly PoolDisk[], truth: Label): void 
   );
 }
 
-function expectAllThere(disks: readonly PoolDisk[], truth: Label): void {
-  const there = new Set(disks.map(({ label }) => label.diskNumber));
-  const missing = memberNumbers(truth).filter((number) => !there.has(number));
+function expectAllThere(missing: readonly number[], truth: Label): void {
   if (missing.length === 0) return;
   throw new StorageError(
     'pool/disk-missing',

@@ -62,6 +62,8 @@ export interface PoolInfo {
   readonly uuid: string;
   readonly name: string;
   readonly state: 'online' | 'failed';
+  /** It was imported to be read: nothing of it is written. */
+  readonly readOnly: boolean;
   /** Level-triggered: holds as long as its cause holds. */
   readonly warnings: readonly PoolWarning[];
   readonly clusterBytes: number;
@@ -100,6 +102,8 @@ export interface PoolSettings {
 export interface ImportPoolOptions {
   /** Takes the pool although another owner's lease is alive. */
   readonly takeover?: boolean;
+  /** Also with disks missing: nothing is written to any disk, and nothing of the pool may be changed. */
+  readonly readOnly?: boolean;
   readonly dryRun?: boolean;
 }
 

@@ -17,6 +17,7 @@ export function describeUnopened({ entry, error }: UnopenedPool): PoolInfo {
     uuid: entry.uuid,
     name: entry.name,
     state: error === null ? 'online' : 'failed',
+    readOnly: false,
     warnings: error === null ? [] : [warningOf(error)],
     clusterBytes: 0,
     capacityBytes: 0,

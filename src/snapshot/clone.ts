@@ -27,6 +27,7 @@ export async function cloneSnapshot(
   const { volumes, catalog } = context;
   expectName('volume', name);
   const { pool, record, volume } = catalog.findSnapshot(source.volume, source.snapshot);
+  pool.expectWritable();
   const known = volumes.lookUp(name);
   if (known !== undefined) {
     if (known.pool === pool && known.record.clonedFrom === record.id) return { changed: false };

@@ -150,7 +150,7 @@ function expectGroup(
       { actions: ['take the snapshots of each pool for themselves'] },
     );
   }
-  pool.expectOnline();
+  pool.expectWritable();
   return { pool, found };
 }
 

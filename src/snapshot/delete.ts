@@ -41,6 +41,7 @@ export async function deleteSnapshots(
     return { pool, here, ops: deletionOps(pool, here, options.bookmark ?? false) };
   });
   for (const { pool, here, ops } of perPool) {
+    pool.expectWritable();
     expectDeletable(pool, here.filter(isSnapshot), guard, options);
     expectFitsBatch(pool, ops, 'delete fewer together');
   }

@@ -36,6 +36,7 @@ export async function flattenVolume(
   const { volumes } = context;
   const found = volumes.find(volume);
   const { pool, record } = found;
+  pool.expectWritable();
   if (chainOf(pool, record.headLayer).length === 1) return { changed: false };
   const total = await inheritedBytes(pool, record.headLayer);
   const plane = await pool.openVolume(volumeToOpen(pool, record));

@@ -20,6 +20,7 @@ export async function setSnapshotMode(
   { dryRun }: { readonly dryRun?: boolean },
 ): Promise<{ changed: boolean }> {
   const { pool, record } = volumes.find(volume);
+  pool.expectWritable();
   const changed = record.snapshotMode !== snapshotMode;
   if (dryRun || !changed) return { changed };
   await pool.commit([volumeOp({ ...record, snapshotMode })]);

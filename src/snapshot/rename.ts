@@ -20,6 +20,7 @@ export async function renameSnapshot(
 ): Promise<SnapshotInfo> {
   expectName('snapshot', to);
   const { pool, volume: owner, ...found } = catalog.find(volume, snapshot);
+  pool.expectWritable();
   if (snapshot === to) return catalog.describe(volume, snapshot);
   catalog.expectFree({ pool, record: owner }, to);
   if (dryRun) return { ...catalog.describe(volume, snapshot), name: to };

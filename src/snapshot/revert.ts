@@ -36,7 +36,7 @@ export async function revertVolume(
   options: RevertOptions,
 ): Promise<RevertResult> {
   const { volume, snapshot } = to;
-  context.catalog.findSnapshot(volume, snapshot);
+  context.catalog.findSnapshot(volume, snapshot).pool.expectWritable();
   if (!options.force) expectNoClients(connections, volume);
   else if (!options.dryRun) await connections.disconnect(volume);
   return context.volumes.exclusively(() => revert(context, to, options));

@@ -112,6 +112,7 @@ export class Scheduler {
   runDue(): Promise<void> {
     return this.#turns.run(async () => {
       for (const pool of this.#parts.pools.all()) {
+        if (pool.isReadOnly) continue;
         for (const schedule of scheduleRecords(pool)) {
           if (this.#closed) return;
           if (nextRunMs(schedule) <= this.#parts.clock.nowMs()) await this.#run(pool, schedule);

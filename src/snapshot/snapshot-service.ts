@@ -81,6 +81,7 @@ export class SnapshotService implements Snapshots {
     volumes.setDependents((found, options) => dependentsOf(found, this.#guard, options));
     volumes.onStructure((pool) => void this.#background.get(pool)?.merge());
     pools.onOpen((pool) => {
+      if (pool.isReadOnly) return;
       this.#background.set(pool, new Background({ pool, volumes, clock, emit }));
     });
     pools.onClose(async (pool) => {
@@ -205,16 +206,20 @@ export class SnapshotService implements Snapshots {
     return openScratch(this.#context, this.#catalog.byId(pool, snapshotId));
   }
 
-  schedule(options: ScheduleOptions): Promise<SchedulePlan> {
-    return this.#scheduler.set(this.#volumes.find(options.volume), options);
+  async schedule(options: ScheduleOptions): Promise<SchedulePlan> {
+    const found = this.#volumes.find(options.volume);
+    found.pool.expectWritable();
+    return this.#scheduler.set(found, options);
   }
 
   schedules(): ScheduleInfo[] {
     return this.#scheduler.list();
   }
 
-  removeSchedule(volume: string, options: DryRun = {}): Promise<void> {
-    return this.#scheduler.remove(this.#volumes.find(volume), options);
+  async removeSchedule(volume: string, options: DryRun = {}): Promise<void> {
+    const found = this.#volumes.find(volume);
+    found.pool.expectWritable();
+    return this.#scheduler.remove(found, options);
   }
 
   /** The first reason that anybody has. */

@@ -61,7 +61,7 @@ export class Adoption {
     const { pools, volumes } = this.#to;
     expectName('volume', name);
     const pool = volumes.poolFor(poolName);
-    pool.expectOnline();
+    pool.expectWritable();
     const existing = volumes.lookUp(name);
     if (existing !== undefined) {
       const info = volumes.get(name);

@@ -37,7 +37,7 @@ export function volumeToOpen(
   return {
     key: volumeKey(id),
     chain: () => chainOf(pool, head()),
-    writable: true,
+    writable: !pool.isReadOnly,
     copyOnWrite: snapshotMode === 'cow',
     sizeBytes,
     target: targetOf(pool, placement),

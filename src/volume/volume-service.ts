@@ -102,7 +102,9 @@ export class VolumeService {
     this.#catalog = new VolumeCatalog(pools);
     this.#clock = clock;
     this.#emit = emit;
-    pools.onOpen((pool) => this.#background.set(pool, new Background(pool, emit)));
+    pools.onOpen((pool) => {
+      if (!pool.isReadOnly) this.#background.set(pool, new Background(pool, emit));
+    });
     pools.onClose(async (pool) => {
       await this.#background.get(pool)?.stop();
       this.#background.delete(pool);
@@ -144,6 +146,7 @@ export class VolumeService {
     return this.#changing.run(async () => {
       expectName('volume', to);
       const { pool, record } = this.#catalog.find(name);
+      pool.expectWritable();
       const renamed = { pool, record: { ...record, name: to } };
       if (name === to) return describeVolume(renamed);
       this.#catalog.expectFree(to);
@@ -175,8 +178,9 @@ export class VolumeService {
   delete(name: string, options: DeleteVolumeOptions = {}): Promise<{ freedBytes: number }> {
     return this.#changing.run(async () => {
       const found = this.#catalog.find(name);
-      this.#expectUnguarded(name, 'deleted');
       const { pool, record } = found;
+      pool.expectNotReadOnly();
+      this.#expectUnguarded(name, 'deleted');
       if (!options.dryRun) await this.#background.get(pool)?.stopFinishing(record);
       if (pool.isVolumeOpen(volumeKey(record.id))) {
         throw new StorageError('volume/busy', `volume ${name} is in use`);
@@ -282,7 +286,7 @@ export class VolumeService {
       return { found: existing, isNew: false, changed, filled };
     }
     const pool = this.#catalog.poolFor(options.pool);
-    pool.expectOnline();
+    pool.expectWritable();
     if (options.class !== undefined) expectClass(pool, options.class);
     if (options.thick) expectRoom(pool, options.sizeBytes);
     const { record, ops } = newVolume(pool, options, isoTime(this.#clock));
@@ -300,6 +304,7 @@ export class VolumeService {
   ): Promise<Pick<Creation, 'found' | 'filled'>> {
     expectVolumeSize(sizeBytes);
     const { pool, record } = this.#catalog.find(name);
+    pool.expectWritable();
     expectGrowth(record, sizeBytes);
     const grown = { ...record, sizeBytes };
     const found = { pool, record: grown };

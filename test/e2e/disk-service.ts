@@ -30,9 +30,10 @@ export function diskService(): DiskService {
   return { undo, start };
 }
 
-/** Steps as qemu-io has them; each must succeed, and what it verifies be so. */
+/** Steps as qemu-io has them; each must succeed, and what it verifies be so. Opened for reading when all of them read. */
 export async function qemuIo(uri: string, ...steps: string[]): Promise<void> {
-  const args = ['-f', 'raw', ...steps.flatMap((step) => ['-c', step]), uri];
+  const readOnly = steps.every((step) => step.startsWith('read ')) ? ['-r'] : [];
+  const args = [...readOnly, '-f', 'raw', ...steps.flatMap((step) => ['-c', step]), uri];
   expect(await run('qemu-io', args)).not.toMatch(/verification failed|error/i);
 }
 

@@ -152,6 +152,7 @@ export function poolInfo(name: string): PoolInfo {
     uuid: `00000000-0000-0000-0000-${name.padStart(12, '0').slice(-12)}`,
     name,
     state: 'online',
+    readOnly: false,
     warnings: [],
     clusterBytes: 65_536,
     capacityBytes: 1000 * 65_536,

@@ -45,6 +45,9 @@ const PoolChanges = body({ patience_seconds: PatienceSeconds });
 const ImportBody = body({
   disks: DiskUris,
   takeover: Type.Optional(Type.Boolean({ description: 'although its last owner may be alive' })),
+  read_only: Type.Optional(
+    Type.Boolean({ description: 'also with disks missing; no disk is written to' }),
+  ),
 });
 
 const disconnectQuery = {
@@ -174,9 +177,10 @@ export function poolRoutes(app: ApiApp, services: ApiServices): void {
       },
     },
     async (request, reply) => {
-      const { disks, takeover } = request.body;
+      const { disks, takeover, read_only: readOnly } = request.body;
       const { dry_run: dryRun } = request.query;
-      const pool = await services.pools.import(disks, defined({ takeover, dryRun }));
+      const options = defined({ takeover, readOnly, dryRun });
+      const pool = await services.pools.import(disks, options);
       if (dryRun) return planDocument({ action: 'pool import', target: pool.name });
       await arrived(services, pool.name);
       tag(reply, configuration(pool));

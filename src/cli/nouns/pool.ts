@@ -58,6 +58,7 @@ export function addPoolNoun(program: Command): void {
     .command('import <disk-uri...>')
     .description('take a pool from its disks alone')
     .option('--takeover', 'although its last owner may be alive')
+    .option('--read-only', 'also with disks missing: to be read; nothing is written to any disk')
     .option(...secretFileOption)
     .action(does(take));
   pool
@@ -144,18 +145,29 @@ async function letGo(
   writeResult(context, answer.document, `pool ${name} may be imported elsewhere`);
 }
 
+interface ImportOptions {
+  readonly takeover?: boolean;
+  readonly readOnly?: boolean;
+  readonly secretFile?: string;
+}
+
 async function take(
   context: Context,
   [uris]: [string[]],
-  { takeover, secretFile }: { takeover?: boolean; secretFile?: string },
+  { takeover, readOnly, secretFile }: ImportOptions,
 ): Promise<void> {
-  const body = { disks: await diskUris(uris, secretFile), takeover };
+  const disks = await diskUris(uris, secretFile);
+  const body = { disks, takeover, read_only: readOnly };
   const call = { method: 'POST', query: context.dryRun, body } as const;
   const answer = await context.client.call<PoolDocument | PlanDocument>(
     '/v1/pools/actions/import',
     call,
   );
-  writeChange(context, answer.document, poolView, (pool) => `pool ${pool.name} is imported`);
+  writeChange(context, answer.document, poolView, ({ name }) =>
+    readOnly
+      ? `pool ${name} can be read; nothing of it is written\n  next:  varve volume list, varve export add VOLUME --read-only`
+      : `pool ${name} is imported`,
+  );
 }
 
 async function check(

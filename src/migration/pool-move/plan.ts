@@ -69,9 +69,9 @@ function bytesToCopy(underWay: MoveUnderWay, family: Family): number {
   return Math.max(0, clusters - begun) * source.clusterBytes;
 }
 
-/** A disk that is silent now would hold the guests up in the middle of the switch. @throws StorageError pool/failed, disk/io */
+/** A disk that is silent now would hold the guests up in the middle of the switch. @throws StorageError pool/failed, pool/read-only, disk/io */
 function expectWorking(pool: Pool): void {
-  pool.expectOnline();
+  pool.expectWritable();
   expectAnswering(pool.disks, `nothing is moved from or to pool ${pool.name} now`);
 }
 

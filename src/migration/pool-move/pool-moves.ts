@@ -155,10 +155,10 @@ export class PoolMoves {
    * @returns names of the pools in which something changed
    */
   async settle(): Promise<readonly string[]> {
-    const { pools, volumes } = this.#to;
-    const open = (uuid: string) => pools.all().find((pool) => pool.uuid === uuid);
+    const { volumes } = this.#to;
+    const open = (uuid: string) => this.#writable.find((pool) => pool.uuid === uuid);
     const changed: string[] = [];
-    for (const pool of pools.all()) {
+    for (const pool of this.#writable) {
       try {
         const isChanged = await volumes.exclusively(() =>
           settlePool(pool, open, (id) => this.#underWay.has(id)),
@@ -176,7 +176,7 @@ export class PoolMoves {
 
   /** Moves that nobody is at any more are over. @param isMoving whether an operation goes on with the volume */
   async dropAbandoned(isMoving: (volume: string) => boolean): Promise<void> {
-    for (const source of this.#to.pools.all()) {
+    for (const source of this.#writable) {
       for (const { id, volume, switching } of moveRecords(source)) {
         const name = volumeById(source, volume)?.name;
         const isAt = this.#underWay.has(id) || (name !== undefined && isMoving(name));
@@ -340,8 +340,8 @@ export class PoolMoves {
 
   /** First nothing can be undone any more, then what was kept goes. */
   async #end(id: string): Promise<void> {
-    const { pools, volumes } = this.#to;
-    for (const pool of pools.all()) {
+    const { volumes } = this.#to;
+    for (const pool of this.#writable) {
       const ops = [
         ...(keptById(pool, id) === undefined ? [] : [deleteKeptOp(id)]),
         ...arrivalRecords(pool).flatMap((each) => (each.id === id ? [deleteArrivalOp(id)] : [])),
@@ -355,9 +355,7 @@ export class PoolMoves {
   async #endExpired(): Promise<void> {
     const now = new Date(this.#to.clock.nowMs()).toISOString();
     const isOver = ({ until }: { readonly until: string | null }) => until !== null && until <= now;
-    const all = this.#to.pools
-      .all()
-      .flatMap((pool) => [...keptRecords(pool), ...arrivalRecords(pool)]);
+    const all = this.#writable.flatMap((pool) => [...keptRecords(pool), ...arrivalRecords(pool)]);
     for (const { id } of all.filter(isOver)) {
       // A move back that is under way needs it.
       const isUndone = this.#to.pools
@@ -365,6 +363,11 @@ export class PoolMoves {
         .some((pool) => moveRecords(pool).some(({ undoes }) => undoes === id));
       if (!isUndone) await this.#end(id).catch(() => {});
     }
+  }
+
+  /** What was imported to be read stays as it is. */
+  get #writable(): readonly Pool[] {
+    return this.#to.pools.all().filter(({ isReadOnly }) => !isReadOnly);
   }
 
   #guard(name: string): string | null {
