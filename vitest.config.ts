@@ -5,6 +5,7 @@
 import { defineConfig } from 'vitest/config';
 
 const seconds = 1000;
+const globalSetup = ['test/servers/rpcbind.ts'];
 
 export default defineConfig({
   test: {
@@ -12,6 +13,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
+          globalSetup,
           include: ['test/**/*.test.ts'],
           exclude: ['test/e2e/**', 'test/nbd/**'],
           sequence: { groupOrder: 0 },
@@ -22,6 +24,7 @@ export default defineConfig({
       {
         test: {
           name: 'e2e',
+          globalSetup,
           include: ['test/e2e/**/*.test.ts', 'test/nbd/**/*.test.ts'],
           fileParallelism: false,
           sequence: { groupOrder: 1 },

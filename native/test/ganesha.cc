@@ -15,6 +15,7 @@
 #include <fstream>
 #include <functional>
 #include <thread>
+#include <vector>
 
 #include "io/unique_fd.h"
 
@@ -54,14 +55,41 @@ bool Eventually(const std::function<bool()>& condition) {
   return true;
 }
 
-// Ganesha registers version 3 with it, and refuses to run otherwise.
-void EnsureRpcbind() {
-  constexpr int kRpcbindPort = 111;
-  if (Listens(kRpcbindPort)) return;
-  std::filesystem::create_directories("/run/rpcbind");
-  EXPECT_EQ(system("rpcbind -i"), 0) << "rpcbind cannot be started: apt-get install rpcbind";
-  EXPECT_TRUE(Eventually([] { return Listens(kRpcbindPort); }));
+// In the child of a fork: becomes the program, without a word.
+[[noreturn]] void Become(const char* program, std::vector<const char*> arguments) {
+  int null = open("/dev/null", O_RDWR);
+  for (int fd : {0, 1, 2}) dup2(null, fd);
+  arguments.insert(arguments.begin(), program);
+  arguments.push_back(nullptr);
+  execvp(program, const_cast<char* const*>(arguments.data()));
+  _exit(127);
 }
+
+// Ganesha registers version 3 with it, and refuses to run otherwise. Started when the system has none, and ended with this program.
+class Rpcbind {
+ public:
+  static void Ensure() {
+    static Rpcbind ours;
+    if (!Listens(kPort)) ours.Start();
+  }
+  ~Rpcbind() {
+    if (process_ <= 0) return;
+    kill(process_, SIGTERM);
+    waitpid(process_, nullptr, 0);
+  }
+
+ private:
+  static constexpr int kPort = 111;
+
+  void Start() {
+    std::filesystem::create_directories("/run/rpcbind");
+    process_ = fork();
+    if (process_ == 0) Become("rpcbind", {"-i", "-f"});
+    EXPECT_TRUE(Eventually([] { return Listens(kPort); })) << "rpcbind cannot be started: apt-get install rpcbind";
+  }
+
+  pid_t process_ = -1;
+};
 
 std::string Config(const std::string& folder, int nfs_port, int mount_port) {
   return "NFS_CORE_PARAM { NFS_Protocols = 3,4; NFS_Port = " + std::to_string(nfs_port) +
@@ -81,7 +109,6 @@ Ganesha::Ganesha() : nfs_port_(FreePort()), mount_port_(FreePort()) {
   std::filesystem::create_directory(folder_ + "/export");
   std::filesystem::create_directory(folder_ + "/recovery");
   std::ofstream(folder_ + "/ganesha.conf") << Config(folder_, nfs_port_, mount_port_);
-  EnsureRpcbind();
   Start();
 }
 
@@ -93,14 +120,10 @@ Ganesha::~Ganesha() {
 }
 
 void Ganesha::Start() {
+  Rpcbind::Ensure();
   std::string config = folder_ + "/ganesha.conf", log = folder_ + "/log", pid = folder_ + "/pid";
   process_ = fork();
-  if (process_ == 0) {
-    int null = open("/dev/null", O_RDWR);
-    for (int fd : {0, 1, 2}) dup2(null, fd);
-    execlp("ganesha.nfsd", "ganesha.nfsd", "-F", "-f", config.c_str(), "-L", log.c_str(), "-p", pid.c_str(), nullptr);
-    _exit(127);
-  }
+  if (process_ == 0) Become("ganesha.nfsd", {"-F", "-f", config.c_str(), "-L", log.c_str(), "-p", pid.c_str()});
   bool up = Eventually([this] { return Listens(nfs_port_) && Listens(mount_port_); });
   EXPECT_TRUE(up) << "nfs-ganesha does not answer (needs root; apt-get install nfs-ganesha nfs-ganesha-vfs rpcbind)";
 }

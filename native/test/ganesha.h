@@ -1,6 +1,6 @@
 // Ganesha: a real NFS server (nfs-ganesha) on a free port of the loopback, serving a temporary folder.
 //
-// It needs root and a running rpcbind, which it starts when there is none. Kill() is SIGKILL: what the server had only in its
+// It needs root and rpcbind, which it starts when there is none; that one ends with the test program. Kill() is SIGKILL: what the server had only in its
 // memory is gone, what it had written lies in the kernel's cache.
 #pragma once
 

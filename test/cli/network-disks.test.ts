@@ -11,8 +11,9 @@ import { loadConfig } from '../../src/api/config.ts';
 import { Service } from '../../src/api/service.ts';
 import { run } from '../../tools/lib/command.ts';
 import { Ganesha } from '../servers/ganesha.ts';
+import { freePort } from '../servers/ports.ts';
 import { TcpProxy } from '../servers/tcp-proxy.ts';
-import { freePort, Tgt } from '../servers/tgt.ts';
+import { Tgt } from '../servers/tgt.ts';
 import { runCaptured } from './capture.ts';
 
 const MiB = 1024 * 1024;

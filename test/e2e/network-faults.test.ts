@@ -142,6 +142,7 @@ describe.each([
     const range = { uri: service.uri('far'), volume: 1, firstBlock: 0, blockCount: 4096 };
     const client = new StampedClient(service.folder, range);
     client.start(seed);
+    undo.add(() => client.kill());
     const progress = async () => {
       const before = client.acknowledged;
       await expect

@@ -61,6 +61,11 @@ export class StampedClient {
     this.#writer = undefined;
   }
 
+  /** Ends the writer at once; what it acknowledged is forgotten. */
+  async kill(): Promise<void> {
+    await this.#writer?.end('SIGKILL');
+  }
+
   /** Reads every block of the range and compares it with the model. */
   async verify(): Promise<Verdict> {
     return JSON.parse(await run(python, [script, 'verify', this.#range.uri, this.#model]));

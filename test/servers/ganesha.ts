@@ -1,48 +1,19 @@
 /**
  * A real NFS server (nfs-ganesha) on free ports of the loopback, serving a temporary folder, versions 3 and 4.
  *
- * It needs root and a running rpcbind, which is started when there is none (and stays, as a system's does). `kill` is SIGKILL: what the
- * server had only in its memory is gone. `close` removes everything else.
+ * It needs root and rpcbind, which is started when there is none (rpcbind.ts). `kill` is SIGKILL: what the server had only in its memory
+ * is gone. `close` removes everything else.
  */
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { promisify } from 'node:util';
+import { freePort, listens } from './ports.ts';
+import { ensureRpcbind } from './rpcbind.ts';
 
-const rpcbindPort = 111;
 const startPatienceMs = 60_000;
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
-async function listens(port: number): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1');
-  try {
-    await once(socket, 'connect');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
-}
-
-/** Ganesha registers version 3 with it, and refuses to run otherwise. */
-async function ensureRpcbind(): Promise<void> {
-  if (await listens(rpcbindPort)) return;
-  await mkdir('/run/rpcbind', { recursive: true });
-  await promisify(execFile)('rpcbind', ['-i']);
-}
 
 export class Ganesha {
   #process: ChildProcess | undefined;
@@ -61,7 +32,6 @@ export class Ganesha {
     await mkdir(server.exportPath);
     await mkdir(join(folder, 'recovery'));
     await writeFile(join(folder, 'ganesha.conf'), server.#config());
-    await ensureRpcbind();
     await server.start();
     return server;
   }
@@ -88,6 +58,8 @@ export class Ganesha {
 
   /** On the same ports as before; resolves when it answers. */
   async start(): Promise<void> {
+    // Ganesha registers version 3 with it, and refuses to run otherwise.
+    await ensureRpcbind();
     const options = ['-F', '-f', 'ganesha.conf', '-L', join(this.folder, 'log'), '-p', 'pid'];
     this.#process = spawn('ganesha.nfsd', options, { cwd: this.folder, stdio: 'ignore' });
     const failed = once(this.#process, 'error').then(([error]) => {

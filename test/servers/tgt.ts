@@ -6,11 +6,11 @@
  * Nothing of it survives `close()`, nor this process.
  */
 import { mkdtemp, open, rm } from 'node:fs/promises';
-import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { run } from '../../tools/lib/command.ts';
 import { Daemon } from '../../tools/lib/daemon.ts';
+import { freePort, listens } from './ports.ts';
 
 export interface LunOptions {
   readonly sizeBytes: number;
@@ -147,27 +147,4 @@ export class Tgt {
     const what = ['--op', operation, '--mode', mode, '--tid', String(this.targetNumber)];
     return run('tgtadm', [...tool, ...what, ...more]);
   }
-}
-
-function listens(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = connect({ port, host: '127.0.0.1' });
-    probe.once('connect', () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.once('error', () => resolve(false));
-  });
-}
-
-/** A port of 127.0.0.1 that nobody listens on. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
-  });
 }
