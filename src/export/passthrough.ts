@@ -4,7 +4,7 @@
  * A disk is locked as long as it is exported, and a block device claimed: neither a pool, nor a mount, nor another process gets it meanwhile.
  * Its faults are waited out as those of a pool's disks are.
  */
-import type { DataPlane, PatientDiskPlane } from '../dataplane/data-plane.ts';
+import type { PatientDiskPlane } from '../dataplane/data-plane.ts';
 import {
   conditionWarnings,
   DiskConditions,
@@ -12,7 +12,11 @@ import {
   patienceSecondsDefault,
 } from '../pool/disk-conditions.ts';
 import { DiskPaths, describePaths, pathWarnings } from '../pool/disk-paths.ts';
-import { type DiskLocation, openDiskPlane } from '../pool/disk-set.ts';
+import {
+  type DiskLocation,
+  openPatientDiskPlane,
+  type PatientDiskOpener,
+} from '../pool/disk-set.ts';
 import type { ExistingDisk } from '../pool/existing-disk.ts';
 import type { Pools } from '../pool/pools.ts';
 import type { EmitEvent } from '../pool/types.ts';
@@ -27,7 +31,7 @@ export interface ExportDisks {
 }
 
 export interface PassthroughDisksParts {
-  readonly dataPlane: Pick<DataPlane, 'openDisk' | 'openPatientDisk'>;
+  readonly dataPlane: PatientDiskOpener;
   readonly pools: Pick<Pools, 'findExistingDisk'>;
   readonly emit: EmitEvent;
 }
@@ -45,10 +49,7 @@ export class PassthroughDisks implements ExportDisks {
 
   async open({ name: subject, disk, readOnly }: DiskExportRecord): Promise<PatientDiskPlane> {
     const { dataPlane, emit } = this.#parts;
-    const plane = await dataPlane.openPatientDisk(
-      await openDiskPlane(dataPlane, disk, { readOnly }),
-      0,
-    );
+    const plane = await openPatientDiskPlane(dataPlane, disk, { readOnly });
     const watched = { location: disk, plane };
     const patienceSeconds = () => patienceSecondsDefault;
     new DiskConditions({ subject, emit, patienceSeconds, onChange() {} }).watch(watched);

@@ -60,6 +60,8 @@ export interface PoolDisk {
 const lockPatienceMs = 2_000;
 const lockRetryMs = 20;
 
+export type PatientDiskOpener = Pick<DataPlane, 'openDisk' | 'openPatientDisk'>;
+
 /**
  * Opens and locks a disk.
  *
@@ -85,11 +87,11 @@ export async function openDiskPlane(
 }
 
 /**
- * As `openDiskPlane`, for a disk of a pool. It has no patience until it serves (disk-conditions.ts): who opens a pool is told at once
- * what is wrong.
+ * As `openDiskPlane`, for a disk that is to serve. It has no patience until then (disk-conditions.ts): who opens it is told at once what
+ * is wrong.
  */
-export async function openPoolDiskPlane(
-  dataPlane: DataPlane,
+export async function openPatientDiskPlane(
+  dataPlane: PatientDiskOpener,
   location: DiskLocation,
   access?: { readonly readOnly: boolean },
 ): Promise<PatientDiskPlane> {
@@ -211,7 +213,7 @@ async function openDisk(
   location: DiskLocation,
   access: { readonly readOnly: boolean } | undefined,
 ): Promise<PoolDisk> {
-  const plane = await openPoolDiskPlane(dataPlane, location, access);
+  const plane = await openPatientDiskPlane(dataPlane, location, access);
   try {
     return { location, plane, label: await readLabel(plane, location.uri) };
   } catch (error) {

@@ -9,8 +9,8 @@ import { stat } from 'node:fs/promises';
 import { messageOf, StorageError } from '../base/errors.ts';
 import { formatSize } from '../base/size.ts';
 import { KiB } from '../base/units.ts';
-import type { DataPlane, DiskPlane } from '../dataplane/data-plane.ts';
-import { type DiskLocation, openDiskPlane } from './disk-set.ts';
+import type { DiskPlane, PatientDiskPlane } from '../dataplane/data-plane.ts';
+import { type DiskLocation, openPatientDiskPlane, type PatientDiskOpener } from './disk-set.ts';
 import { xxh64Stream } from './format/hash.ts';
 
 /** `R disk/<number>` of a foreign disk. */
@@ -37,7 +37,7 @@ export interface ForeignIdentity {
 
 export interface OpenForeignDisk {
   readonly record: ForeignDiskRecord;
-  readonly plane: DiskPlane;
+  readonly plane: PatientDiskPlane;
   /** Why it cannot be read, if it cannot. */
   readonly problem: string | null;
 }
@@ -73,20 +73,24 @@ export async function identify(
 
 /** Opens a disk that was adopted; one that is missing or was changed is replaced by one that answers with errors. */
 export async function openForeignDisk(
-  dataPlane: Pick<DataPlane, 'openDisk'>,
+  dataPlane: PatientDiskOpener,
   record: ForeignDiskRecord,
 ): Promise<OpenForeignDisk> {
   const location = locationOfForeign(record);
-  let opened: DiskPlane | undefined;
+  let opened: PatientDiskPlane | undefined;
   try {
-    opened = await openDiskPlane(dataPlane, location, { readOnly: true });
+    opened = await openPatientDiskPlane(dataPlane, location, { readOnly: true });
     expectSame(record, await identify(opened, location));
     return { record, plane: opened, problem: null };
   } catch (error) {
     await opened?.close();
     const { sizeBytes } = record.foreign;
-    const plane = await dataPlane.openDisk({ kind: 'absent', sizeBytes });
-    return { record, plane, problem: messageOf(error) };
+    const absent = await dataPlane.openDisk({ kind: 'absent', sizeBytes });
+    return {
+      record,
+      plane: await dataPlane.openPatientDisk(absent, 0),
+      problem: messageOf(error),
+    };
   }
 }
 

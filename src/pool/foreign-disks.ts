@@ -5,6 +5,7 @@
  */
 import { StorageError } from '../base/errors.ts';
 import type { DiskUse } from './backing.ts';
+import type { PoolDisk } from './disk-set.ts';
 import type { ForeignDiskRecord, OpenForeignDisk } from './foreign-disk.ts';
 import { locationOfForeign } from './foreign-disk.ts';
 import { diskLimit } from './format/slot.ts';
@@ -38,6 +39,12 @@ export class ForeignDisks {
 
   remove(number: number): void {
     this.#open.delete(number);
+  }
+
+  /** Those that are what they were, and so may be waited for. */
+  get readable(): readonly Pick<PoolDisk, 'location' | 'plane'>[] {
+    const readable = this.all.filter(({ problem }) => problem === null);
+    return readable.map(({ record, plane }) => ({ location: locationOfForeign(record), plane }));
   }
 
   /** @param own numbers of the pool's own disks @throws StorageError disk/unusable there is none left */

@@ -13,7 +13,7 @@ import { removeFiles } from './backing-files.ts';
 import {
   type DiskLocation,
   DiskSet,
-  openPoolDiskPlane,
+  openPatientDiskPlane,
   type PoolDisk,
   wipeAndClose,
   wipeLabels,
@@ -121,7 +121,7 @@ export async function writePool(dataPlane: DataPlane, pool: NewPool): Promise<vo
   const opened: PoolDisk[] = [];
   try {
     for (const [at, plan] of pool.plans.entries()) {
-      const plane = await openPoolDiskPlane(dataPlane, plan.location);
+      const plane = await openPatientDiskPlane(dataPlane, plan.location);
       opened.push({ location: plan.location, plane, label: pool.labels[at] as Label });
     }
     const disks = new DiskSet(opened);
@@ -148,7 +148,7 @@ export async function labelDisk(
   const { location } = plan;
   let plane: PoolDisk['plane'] | undefined;
   try {
-    plane = await openPoolDiskPlane(dataPlane, location);
+    plane = await openPatientDiskPlane(dataPlane, location);
     const disk: PoolDisk = { location, plane, label };
     await wipeLabels(disk);
     await new DiskSet([disk]).writeLabels(() => ({}));
@@ -166,7 +166,7 @@ export async function wipeDisks(
   locations: readonly DiskLocation[],
 ): Promise<void> {
   for (const location of locations) {
-    await wipeAndClose({ location, plane: await openPoolDiskPlane(dataPlane, location) });
+    await wipeAndClose({ location, plane: await openPatientDiskPlane(dataPlane, location) });
   }
 }
 

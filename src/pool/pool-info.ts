@@ -122,9 +122,7 @@ function describeForeign(
     uri,
     path: foreign.path,
     kind: foreign.kind,
-    state: problem === null ? 'online' : 'failed',
-    failing:
-      problem === null ? null : { reason: problem, seconds: 0, patienceLeftSeconds: 0, held: 0 },
+    ...(problem === null ? describeCondition(plane.condition) : unreadable(problem)),
     paths: describePaths(plane.paths),
     journal: false,
     class: null,
@@ -137,9 +135,7 @@ function describeForeign(
 }
 
 function conditionOf({ plane, isMissing }: DescribedDisk): Pick<DiskInfo, 'state' | 'failing'> {
-  if (!isMissing) return describeCondition(plane?.condition);
-  const failing = { reason: 'missing', seconds: 0, patienceLeftSeconds: 0, held: 0 };
-  return { state: 'failed', failing };
+  return isMissing ? unreadable('missing') : describeCondition(plane?.condition);
 }
 
 /** What a pool that was opened without some of its disks has to say. */
@@ -154,6 +150,10 @@ export function missingWarnings(disks: readonly DescribedDisk[]): PoolWarning[] 
         `find the disk, then varve pool export ${label.poolName} and import the pool with all of its disks`,
       ],
     }));
+}
+
+function unreadable(reason: string): Pick<DiskInfo, 'state' | 'failing'> {
+  return { state: 'failed', failing: { reason, seconds: 0, patienceLeftSeconds: 0, held: 0 } };
 }
 
 /** A disk as it would join a pool. */

@@ -21,6 +21,7 @@ import type {
   DataPlane,
   DiskPlane,
   DurableEvent,
+  PatientDiskPlane,
   PoolListener,
   PoolPlane,
   VolumePlane,
@@ -33,7 +34,7 @@ import {
   type DiskLocation,
   type DiskSet,
   explained,
-  openDiskPlane,
+  openPatientDiskPlane,
   type PoolDisk,
 } from './disk-set.ts';
 import { isFenced, type NewOwner } from './fenced.ts';
@@ -473,8 +474,8 @@ export class Pool {
   }
 
   /** Opens a disk that is to be read as it is, and locks it. @throws StorageError pool/held, disk/in-use, disk/unusable */
-  openForeign(location: DiskLocation): Promise<DiskPlane> {
-    return openDiskPlane(this.#services.dataPlane, location, { readOnly: true });
+  openForeign(location: DiskLocation): Promise<PatientDiskPlane> {
+    return openPatientDiskPlane(this.#services.dataPlane, location, { readOnly: true });
   }
 
   /**
@@ -485,7 +486,7 @@ export class Pool {
    * @throws StorageError disk/unusable no number is left; disk/io, pool/failed
    */
   async addForeignDisk(
-    disk: { readonly location: DiskLocation; readonly plane: DiskPlane },
+    disk: Pick<PoolDisk, 'location' | 'plane'>,
     ops: (number: number) => readonly BatchOp[],
   ): Promise<ForeignDiskRecord> {
     const { location, plane } = disk;
@@ -495,6 +496,7 @@ export class Pool {
       this.#foreign.add({ record, plane, problem: null });
       this.#plane.addDisk(plane, record.number);
       await this.commit([putRecord(diskRecordName(record.number), record), ...ops(record.number)]);
+      this.#watch(disk);
       return record;
     } catch (error) {
       if (record !== undefined) this.#foreign.remove(record.number);
@@ -627,6 +629,7 @@ export class Pool {
       this.#foreign.add(disk);
       if (disk.problem !== null) this.#health.tell('error', 'disk/unusable', disk.problem);
     }
+    for (const disk of this.#foreign.readable) this.#watch(disk);
   }
 
   async #start(recovered: RecoveredPool): Promise<void> {
@@ -665,7 +668,7 @@ export class Pool {
   }
 
   async #close(letGo: boolean): Promise<void> {
-    const stopHurrying = hurry(this.#disks.all);
+    const stopHurrying = hurry([...this.#disks.all, ...this.#foreign.all]);
     this.#lease.hurry();
     try {
       await this.#closeParts(letGo);
@@ -877,7 +880,12 @@ export class Pool {
     if (ops.length > 0) await this.commit(ops);
   }
 
-  #watch(disk: PoolDisk): void {
+  /** Disks that are there, the pool's own and those that are only read. */
+  get #watched(): readonly Pick<PoolDisk, 'location' | 'plane'>[] {
+    return [...this.disks.filter(({ isMissing }) => !isMissing), ...this.#foreign.readable];
+  }
+
+  #watch(disk: Pick<PoolDisk, 'location' | 'plane'>): void {
     this.#conditions.watch(disk);
     this.#paths.watch(disk);
   }
@@ -896,8 +904,8 @@ export class Pool {
       fencedBy: this.#health.fencedBy,
       warnings: [
         ...missingWarnings(this.disks),
-        ...this.disks.filter(({ isMissing }) => !isMissing).flatMap(conditionWarnings),
-        ...this.disks.flatMap(pathWarnings),
+        ...this.#watched.flatMap(conditionWarnings),
+        ...this.#watched.flatMap(pathWarnings),
         ...this.#growth.warnings,
         ...this.#health.warnings,
         ...this.#foreign.warnings(),

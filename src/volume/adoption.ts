@@ -11,7 +11,7 @@ import { invariant, StorageError } from '../base/errors.ts';
 import { expectName } from '../base/names.ts';
 import { formatSize } from '../base/size.ts';
 import { slotsPerRegion, subBlocksPerCluster } from '../base/units.ts';
-import type { DiskPlane } from '../dataplane/data-plane.ts';
+import type { DiskPlane, PatientDiskPlane } from '../dataplane/data-plane.ts';
 import { placesOf } from '../pool/allocator.ts';
 import { isNetworkUri, parseDiskUri } from '../pool/disk-uri.ts';
 import type { ExistingDisk } from '../pool/existing-disk.ts';
@@ -107,7 +107,7 @@ export class Adoption {
     }
   }
 
-  #begin(pool: Pool, disk: ExistingDisk, plane: DiskPlane): Promise<AdoptedDisk> {
+  #begin(pool: Pool, disk: ExistingDisk, plane: PatientDiskPlane): Promise<AdoptedDisk> {
     const { clusterBytes } = pool;
     return this.#to.volumes.exclusively(async () => {
       const ids = new NewIds(pool);

@@ -4,8 +4,10 @@
  * Method: a pool whose data lies on one disk with faults on demand; every step waits for a report or an answer. The patience is a second where
  *   it has to end, and a day where it must not.
  */
+import { writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { VolumePlane } from '../../src/dataplane/data-plane.ts';
+import { Adoption } from '../../src/volume/adoption.ts';
 import { FaultyPlane } from './faulty-plane.ts';
 import { Fixture, until } from './fixture.ts';
 
@@ -100,6 +102,32 @@ describe('a disk that fails for a while', () => {
       'disk/failed',
       'disk/resumed',
     ]);
+  });
+
+  test("an adopted disk is waited for as the pool's own", async () => {
+    await fixture.pools.create('gold', [uri('a')]);
+    writeFileSync(path('image'), bytes(7));
+    const { pools, volumes, clock } = fixture;
+    const adoption = new Adoption({ pools, volumes, clock, emit: () => {} });
+    const plan = await adoption.plan({ name: 'v', source: path('image') });
+    if (!('disk' in plan)) throw new Error('v is new');
+    await adoption.adopt(plan, { report() {}, signal: undefined });
+    for (const isReopened of [false, true]) {
+      if (isReopened) await fixture.restart();
+      const volume = await fixture.volumes.open('v');
+      fixture.events.length = 0;
+      plane.setFaults(path('image'), [{ op: 'read', kind: 'error', error: errno.EIO }]);
+      const read = volume.plane.read(0, 4096);
+      await until(() => kinds().includes('disk/suspended'));
+      expect(info()).toMatchObject({
+        warnings: [{ code: 'disk/suspended' }],
+        disks: [{ state: 'online' }, { role: 'adopted', state: 'suspended', failing: { held: 1 } }],
+      });
+      plane.healAll();
+      expect((await read)[0]).toBe(7);
+      await until(() => kinds().includes('disk/resumed'));
+      await volume.close();
+    }
   });
 
   test('new data goes to the disks that answer', async () => {
