@@ -96,9 +96,9 @@ function nbd(volume: string, steps: string): Promise<Outcome> {
   return outcomeOf('/usr/bin/python3', ['-c', connect + steps]);
 }
 
-/** Reads and writes what lies on the other disks. */
+/** Reads and writes what lies on the other disks, and flushes. */
 async function expectNearGoesOn(): Promise<void> {
-  const steps = 'h.pwrite(b"near" * 1024, 0); assert h.pread(4096, 0) == b"near" * 1024';
+  const steps = 'h.pwrite(b"near" * 1024, 0); h.flush(); assert h.pread(4096, 0) == b"near" * 1024';
   const { status, stderr } = await nbd('near', steps);
   expect(status, stderr).toBe(0);
 }
