@@ -2,6 +2,7 @@
  * Which disk is meant by a uuid, the beginning of one, a path, a URI, or by its number in its pool (`gold/0`).
  */
 import { StorageError } from '../base/errors.ts';
+import type { PassthroughInfo } from '../export/types.ts';
 import type { DiskInfo } from '../pool/types.ts';
 import type { PoolsPort } from './ports.ts';
 
@@ -28,6 +29,20 @@ export function findDisk<D extends NamedDisk>(disks: readonly D[], wanted: strin
   if (only !== undefined && alike.length === 1) return only;
   const why = alike.length > 1 ? `${alike.length} disks begin with` : 'there is no disk';
   throw new StorageError('disk/not-found', `${why} ${wanted}`, { actions: ['varve disk list'] });
+}
+
+/** @throws StorageError disk/in-use it is passed through, so that it is of no pool */
+export function expectNotPassedThrough(
+  passthroughs: readonly PassthroughInfo[],
+  wanted: string,
+): void {
+  const found = passthroughs.find(({ uuid, disk }) => [uuid, disk.uri, disk.path].includes(wanted));
+  if (found === undefined) return;
+  throw new StorageError(
+    'disk/in-use',
+    `disk ${found.disk.uri} is of no pool: it is passed through as export ${found.export}`,
+    { actions: [`varve export remove ${found.export} lets go of it`] },
+  );
 }
 
 /**

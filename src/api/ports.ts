@@ -54,6 +54,8 @@ export interface PoolsPort {
     options: { force?: boolean; dryRun?: boolean },
   ): Promise<DiskInfo>;
   removeDisk(pool: string, number: number, options: { dryRun?: boolean }): Promise<DiskInfo>;
+  /** Whether the disk is there, carries no label and is used for nothing here. */
+  isNobodys(uri: string): Promise<boolean>;
   check(name: string): Promise<CheckReport>;
 }
 

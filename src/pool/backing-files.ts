@@ -1,7 +1,7 @@
 /**
  * Files that are made for a pool, sparse, here or on an NFS server, and unmade when something fails.
  */
-import { open, rm } from 'node:fs/promises';
+import { constants, open, rm } from 'node:fs/promises';
 import { messageOf, StorageError } from '../base/errors.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { BackingPlan } from './backing.ts';
@@ -58,9 +58,11 @@ async function createSparse(
 }
 
 async function createLocal(path: string, sizeBytes: number, onCreated: () => void): Promise<void> {
-  const file = await open(path, 'wx', 0o600);
-  onCreated();
+  const file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
   try {
+    // One that is empty may be what an attempt left that was cut off before its size was set.
+    if ((await file.stat()).size > 0) throw new Error('it is there meanwhile');
+    onCreated();
     await file.truncate(sizeBytes);
   } finally {
     await file.close();

@@ -133,7 +133,7 @@ async function planBacking(
 ): Promise<BackingPlan> {
   const probe = await probeUri(dataPlane, uri);
   expectDisk(uri, probe);
-  if (probe.kind === 'missing') return planNewFile(uri);
+  if (probe.kind === 'missing' || isUnfinished(uri, probe)) return planNewFile(uri);
   expectTakeable(uri, probe, rules);
   const sizeBytes = wantedBytes(uri);
   if (sizeBytes !== undefined && sizeBytes !== probe.sizeBytes) {
@@ -145,6 +145,12 @@ async function planBacking(
   }
   const identity = probe.identity ?? uri.path;
   return { location: locationOf(uri, probe), sizeBytes: probe.sizeBytes, create: false, identity };
+}
+
+/** An empty file where one of a size is to be: what is left when its making was cut off; it holds nothing. */
+function isUnfinished(uri: DiskUri, probe: ProbeResult): boolean {
+  if (isNetworkUri(uri) || uri.sizeBytes === undefined) return false;
+  return probe.kind === 'file' && probe.sizeBytes === 0;
 }
 
 /** What the file is to have, if the URI says so; a LUN's size is the target's business. */

@@ -171,6 +171,17 @@ export class Pools {
     return findExistingDisk(this.#services.dataPlane, uri, { ...access, usedAs });
   }
 
+  /** Whether the disk is there, carries no label and is used for nothing here. */
+  async isNobodys(uri: string): Promise<boolean> {
+    try {
+      await this.findExistingDisk(uri, { readOnly: true });
+      return true;
+    } catch (error) {
+      if (error instanceof StorageError) return false;
+      throw error;
+    }
+  }
+
   /**
    * A disk, or a file that may not be there yet, that is to be written over as a whole; nothing is changed.
    *

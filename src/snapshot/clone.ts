@@ -37,7 +37,9 @@ export async function cloneSnapshot(
   }
   expectLayersLeft(pool, 1);
   if (dryRun) return { changed: true };
-  await addHead(context, pool, record, { name, snapshotMode: volume.snapshotMode });
+  const { snapshotMode, placement } = volume;
+  const placed = placement === undefined ? {} : { placement };
+  await addHead(context, pool, record, { name, snapshotMode, ...placed });
   const origin = `${source.volume}@${source.snapshot}`;
   context.tell('volume/cloned', name, `volume ${name} was cloned from ${origin}`);
   return { changed: true };
@@ -48,7 +50,7 @@ export async function addHead(
   { clock }: SnapshotContext,
   pool: Pool,
   { id, layer, sizeBytes }: SnapshotRecord,
-  of: Pick<VolumeRecord, 'name' | 'snapshotMode' | 'scratch'>,
+  of: Pick<VolumeRecord, 'name' | 'snapshotMode' | 'placement' | 'scratch'>,
 ): Promise<VolumeRecord> {
   const ids = new NewIds(pool);
   const volume = ids.volume();

@@ -82,6 +82,10 @@ export class FakePools implements PoolsPort {
     return { ...(disk as DiskInfo), number: 1, uri };
   }
 
+  async isNobodys(): Promise<boolean> {
+    return false;
+  }
+
   async removeDisk(name: string, number: number): Promise<DiskInfo> {
     const { disks } = this.get(name).info();
     if (disks.length > 1) return disks[number] as DiskInfo;

@@ -66,6 +66,16 @@ test('what is written to a volume of a class lies on its disks, also after a res
   expect(owned()).toEqual([(2 * MiB) / clusterBytes, (3 * MiB) / clusterBytes]);
 });
 
+test('a clone lies where the volume is placed that it was made of', async () => {
+  await createPool(['hdd', 'ssd']);
+  await fixture.volumes.create({ name: 'v', sizeBytes: 8 * MiB, class: 'ssd' });
+  await fixture.snapshots.create({ names: [{ volume: 'v', snapshot: 's' }] });
+  await fixture.snapshots.clone({ volume: 'v', snapshot: 's' }, 'clone');
+  await fill('clone', 2 * MiB);
+  expect(fixture.volumes.get('clone').class).toBe('ssd');
+  expect(owned()).toEqual([0, (2 * MiB) / clusterBytes]);
+});
+
 test('a class that is full gives way to other disks, and says so', async () => {
   await createPool(['ssd', null], 24 * MiB);
   const sizeBytes = pool.diskInfo(0).freeBytes + 4 * MiB;

@@ -58,6 +58,14 @@ describe('pools', () => {
     await expect(create('c')).rejects.toMatchObject({ code: 'pool/exists' });
   });
 
+  test('an empty file, as a making that was cut off leaves it, becomes the disk; one with content does not', async () => {
+    await writeFile(fixture.path('a'), '');
+    await writeFile(fixture.path('b'), 'x');
+    await expect(create('b')).rejects.toMatchObject({ code: 'disk/unusable' });
+    expect(await readFile(fixture.path('b'), 'utf8')).toBe('x');
+    expect((await create('a')).pool.disks[0]?.sizeBytes).toBe(256 * MiB);
+  });
+
   test('capacity is used, free and reserve together', async () => {
     const { pool } = await create('a');
     expect(pool.capacityBytes).toBe(pool.usedBytes + pool.freeBytes + pool.reserveBytes);

@@ -2,9 +2,11 @@
  * /v1/disks: add, list, show, remove; those of pools and those that are passed through. How a disk is named: find-disk.ts.
  */
 import { Type } from 'typebox';
+import { StorageError } from '../../base/errors.ts';
+import type { DiskInfo } from '../../pool/types.ts';
 import { redactedUri } from '../../pool/uri-parts.ts';
 import { diskItem, envelope, foundDiskItem, passthroughItem, planDocument } from '../documents.ts';
-import { findDisk, findPoolDisk } from '../find-disk.ts';
+import { expectNotPassedThrough, findDisk, findPoolDisk } from '../find-disk.ts';
 import type { ApiServices } from '../ports.ts';
 import { type ApiApp, body, DryRunQuery, defined, problems } from '../route-kit.ts';
 import { listRoute, resultRoute } from '../route-shapes.ts';
@@ -95,10 +97,12 @@ export function diskRoutes(app: ApiApp, services: ApiServices): void {
     params: DiskParams,
     summary: 'Takes an empty disk out of its pool, online; it belongs to nobody afterwards',
     action: 'disk remove',
-    find: (disk) => findPoolDisk(services.pools, disk),
-    configuration: ({ uuid, pool }) => ({ uuid, pool }),
-    work: async ({ pool, number }, options) => {
-      await services.pools.removeDisk(pool, number, options);
+    find: (disk) => memberOrName(services, disk),
+    configuration: (found) =>
+      typeof found === 'string' ? {} : { uuid: found.uuid, pool: found.pool },
+    work: async (found, options) => {
+      if (typeof found === 'string') return alreadyOut(services, found);
+      await services.pools.removeDisk(found.pool, found.number, options);
       return {};
     },
   });
@@ -109,6 +113,26 @@ function allDisks({ pools, exports }: ApiServices): DiskItem[] {
     ...pools.list().flatMap((pool) => pool.disks.map(diskItem)),
     ...exports.passthroughs().map(passthroughItem),
   ];
+}
+
+/** What was named, when it is a disk's place and no pool has that disk. @throws StorageError disk/not-found, disk/in-use */
+function memberOrName({ pools, exports }: ApiServices, wanted: string): DiskInfo | string {
+  expectNotPassedThrough(exports.passthroughs(), wanted);
+  try {
+    return findPoolDisk(pools, wanted);
+  } catch (error) {
+    const isPlace = wanted.startsWith('/') || wanted.includes(':');
+    if (isPlace && error instanceof StorageError && error.code === 'disk/not-found') return wanted;
+    throw error;
+  }
+}
+
+/** A disk that is there and nobody's is out of its pool. @throws StorageError disk/not-found nobody can tell */
+async function alreadyOut({ pools }: ApiServices, uri: string): Promise<{ changed: boolean }> {
+  if (await pools.isNobodys(uri)) return { changed: false };
+  throw new StorageError('disk/not-found', `no pool here has a disk ${uri}`, {
+    actions: ['varve disk list'],
+  });
 }
 
 /** Those of no pool come last. */

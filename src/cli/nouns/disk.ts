@@ -104,7 +104,11 @@ async function list(context: Context): Promise<void> {
 async function remove(context: Context, [disk]: [string]): Promise<void> {
   const call = { method: 'DELETE', query: context.dryRun } as const;
   const answer = await context.client.call<ResultDocument>(path`/v1/disks/${disk}`, call);
-  writeResult(context, answer.document, `disk ${disk} is out of its pool, and nobody's`);
+  const { changed } = answer.document;
+  const sentence = changed
+    ? `disk ${disk} is out of its pool, and nobody's`
+    : `disk ${disk} is nobody's already`;
+  writeResult(context, answer.document, sentence);
 }
 
 async function scan(
