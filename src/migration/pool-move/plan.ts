@@ -9,11 +9,11 @@ import type { Pool } from '../../pool/pool.ts';
 import { snapshotOp } from '../../snapshot/records.ts';
 import type { Family } from '../../volume/family.ts';
 import { LayerTree } from '../../volume/layer-tree.ts';
-import { arrivalRecords } from '../../volume/moves.ts';
 import { fillingOf, layerOp, volumeOp } from '../../volume/records.ts';
 import { incomingLayers, namesOf } from './arriving.ts';
 import { LayerMap } from './layer-map.ts';
 import type { MoveUnderWay, PoolMoveDependencies, PoolMovePlan } from './types.ts';
+import { openWindow } from './window.ts';
 
 /** @throws StorageError request/invalid, volume/busy, pool/failed, disk/io, pool/full, snapshot/limit */
 export async function planMove(
@@ -127,11 +127,8 @@ function expectMovable({ source, target, move }: MoveUnderWay, family: Family): 
 
 /** What another pool keeps of it would fit no longer. @throws StorageError volume/busy */
 function expectNotKept(source: Pool, family: Family, undoes: string | undefined): void {
-  const open = arrivalRecords(source).find(
-    ({ id, until, volumes }) =>
-      until !== null && id !== undoes && volumes.some((volume) => family.volumes.has(volume)),
-  );
-  if (open === undefined) return;
+  const open = openWindow(source, family);
+  if (open === undefined || open.id === undoes) return;
   throw new StorageError(
     'volume/busy',
     `it came from pool ${open.source.name}, which keeps what it had until ${open.until}`,

@@ -41,6 +41,7 @@ import type {
   PoolMoveOptions,
   PoolMovePlan,
 } from './types.ts';
+import { openWindow } from './window.ts';
 
 /** As much is copied while requests wait; less is not worth another walk. */
 const restBytesMax = heldBytesMax / 16;
@@ -142,11 +143,6 @@ export class PoolMoves {
     const ids = this.#openWindows(name);
     if (!options.dryRun) for (const id of ids) await this.#end(id);
     return { changed: ids.size > 0 };
-  }
-
-  /** Says until when a volume's last move can be undone; null: not at all. */
-  undoableUntil({ pool, record }: FoundVolume): string | null {
-    return this.#arrivalOf({ pool, record })?.until ?? null;
   }
 
   /**
@@ -305,19 +301,19 @@ export class PoolMoves {
     this.#to.emit({ kind: 'volume/move-unsettled', level: 'warning', subject: name, message });
   }
 
-  #arrivalOf({ pool, record }: FoundVolume) {
-    return arrivalRecords(pool).find(({ volumes }) => volumes.includes(record.id));
+  #windowOf({ pool, record }: FoundVolume) {
+    return openWindow(pool, LayerTree.of(pool).familyOf(record.id));
   }
 
   /** @throws StorageError op/state */
   #undoable({ pool, record }: FoundVolume): Undoable {
-    const arrival = this.#arrivalOf({ pool, record });
-    if (arrival?.until == null) {
+    const window = this.#windowOf({ pool, record });
+    if (window === undefined) {
       throw new StorageError('op/state', `volume ${record.name} has no move that can be undone`, {
         actions: [`varve volume move ${record.name} --to POOL`],
       });
     }
-    const { id, source } = arrival;
+    const { id, source } = window;
     const kept = keptById(this.#to.pools.get(source.name), id);
     if (kept === undefined) {
       throw new StorageError('op/state', `pool ${source.name} has given back what it kept`);
@@ -328,14 +324,14 @@ export class PoolMoves {
   /** Ids of the moves that brought the volume of that name. */
   #openWindows(name: string): Set<string> {
     const found = this.#to.volumes.lookUp(name);
-    const arrival = found === undefined ? undefined : this.#arrivalOf(found);
+    const window = found === undefined ? undefined : this.#windowOf(found);
     // The volume may have been deleted where it is now.
     const kept = this.#to.pools
       .all()
       .flatMap((pool) =>
         keptRecords(pool).filter(({ names }) => found === undefined && names.includes(name)),
       );
-    return new Set([...(arrival === undefined ? [] : [arrival.id]), ...kept.map(({ id }) => id)]);
+    return new Set([...(window === undefined ? [] : [window.id]), ...kept.map(({ id }) => id)]);
   }
 
   /** First nothing can be undone any more, then what was kept goes. */
