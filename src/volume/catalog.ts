@@ -37,11 +37,13 @@ export class VolumeCatalog {
     return all.map(describeVolume).sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
+  /** @returns undefined when the name is free @throws StorageError volume/busy its volume is between two pools */
   lookUp(name: string): FoundVolume | undefined {
     for (const pool of this.#pools.all()) {
       const record = this.#listed(pool).find((volume) => volume.name === name);
       if (record !== undefined) return { pool, record };
     }
+    this.#expectNotBetweenPools(name);
     return undefined;
   }
 
@@ -52,7 +54,7 @@ export class VolumeCatalog {
     }
     const found = this.lookUp(name);
     if (found !== undefined) return found;
-    const explained = this.#explainMissing(name) ?? this.#betweenPools(name);
+    const explained = this.#explainMissing(name);
     if (explained !== undefined) throw explained;
     throw new StorageError('volume/not-found', `there is no volume ${name}`, {
       actions: ['varve volume list'],
@@ -61,7 +63,7 @@ export class VolumeCatalog {
 
   /** @throws StorageError volume/exists */
   expectFree(name: string): void {
-    if (this.lookUp(name) === undefined && this.#betweenPools(name) === undefined) return;
+    if (this.lookUp(name) === undefined) return;
     throw new StorageError('volume/exists', `volume ${name} exists`);
   }
 
@@ -77,18 +79,17 @@ export class VolumeCatalog {
     );
   }
 
-  /** Why a volume is nowhere: its move was cut off, and only the pool that is not open knows whether it has arrived there. */
-  #betweenPools(name: string): StorageError | undefined {
+  /** Its move was cut off, and only the pool that is not open knows whether it has arrived there. @throws StorageError volume/busy */
+  #expectNotBetweenPools(name: string): void {
     for (const pool of this.#pools.all()) {
       const found = this.#switchingOf(pool).find(({ switching }) => switching.names.includes(name));
       if (found === undefined) continue;
-      return new StorageError(
+      throw new StorageError(
         'volume/busy',
         `volume ${name} was on its way from pool ${pool.name} to pool ${found.target.name} when that was cut off: only pool ${found.target.name} knows which of them has it, and it is not open`,
         { actions: ['varve pool import DISK-URI...', 'varve pool list'] },
       );
     }
-    return undefined;
   }
 
   /** The pool named, or the only one. @throws StorageError pool/not-found; request/invalid there are several */

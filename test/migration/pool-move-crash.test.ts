@@ -105,3 +105,39 @@ test.each(['there', 'back'] as const)(
     expect(homes).toEqual(homes.map((_, at) => (at < switchedAt ? source : target)));
   },
 );
+
+test('a pool that does not know alone whose the volumes are serves none of them until the other one is there', {
+  timeout: 120_000,
+}, async () => {
+  const expected = await writeFamily(both, 'row');
+  const moments = new Moments();
+  moments.watch(both.a);
+  moments.watch(both.b);
+  await both.move('v', 'b');
+  await close();
+  const verdicts: string[] = [];
+  for (const [a, b] of moments.pairs) {
+    const opened = await TwoPools.takeOver([a as string]);
+    try {
+      const { fixture } = opened;
+      const names = fixture.volumes.list().map(({ name }) => name);
+      const error = await fixture.volumes.open('v').then(
+        (volume) => volume.close(),
+        (thrown: { code: string }) => thrown.code,
+      );
+      if (error === 'volume/busy') {
+        expect(names).toEqual([]);
+        const taken = { name: 'v', sizeBytes: MiB, pool: 'a' };
+        await expect(fixture.volumes.create(taken)).rejects.toMatchObject({ code: 'volume/busy' });
+        await fixture.pools.import([`file:${b}`], { takeover: true });
+        await opened.moves.settle();
+        verdicts.push(homeOf(opened));
+        await expectFamily(opened, expected);
+      }
+    } finally {
+      await opened.close();
+    }
+  }
+  // Behind the first batch of the switch it is the source's still, behind the second the target's.
+  expect(verdicts).toEqual(['a', 'b']);
+});

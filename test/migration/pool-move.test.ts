@@ -3,6 +3,7 @@
 // Method: two pools of one disk each, the real data plane; content is compared byte by byte, space by the pools' numbers, the maps by the check.
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { KiB, MiB } from '../../src/base/units.ts';
+import { hasMoves } from '../../src/pool/format/label.ts';
 import { clusterBytes, expectFamily, stamp, subBytes, used, writeFamily } from './family.ts';
 import { TwoPools } from './two-pools.ts';
 
@@ -32,6 +33,8 @@ test.each(['row', 'cow'] as const)(
     await both.move('v', 'b');
     expect(names('a')).toEqual([]);
     expect(names('b')).toEqual(['clone', 'v']);
+    const labels = [both.a, both.b].flatMap(({ disks }) => disks.map(({ label }) => label));
+    expect(labels.map(hasMoves), 'older versions refuse them').toEqual([true, true]);
     await expectFamily(both, expected);
     await both.settled();
     expect(used(both.a)).toBe(0);
