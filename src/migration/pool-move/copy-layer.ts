@@ -141,6 +141,8 @@ async function copyUnit(
   const planned = unit.map((each): Planned => {
     return { ...each, to: each.becomes.hasCluster ? places[next++] : undefined };
   });
+  const ofSource = source.watchReleases(planned.flatMap(({ above }) => placesIn(above)));
+  const ofTarget = target.watchReleases(planned.flatMap(({ below }) => placesIn(below)));
   try {
     await target.copyClusters(
       planned.flatMap((each) => copiesFrom(target, each)),
@@ -150,14 +152,26 @@ async function copyUnit(
     // Outside of the others' way: the batch's own round has nothing left to sync then.
     await target.flush();
     return await context.exclusively(async () => {
-      const still = await unchanged(context, copy, region, planned);
+      // A drain may have taken a cluster away and back, and what was copied was somebody else's.
+      const believed = planned.filter(
+        ({ above, below }) =>
+          !placesIn(above).some(ofSource.wasReleased) &&
+          !placesIn(below).some(ofTarget.wasReleased),
+      );
+      const still = await unchanged(context, copy, region, believed);
       await commitSlots(target, copy.into, region, still);
       for (const { to } of still) if (to !== undefined) unused.delete(to);
       return still.map(({ slot }) => slot);
     });
   } finally {
+    ofSource.end();
+    ofTarget.end();
     target.returnClusters(coalesce([...unused]));
   }
+}
+
+function placesIn({ clusters }: SlotContent): ClusterPlace[] {
+  return clusters.map(placeOf);
 }
 
 function copiesFrom({ clusterBytes }: Pool, { above, to }: Planned): ClusterCopy[] {
@@ -205,7 +219,7 @@ async function commitSlots(
 
 function leafOps(layer: number, leaf: number, slots: readonly Planned[]): BatchOp[] {
   const acquired = slots.flatMap(({ to }) => to ?? []);
-  const released = slots.flatMap(({ below }) => below.clusters.map(placeOf));
+  const released = slots.flatMap(({ below }) => placesIn(below));
   const change = acquired.length - released.length;
   return [
     { op: 'patch', layer, leaf, entries: slots.flatMap(entriesOf) },
