@@ -81,7 +81,10 @@ void BeginReplica(const Napi::CallbackInfo& info) {
 
 void EndReplica(const Napi::CallbackInfo& info) {
   double token = NumberAt(info, 0);
-  Runtime::Get().pools.at(HandleAt(info, 1))->pool().journal().EndReplica(HandleAt(info, 2), [token] {
+  auto found = Runtime::Get().pools.find(HandleAt(info, 1));
+  // Closed meanwhile: no ring is written any more.
+  if (found == Runtime::Get().pools.end()) return Runtime::Get().events().Done(token, Status::Ok());
+  found->second->pool().journal().EndReplica(HandleAt(info, 2), [token] {
     Runtime::Get().events().Done(token, Status::Ok());
   });
 }

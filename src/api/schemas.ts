@@ -87,7 +87,10 @@ const diskFields = {
   }),
   class: Type.Union([Text, Type.Null()], { description: 'a free label for placement' }),
   cordoned: Type.Boolean({ description: 'takes no new data' }),
-  journal: Type.Boolean(),
+  journal: Type.Boolean({ description: 'carries a replica of journal and checkpoint' }),
+  journal_lost: Type.Boolean({
+    description: 'its replica was left behind; it begins again by itself',
+  }),
   size_bytes: Size,
   capacity_bytes: Size,
   used_bytes: Size,

@@ -66,7 +66,11 @@ export const diskView: View<DiskItem> = {
     { title: 'TYPE', wide: true, value: (disk) => disk.type },
     { title: 'REASON', wide: true, value: (disk) => disk.failing?.reason ?? '-' },
     { title: 'PORTALS', wide: true, value: diskPaths },
-    { title: 'JOURNAL', wide: true, value: (disk) => yesNo(disk.journal) },
+    {
+      title: 'JOURNAL',
+      wide: true,
+      value: (disk) => (disk.journal_lost ? 'lost' : yesNo(disk.journal)),
+    },
     { title: 'SIZE', right: true, wide: true, value: (disk) => context.size(disk.size_bytes) },
     { title: 'NUMBER', right: true, wide: true, value: (disk) => String(disk.number ?? '-') },
     { title: 'UUID', wide: true, value: (disk) => disk.uuid },

@@ -5,6 +5,9 @@
  *
  * Until the labels are durable the old label names the old chain and the old tail, both untouched; after that
  * the new ones, both durable. Nothing between matters. Chains live in the reserve, held in memory and by the label only.
+ *
+ * A replica that is left behind meanwhile is waited for no longer: the checkpoint ends without it. One whose disk fails is left behind, if
+ * another remains.
  */
 import { allEnded } from '../base/all-ended.ts';
 import { yieldToOthers } from '../base/clock.ts';
@@ -17,6 +20,7 @@ import { hostKey, isHostKey } from './format/index-keys.ts';
 import type { CheckpointRef } from './format/label.ts';
 import type { RingPlace } from './format/ring.ts';
 import type { IndexSnapshot, IndexStore } from './index-store.ts';
+import { withoutRing } from './label-order.ts';
 import type { PoolIndex } from './pool-index.ts';
 import { type Applied, encodeJson, parseRecord } from './pool-state.ts';
 
@@ -38,6 +42,9 @@ interface Step {
   readonly joining: JoiningReplica | undefined;
 }
 
+/** A disk fails to carry its replica: whether it is left behind. Called while the checkpoint can still go on without it. */
+export type OnReplicaFailure = (disk: PoolDisk, error: StorageError) => boolean;
+
 const chainsKey = hostKey('checkpoint');
 const clustersPerHold = 16;
 /** Blocks written together: about 1 MiB at the default cluster size, then others have their turn. */
@@ -54,12 +61,20 @@ export interface CheckpointParts {
 export class Checkpointer {
   readonly #parts: CheckpointParts;
   readonly #running = new Mutex();
+  /** Chains that no label will name, and blocks are still on their way to. */
+  readonly #abandoned = new Map<PoolDisk, Promise<void>>();
   #chains: Chains;
+  #onReplicaFailure: OnReplicaFailure = () => false;
   #stopped = false;
 
   constructor(parts: CheckpointParts) {
     this.#parts = parts;
     this.#chains = parts.chains;
+  }
+
+  /** Without a listener a replica that fails ends the checkpoint. One listener. */
+  onReplicaFailure(listener: OnReplicaFailure): void {
+    this.#onReplicaFailure = listener;
   }
 
   /**
@@ -89,19 +104,26 @@ export class Checkpointer {
    */
   leave(disk: PoolDisk): Promise<void> {
     return this.#running.run(async () => {
-      const { disks, allocator, index } = this.#parts;
-      const nothing = () => ({ journalOffset: 0, journalBytes: 0, checkpoint: null });
-      // In both copies: an older one that comes to light would show a ring that lags behind.
-      await disks.writeLabels(nothing, [disk]);
-      await disks.writeLabels(nothing, [disk]);
-      const number = disk.label.diskNumber;
-      const rest = new Map(this.#chains);
-      const clusters = rest.get(number) ?? [];
-      rest.delete(number);
-      this.#chains = rest;
-      allocator.freeCheckpoint(number, clusters);
-      await rememberChains(index.store, disks.label.tailSequence - 1, rest);
+      const { disks, index } = this.#parts;
+      await denyRing(disks, disk);
+      this.forget(disk);
+      await rememberChains(index.store, disks.label.tailSequence - 1, this.#chains);
     });
+  }
+
+  /** No label that counts names the checkpoint on that disk any more, durably: its clusters are free. */
+  forget({ label }: PoolDisk): void {
+    const number = label.diskNumber;
+    const rest = new Map(this.#chains);
+    const clusters = rest.get(number) ?? [];
+    rest.delete(number);
+    this.#chains = rest;
+    this.#parts.allocator.freeCheckpoint(number, clusters);
+  }
+
+  /** Nothing is on its way to a chain on that disk any more, which is none of `journals`. */
+  async settled(disk: PoolDisk): Promise<void> {
+    await this.#abandoned.get(disk);
   }
 
   /** Nothing is written any more; what is under way ends at its next step. */
@@ -113,41 +135,75 @@ export class Checkpointer {
     const { disks, allocator, index } = this.#parts;
     const { applied, joining } = step;
     const replicas = joining === undefined ? disks.journals : [...disks.journals, joining.disk];
-    const chains = replicas.map((disk) => new ChainInWriting(disk, allocator, applied));
-    await this.#writeChains(snapshot, chains);
+    const begun = replicas.map((disk) => new ChainInWriting(disk, allocator, applied));
+    const chains = await this.#writeChains(snapshot, begun);
     this.#expectGoing();
     // From here on some label may name a new chain: when this fails, neither chain is given back.
     await this.#switchLabels(chains, step);
     step.onTail(applied.position);
     const old = this.#chains;
-    this.#chains = new Map(chains.map((chain) => [chain.number, chain.clusters]));
+    const kept = chains.filter(({ disk }) => !disks.isLeftBehind(disk));
+    this.#chains = new Map(kept.map((chain) => [chain.number, chain.clusters]));
     for (const [number, clusters] of old) allocator.freeCheckpoint(number, clusters);
+    this.#abandon(begun.filter((chain) => !kept.includes(chain)));
     await rememberChains(index.store, applied.sequence, this.#chains);
   }
 
-  async #writeChains(snapshot: IndexSnapshot, chains: readonly ChainInWriting[]): Promise<void> {
+  #abandon(chains: readonly ChainInWriting[]): void {
+    for (const chain of chains) {
+      const { disk } = chain;
+      const abandoned = Promise.all([this.#abandoned.get(disk), chain.abandon()]).then(() => {
+        if (this.#abandoned.get(disk) === abandoned) this.#abandoned.delete(disk);
+      });
+      this.#abandoned.set(disk, abandoned);
+    }
+  }
+
+  /** The disk's part in what every replica does. @returns false: it was left behind, see `OnReplicaFailure` */
+  async #part(disk: PoolDisk, work: Promise<unknown>): Promise<boolean> {
     try {
-      await this.#writeEntries(snapshot, chains);
-      await this.#parts.disks.sync(chains.map(({ disk }) => disk));
+      return await this.#parts.disks.whileReplica(disk, work);
     } catch (error) {
-      for (const chain of chains) chain.abandon();
+      const isDisks = error instanceof StorageError && error.code === 'disk/io';
+      if (!isDisks || !this.#onReplicaFailure(disk, error)) throw error;
+      return false;
+    }
+  }
+
+  /** @returns those that are whole and durable; the others' disks were left behind */
+  async #writeChains(
+    snapshot: IndexSnapshot,
+    chains: readonly ChainInWriting[],
+  ): Promise<ChainInWriting[]> {
+    const { disks } = this.#parts;
+    try {
+      const written = [...(await this.#writeEntries(snapshot, chains))];
+      const syncs = written.map(({ disk }) => this.#part(disk, disks.sync([disk])));
+      const durable = await allEnded(syncs);
+      return written.filter((_, at) => durable[at]);
+    } catch (error) {
+      this.#abandon(chains);
       throw error;
     }
   }
 
-  async #writeEntries(snapshot: IndexSnapshot, chains: readonly ChainInWriting[]): Promise<void> {
+  async #writeEntries(
+    snapshot: IndexSnapshot,
+    chains: readonly ChainInWriting[],
+  ): Promise<ReadonlySet<ChainInWriting>> {
+    const going = new Set(chains);
+    const step = async (chain: ChainInWriting, write: () => Promise<void>) => {
+      this.#expectGoing();
+      if (!(await this.#part(chain.disk, write()))) going.delete(chain);
+    };
     for await (const { key, value } of snapshot.entries()) {
       if (isHostKey(key)) continue;
-      for (const chain of chains) {
-        if (chain.add(key, value)) await this.#step(() => chain.writeStep());
+      for (const chain of going) {
+        if (chain.add(key, value)) await step(chain, () => chain.writeStep());
       }
     }
-    for (const chain of chains) await this.#step(() => chain.finish());
-  }
-
-  #step(write: () => Promise<void>): Promise<void> {
-    this.#expectGoing();
-    return write();
+    for (const chain of going) await step(chain, () => chain.finish());
+    return going;
   }
 
   #expectGoing(): void {
@@ -166,7 +222,9 @@ export class Checkpointer {
       checkpoint: references.get(disk.label.diskNumber) ?? null,
       ...(disk === joining?.disk ? joining.ring : {}),
     });
-    await disks.writeLabels(change, disks.answering);
+    // No replica is left out, be it given up or not: its label would name a chain that is free.
+    const written = new Set([...chains.map(({ disk }) => disk), ...disks.answering]);
+    await allEnded([...written].map((disk) => this.#part(disk, disks.writeLabels(change, [disk]))));
   }
 }
 
@@ -177,6 +235,8 @@ class ChainInWriting {
   readonly #clusters: number[] = [];
   #blocks = 0;
   #step: CheckpointBlock[] = [];
+  /** The newest step, ended somehow. */
+  #written: Promise<unknown> = Promise.resolve();
 
   constructor(
     readonly disk: PoolDisk,
@@ -222,14 +282,17 @@ class ChainInWriting {
     const { plane, label } = this.disk;
     const blocks = this.#step;
     this.#step = [];
-    await explained(this.disk, () =>
+    const written = explained(this.disk, () =>
       allEnded(blocks.map((block) => plane.write(block.cluster * label.clusterBytes, block.bytes))),
     );
+    this.#written = written.catch(() => {});
+    await written;
     await yieldToOthers();
   }
 
-  /** Gives every cluster back; the chain is named by no label. */
-  abandon(): void {
+  /** Gives every cluster back, when nothing is on its way there; the chain is named by no label that counts. */
+  async abandon(): Promise<void> {
+    await this.#written;
     this.#allocator.freeCheckpoint(this.number, this.#clusters.splice(0));
   }
 
@@ -245,6 +308,12 @@ class ChainInWriting {
       this.#clusters.push(...this.#allocator.holdForCheckpoint(this.number, clustersPerHold));
     }
   }
+}
+
+/** In both copies: an older one that comes to light would show a ring that lags behind. @throws StorageError disk/io, pool/held */
+export async function denyRing(disks: DiskSet, disk: PoolDisk): Promise<void> {
+  await disks.writeLabels(() => withoutRing, [disk]);
+  await disks.writeLabels(() => withoutRing, [disk]);
 }
 
 /** Host-local, so that the next opening need not walk the chains. */

@@ -3,7 +3,8 @@
  *
  * A label is written to the copy of its generation and synced before the next one is begun, so that one of the two copies is whole at
  * any moment. Writers of a disk's label (lease, checkpoint, disk add) wait for each other, never for another disk. None is written
- * over a higher epoch's, nor at a moment at which what was read before may no longer be so.
+ * over a higher epoch's, nor at a moment at which what was read before may no longer be so. Each names the rings that were left behind by
+ * then, whoever writes it and why.
  * Elsewhere: the label's bytes (format/label.ts), which label is the truth (recovery.ts).
  */
 
@@ -23,7 +24,14 @@ import { diskSpec } from './disk-spec.ts';
 import { FencedError } from './fenced.ts';
 import { FormatError } from './format/format-error.ts';
 import { labelAreaBytes, labelBytes } from './format/geometry.ts';
-import { encodeLabel, type Label, labelOffset, newestLabel } from './format/label.ts';
+import {
+  type DiskNumbers,
+  encodeLabel,
+  type Label,
+  labelOffset,
+  newestLabel,
+} from './format/label.ts';
+import { lostRings, newestBy, tailOrder } from './label-order.ts';
 import { leaseTimes } from './lease.ts';
 import { networkRemedies } from './network-remedies.ts';
 
@@ -226,12 +234,17 @@ export class DiskSet {
   #disks: PoolDisk[];
   readonly #labelWrites = new Map<PoolDisk, Mutex>();
   readonly #labelMs: number;
+  /** What labels say of rings left behind: null when none is, so that with the next epoch older versions know the labels again. */
+  #lostRings: DiskNumbers | null;
+  readonly #waitingForReplicas = new Set<() => void>();
   #leaseEnd: () => number = () => 0;
 
   /** @param labelMs how long what was read of a label is believed where no lease says more */
   constructor(disks: readonly PoolDisk[], { labelMs } = leaseTimes()) {
     this.#disks = inOrder(disks);
     this.#labelMs = labelMs;
+    const lost = disks.length === 0 ? null : lostRings(disks.map(({ label }) => label));
+    this.#lostRings = lost?.numbers.length === 0 ? null : lost;
   }
 
   /** `leaseEnd` says until when nobody else writes labels, in bootTimeMs. */
@@ -243,21 +256,80 @@ export class DiskSet {
     return this.#disks;
   }
 
-  /** Those that were not given up: a label that lags behind the others is brought up to date at the next opening. */
+  /**
+   * The replicas that were not given up, and every other disk that does what it is asked. A label of one that is left out lags behind, which
+   * does no harm: it is brought up to date later, at the next opening at the latest.
+   */
   get answering(): readonly PoolDisk[] {
-    return this.#disks.filter(({ plane }) => plane.condition.state !== 'failed');
+    const { journals } = this;
+    return this.#disks.filter((disk) => {
+      const { state } = disk.plane.condition;
+      return state === 'online' || (state === 'suspended' && journals.includes(disk));
+    });
   }
 
-  /** The disks with a replica of journal and checkpoint. */
+  /** The disks with a replica of journal and checkpoint that was not left behind. */
   get journals(): readonly PoolDisk[] {
-    return this.#disks.filter((disk) => disk.label.journalBytes > 0);
+    return this.#disks.filter((disk) => disk.label.journalBytes > 0 && !this.isLeftBehind(disk));
   }
 
-  /** Any disk's label: pool fields are the same on all. */
+  /** The disks whose rings were left behind, and are not begun again. */
+  get leftBehind(): readonly PoolDisk[] {
+    return this.#disks.filter((disk) => this.isLeftBehind(disk));
+  }
+
+  /** The newest label of a replica: what it says of the pool counts. */
   get label(): Label {
-    const [disk] = this.#disks;
-    invariant(disk !== undefined, 'a pool has disks');
-    return disk.label;
+    const labels = this.journals.map(({ label }) => label);
+    invariant(labels.length > 0, 'a pool has a journal');
+    return newestBy(tailOrder, labels);
+  }
+
+  isLeftBehind({ label }: PoolDisk): boolean {
+    return this.#lostRings?.numbers.includes(label.diskNumber) ?? false;
+  }
+
+  /**
+   * From now on nothing counts on the disk's ring, and every label that is written says so: it holds when those of all `journals` are.
+   */
+  leaveBehind(disk: PoolDisk): void {
+    if (this.isLeftBehind(disk)) return;
+    const numbers = [...(this.#lostRings?.numbers ?? []), disk.label.diskNumber];
+    this.#setLostRings(numbers.sort((a, b) => a - b));
+    for (const look of this.#waitingForReplicas) look();
+  }
+
+  /** The disk carries no ring by its own label, durably and in both copies; or is none of the pool's any more. */
+  takeUp(disk: PoolDisk): void {
+    if (!this.isLeftBehind(disk)) return;
+    const { label } = disk;
+    const numbers = this.#lostRings?.numbers ?? [];
+    this.#setLostRings(numbers.filter((number) => number !== label.diskNumber));
+  }
+
+  /**
+   * Waits for a disk's part in something that each replica does, but for one that is left behind no longer than until then.
+   *
+   * @returns false: it was left behind, and `work` may go on for as long as it likes
+   * @throws what `work` does
+   */
+  async whileReplica(disk: PoolDisk, work: Promise<unknown>): Promise<boolean> {
+    let look = () => {};
+    const left = new Promise<void>((resolve) => {
+      look = () => {
+        if (this.isLeftBehind(disk)) resolve();
+      };
+    });
+    this.#waitingForReplicas.add(look);
+    look();
+    try {
+      await Promise.race([work, left]);
+    } catch (error) {
+      if (!this.isLeftBehind(disk)) throw error;
+    } finally {
+      this.#waitingForReplicas.delete(look);
+    }
+    return !this.isLeftBehind(disk);
   }
 
   /** Bytes of the ring, the same in every replica. */
@@ -302,7 +374,14 @@ export class DiskSet {
 
   /** @throws StorageError pool/held another host took the pool over; disk/io */
   async expectOwned(disks = this.answering): Promise<void> {
-    await allEnded(disks.map((disk) => this.#labelWritesOf(disk).run(() => expectOurs(disk))));
+    await allEnded(
+      disks.map((disk) =>
+        this.whileReplica(
+          disk,
+          this.#labelWritesOf(disk).run(() => expectOurs(disk)),
+        ),
+      ),
+    );
   }
 
   /** Everything written to the disks so far is durable. @throws StorageError disk/io */
@@ -312,6 +391,10 @@ export class DiskSet {
 
   async close(): Promise<void> {
     for (const disk of this.#disks) await disk.plane.close();
+  }
+
+  #setLostRings(numbers: readonly number[]): void {
+    this.#lostRings = { generation: (this.#lostRings?.generation ?? 0) + 1, numbers };
   }
 
   #labelWritesOf(disk: PoolDisk): Mutex {
@@ -324,7 +407,8 @@ export class DiskSet {
 
   async #writeLabel(disk: PoolDisk, change: Partial<Label>): Promise<void> {
     const isFirst = disk.label.generation === 0;
-    const label = { ...disk.label, ...change, generation: disk.label.generation + 1 };
+    const generation = disk.label.generation + 1;
+    const label = { ...disk.label, ...change, lostRings: this.#lostRings, generation };
     for (let attempt = 1; ; attempt++) {
       const readMs = disk.plane.plane.bootTimeMs();
       if (!isFirst) await expectOurs(disk);

@@ -9,6 +9,7 @@
  * the journal's tail speaks of it, so that its number may be used again. Killed in between, the next opening ends or undoes it.
  */
 import { invariant, StorageError } from '../base/errors.ts';
+import { Mutex } from '../base/mutex.ts';
 import { formatSize } from '../base/size.ts';
 import type { DiskLocation, PoolDisk } from './disk-set.ts';
 import type { BatchOp } from './format/batch.ts';
@@ -16,9 +17,10 @@ import type { Label } from './format/label.ts';
 import type { Grants } from './grants.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
 import { deleteRecord, diskRecordName, diskRecordOp } from './pool-records.ts';
-import { type ReplicaParts, Replicas } from './replicas.ts';
+import type { ReplicaParts, Replicas } from './replicas.ts';
 
 export interface MembersParts extends ReplicaParts {
+  readonly replicas: Replicas;
   readonly lease: Pick<LeaseKeeper, 'cover'>;
   readonly grants: Grants;
   readonly commit: (ops: readonly BatchOp[]) => Promise<unknown>;
@@ -36,10 +38,12 @@ export class Members {
   readonly #replicas: Replicas;
   /** Some label may name it no more: nothing is put on these in this life. */
   readonly #leaving = new Set<PoolDisk>();
+  /** Of whoever begins replicas: a disk on its way out gets none. */
+  readonly #turn = new Mutex();
 
   constructor(parts: MembersParts) {
     this.#parts = parts;
-    this.#replicas = new Replicas(parts);
+    this.#replicas = parts.replicas;
   }
 
   /** What the label of a disk says that joins next: a number that no disk has, and the members with it among them. */
@@ -70,14 +74,18 @@ export class Members {
     await this.completeReplicas();
   }
 
-  /** Makes up for replicas that are missing, where that can be done. */
-  async completeReplicas(): Promise<void> {
-    try {
-      await this.#replicas.complete();
-    } catch (error) {
-      if (!(error instanceof StorageError)) throw error;
-      this.#parts.onUndone('pool/replica', `no replica of the journal was begun: ${error.message}`);
-    }
+  /** Makes up for replicas that are missing, where that can be done. @param back were left behind, and may carry one again */
+  completeReplicas(back: readonly PoolDisk[] = []): Promise<void> {
+    return this.#turn.run(async () => {
+      try {
+        for (const disk of back) await this.#replicas.takeUp(disk);
+        await this.#replicas.complete();
+      } catch (error) {
+        if (!(error instanceof StorageError)) throw error;
+        const message = `no replica of the journal was begun: ${error.message}`;
+        this.#parts.onUndone('pool/replica', message);
+      }
+    });
   }
 
   /**
@@ -111,7 +119,11 @@ export class Members {
    * @returns where it is
    * @throws StorageError disk/not-empty, disk/needed; disk/io, pool/failed it may be repeated
    */
-  async remove(disk: PoolDisk): Promise<DiskLocation> {
+  remove(disk: PoolDisk): Promise<DiskLocation> {
+    return this.#turn.run(() => this.#remove(disk));
+  }
+
+  async #remove(disk: PoolDisk): Promise<DiskLocation> {
     const { allocator, grants } = this.#parts;
     const number = disk.label.diskNumber;
     await this.expectRemovable(disk);
@@ -129,13 +141,14 @@ export class Members {
 
   /** Up to the last step that can be taken back. */
   async #prepare(disk: PoolDisk): Promise<void> {
-    const { checkpointer, onTail } = this.#parts;
+    const { disks, checkpointer, onTail } = this.#parts;
     await this.#settle(disk);
-    if (disk.label.journalBytes > 0) {
+    if (disks.journals.includes(disk)) {
       const others = await this.#replicas.complete(disk);
       invariant(others > 0, 'a journal remains');
       await this.#replicas.end(disk);
     }
+    await this.#replicas.settled(disk);
     // Behind it no record speaks of the disk.
     await checkpointer.take(onTail);
   }
@@ -147,6 +160,8 @@ export class Members {
     const others = disks.all.filter((other) => other !== disk);
     const members = this.#membersWith(this.#numbers.filter((member) => member !== number));
     await disks.writeLabels(() => members, others);
+    // Its number may be another disk's from now on.
+    disks.takeUp(disk);
     await commit([deleteRecord(diskRecordName(number))]);
     await plane.removeDisk(number);
     allocator.removeDisk(number);

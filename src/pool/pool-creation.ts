@@ -79,6 +79,7 @@ function newLabel(layout: LabelLayout, identity: LabelIdentity): Label {
     featuresRefused: 0n,
     diskUuid: newUuid(),
     membership: null,
+    lostRings: null,
     tailPosition: 0,
     tailSequence: 1,
     checkpoint: null,
@@ -106,6 +107,7 @@ export function previewPool(pool: NewPool): PoolInfo {
   return describePool({
     disks,
     foreign: [],
+    leftBehind: [],
     allocator,
     promisedBytes: 0,
     journalUsedBytes: 0,

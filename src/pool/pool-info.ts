@@ -23,6 +23,8 @@ export interface PoolDescription {
   readonly disks: readonly DescribedDisk[];
   readonly foreign: readonly OpenForeignDisk[];
   readonly allocator: Allocator;
+  /** Of `disks`, those whose replicas of the journal were left behind. */
+  readonly leftBehind: readonly DescribedDisk[];
   readonly promisedBytes: number;
   readonly journalUsedBytes: number;
   readonly patienceSeconds: number;
@@ -79,7 +81,7 @@ export function describePool(pool: PoolDescription): PoolInfo {
 
 export function describeDisk(
   disk: DescribedDisk,
-  pool: Pick<PoolDescription, 'allocator' | 'failure'>,
+  pool: Pick<PoolDescription, 'allocator' | 'failure' | 'leftBehind'>,
 ): DiskInfo {
   const { label, location } = disk;
   const space = pool.allocator.disk(label.diskNumber);
@@ -99,7 +101,8 @@ export function describeDisk(
     ...(pool.failure === undefined ? conditionOf(disk) : { state: 'failed', failing: null }),
     paths: describePaths(disk.plane?.paths ?? []),
     ...pool.allocator.placement(label.diskNumber),
-    journal: label.journalBytes > 0,
+    journal: label.journalBytes > 0 && !pool.leftBehind.includes(disk),
+    journalLost: pool.leftBehind.includes(disk),
     sizeBytes: label.diskBytes,
     capacityBytes,
     usedBytes,
@@ -125,6 +128,7 @@ function describeForeign(
     ...(problem === null ? describeCondition(plane.condition) : unreadable(problem)),
     paths: describePaths(plane.paths),
     journal: false,
+    journalLost: false,
     class: null,
     cordoned: true,
     sizeBytes: foreign.sizeBytes,
@@ -163,7 +167,7 @@ export function previewDisk(disk: DescribedDisk): DiskInfo {
     [{ number, firstCluster, clusterCount, journal: false }],
     () => 0,
   );
-  return describeDisk(disk, { allocator, failure: undefined });
+  return describeDisk(disk, { allocator, failure: undefined, leftBehind: [] });
 }
 
 function failureWarning({ failure, fencedBy, disks }: PoolDescription): PoolWarning[] {

@@ -15,7 +15,7 @@ import { invariant, StorageError } from '../base/errors.ts';
 import { newUuid } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
 import { clustersFor } from '../base/units.ts';
-import type { Handle, LaggingReplica } from '../dataplane/binding.ts';
+import type { Handle } from '../dataplane/binding.ts';
 import type {
   CowWanted,
   DataPlane,
@@ -56,6 +56,7 @@ import { recordPayloadLimit } from './journal-replay.ts';
 import type { LeaseTimes } from './lease.ts';
 import type { PoolLease } from './lease-keeper.ts';
 import type { PoolFolder } from './lineage.ts';
+import { LostReplicas } from './lost-replicas.ts';
 import { Maintenance } from './maintenance.ts';
 import { Members } from './members.ts';
 import { OpenVolumes, type VolumeToOpen } from './open-volumes.ts';
@@ -76,6 +77,7 @@ import {
 import type { PoolState } from './pool-state.ts';
 import type { RecoveredPool } from './recovery.ts';
 import type { ReleaseWatch } from './release-watch.ts';
+import { type ReplicaParts, Replicas } from './replicas.ts';
 import type { DiskInfo, EmitEvent, PoolInfo, PoolSettings } from './types.ts';
 
 const EIO = 5;
@@ -136,6 +138,7 @@ export class Pool {
   readonly #paths: DiskPaths;
   #volumes!: OpenVolumes;
   #members!: Members;
+  #lostReplicas!: LostReplicas;
   readonly #moves = new PendingMoves();
   /** Copies that read its disks. */
   readonly #lent = new Set<Promise<void>>();
@@ -168,7 +171,7 @@ export class Pool {
       subject: this.name,
       emit: services.emit,
       patienceSeconds: () => this.#patienceSeconds,
-      onChange: () => this.#avoidSilentDisks(),
+      onChange: () => this.#disksChanged(),
     });
     this.#paths = new DiskPaths({ subject: this.name, emit: services.emit });
     const payloadBytesMax = this.batchBytesMax;
@@ -642,13 +645,14 @@ export class Pool {
     this.#grants.replenish(0, 0);
     if (this.#epoch > 1) this.#health.tellRecovery(recovered);
     await this.#recordDisks();
-    await this.#members.completeReplicas();
+    await this.#members.completeReplicas(this.#disks.leftBehind);
   }
 
   /** Nobody gives out clusters, looks for growth or takes checkpoints. */
   async #startReading({ journal }: RecoveredPool): Promise<void> {
     await this.#openPlane(journal);
     await this.#growth.stop();
+    await this.#lostReplicas.stopMending();
     await this.#maintenance.stop();
     this.#listenToLease();
   }
@@ -693,6 +697,7 @@ export class Pool {
   /** The data plane makes what is pending durable first, which may need a checkpoint to make room. */
   async #closePlane(): Promise<void> {
     await this.#growth.stop();
+    await this.#lostReplicas.stopMending();
     await this.#volumes.closeAll();
     await Promise.allSettled(this.#lent);
     await this.#plane.close();
@@ -770,18 +775,33 @@ export class Pool {
       onTail: (position) => this.#tailMoved(position),
       onError: (work, error) => this.#health.maintenanceFailed(work, error),
     });
-    this.#members = new Members({
+    const replicaParts: ReplicaParts = {
       disks: this.#disks,
       allocator,
       checkpointer: this.#checkpointer,
       plane: this.#plane,
-      lease: this.#lease,
       grants: this.#grants,
       onTail: (position) => this.#tailMoved(position),
+    };
+    const replicas = new Replicas(replicaParts);
+    this.#members = new Members({
+      ...replicaParts,
+      replicas,
+      lease: this.#lease,
+      grants: this.#grants,
       commit: (ops) => this.commit(ops),
       flush: () => this.flush(),
       onUndone: (kind, message) => this.#health.tell('warning', kind, message),
     });
+    this.#lostReplicas = new LostReplicas({
+      disks: this.#disks,
+      clock,
+      replicas,
+      complete: (back) => this.#members.completeReplicas(back),
+      tell: (level, kind, message) => this.#health.tell(level, kind, message),
+      onError: (error) => this.#health.fail(error),
+    });
+    this.#checkpointer.onReplicaFailure((disk, error) => this.#lostReplicas.failed(disk, error));
   }
 
   #listener(): PoolListener {
@@ -792,7 +812,7 @@ export class Pool {
       cowWanted: (volume, wanted) => this.#cowWanted(volume, wanted),
       grantLow: (group, clusters) => this.#grants.replenish(group, clusters),
       journalFull: () => this.#maintenance.checkpoint(),
-      replicasLag: (replicas) => this.#replicasLag(replicas),
+      replicasLag: (replicas) => this.#lostReplicas.lag(replicas),
       diskError: (disk, _errno, message) => this.#diskError(disk, message),
       failed: (_errno, message) => this.#health.fail(message),
     };
@@ -810,13 +830,6 @@ export class Pool {
     } catch (error) {
       this.#health.fail(error, `record ${event.sequence} cannot be applied: ${messageOf(error)}`);
     }
-  }
-
-  #replicasLag(replicas: readonly LaggingReplica[]): void {
-    const failed = replicas.find(({ error }) => error !== 0);
-    if (failed === undefined) return;
-    const { location } = this.#diskOf(failed.disk);
-    this.#health.fail(undefined, `disk ${location.uri} does not take the journal`);
   }
 
   #tailMoved(position: number): void {
@@ -838,8 +851,9 @@ export class Pool {
     return this.disks.filter(({ plane }) => plane.condition.state !== 'online');
   }
 
-  #avoidSilentDisks(): void {
+  #disksChanged(): void {
     if (!this.#planeOpen) return;
+    if (!this.isReadOnly) this.#lostReplicas.conditionChanged();
     this.#grants.avoid(this.#silentDisks.map(({ label }) => label.diskNumber));
   }
 
@@ -861,6 +875,7 @@ export class Pool {
     if (!this.#planeOpen) return;
     this.#grants.halt();
     void this.#growth.stop();
+    void this.#lostReplicas.stopMending();
     void this.#maintenance.stop();
   }
 
@@ -895,6 +910,7 @@ export class Pool {
       readOnly: this.isReadOnly,
       disks: this.#disks.all,
       foreign: this.#foreign.all,
+      leftBehind: this.#disks.leftBehind,
       allocator: this.#state.allocator,
       promisedBytes: this.#promisedBytes(),
       journalUsedBytes: this.#state.applied.position - this.#disks.label.tailPosition,
@@ -906,6 +922,7 @@ export class Pool {
         ...missingWarnings(this.disks),
         ...this.#watched.flatMap(conditionWarnings),
         ...this.#watched.flatMap(pathWarnings),
+        ...this.#lostReplicas.warnings,
         ...this.#growth.warnings,
         ...this.#health.warnings,
         ...this.#foreign.warnings(),

@@ -14,6 +14,7 @@ import type { Label } from './format/label.ts';
 import { openAndLoad, rebuild } from './index-loading.ts';
 import { IndexStore } from './index-store.ts';
 import { readTail } from './journal-replay.ts';
+import { believed } from './label-order.ts';
 import { LabelWatch } from './label-watch.ts';
 import { expectLeaseFree } from './lease.ts';
 import type { PoolFolder } from './lineage.ts';
@@ -107,7 +108,8 @@ async function open(
 }
 
 /** A checkpoint that lags behind the tail leads nowhere. */
-function withoutLag(truth: Label, label: Label): Label {
+function withoutLag(truth: Label, found: Label): Label {
+  const label = believed(found, truth.lostRings);
   const lags = label.checkpoint?.sequence !== truth.checkpoint?.sequence;
   return { ...label, checkpoint: lags ? null : label.checkpoint };
 }

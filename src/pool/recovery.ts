@@ -36,6 +36,7 @@ import {
   readTail,
   writeRecord,
 } from './journal-replay.ts';
+import { believed } from './label-order.ts';
 import { expectLeaseFree, type LeaseTimes } from './lease.ts';
 import { LeaseKeeper, type PoolLease } from './lease-keeper.ts';
 import { continues, type Lineage, type PoolFolder } from './lineage.ts';
@@ -150,10 +151,11 @@ async function recoverIn(
 }
 
 /**
- * A label as the opening will write it: a checkpoint that lags behind the tail leads nowhere, the records after it may be overwritten; and a
- * disk that has grown is used up to its new end.
+ * A label as the opening will write it: a ring that was left behind is none; a checkpoint that lags behind the tail leads nowhere, the
+ * records after it may be overwritten; and a disk that has grown is used up to its new end.
  */
-function seenFrom(truth: Label, { plane }: PoolDisk, label: Label): Label {
+function seenFrom(truth: Label, { plane }: PoolDisk, found: Label): Label {
+  const label = believed(found, truth.lostRings);
   const lags = label.checkpoint?.sequence !== truth.checkpoint?.sequence;
   return {
     ...label,

@@ -2,12 +2,14 @@
  * Which of the labels found is the pool's truth, and which of the disks belong to it.
  *
  * Of labels written in turn some may be newer than others when power is lost. Each field has its own order, within the
- * highest epoch: members go by their generation, the tail by its sequence. The checkpoint that goes with the tail is found
- * on the disks that carry it. A replica needs no such order: a disk says so only while its ring holds every durable record.
+ * highest epoch (label-order.ts): members and rings left behind go by their generation, the tail by its sequence. The checkpoint that goes
+ * with the tail is found on the disks that carry it. A ring holds every durable record while its disk's label says that it does, and no newer
+ * label says that it was left behind.
  */
 import { StorageError } from '../base/errors.ts';
 import type { PoolDisk } from './disk-set.ts';
 import { type Label, memberNumbers } from './format/label.ts';
+import { journalOf, lostRings, membersOrder, newestBy, tailOrder } from './label-order.ts';
 
 export interface Truth {
   /** Tail and checkpoint of the pool, and the place of its ring on some disk; the rest is any disk's. */
@@ -37,7 +39,8 @@ export function partialMembers(
   disks: readonly PoolDisk[],
 ): Truth & { readonly missing: readonly number[] } {
   const { membership, ...found } = split(disks);
-  const knows = found.members.some(({ label }) => label.journalBytes > 0);
+  const labels = labelsOf(found.members);
+  const knows = found.members.length > 0 && journalOf(labels, lostRings(labels)) !== undefined;
   if (!knows) expectAllThere(found.missing, membership);
   return { label: truthOf(found.members, membership), ...found };
 }
@@ -46,7 +49,7 @@ export function partialMembers(
 function split(disks: readonly PoolDisk[]) {
   expectOnePool(disks);
   expectNoDoubles(disks);
-  const membership = newest(disks, membersOrder);
+  const membership = newestBy(membersOrder, labelsOf(disks));
   const numbers = memberNumbers(membership);
   const isMember = ({ label }: PoolDisk) => numbers.includes(label.diskNumber);
   const members = disks.filter(isMember);
@@ -58,45 +61,19 @@ function split(disks: readonly PoolDisk[]) {
 
 /** As far as these disks know, of one pool, which may have others. @throws StorageError pool/damaged none carries a journal */
 export function partialTruth(disks: readonly PoolDisk[]): Label {
-  return truthOf(disks, newest(disks, membersOrder));
+  return truthOf(disks, newestBy(membersOrder, labelsOf(disks)));
 }
 
 function truthOf(members: readonly PoolDisk[], { diskCount, membership }: Label): Label {
-  const label = newest(members, tailOrder);
-  // Only a journal disk knows the ring's size; its other fields are the pool's.
-  const journal = members.find((disk) => disk.label.journalBytes > 0)?.label;
+  const labels = labelsOf(members);
+  const lost = lostRings(labels);
+  const journal = journalOf(labels, lost);
   if (journal === undefined) throw new StorageError('pool/damaged', 'no disk carries a journal');
-  const { journalOffset, journalBytes } = journal;
-  const checkpoint = checkpointAt(members, label.tailSequence);
-  return { ...label, diskCount, membership, journalOffset, journalBytes, checkpoint };
+  const label = newestBy(tailOrder, labels);
+  return { ...label, ...journal, diskCount, membership, lostRings: lost };
 }
 
-/** The newest label may be of a disk that carries none, or has fallen behind with it. */
-function checkpointAt(members: readonly PoolDisk[], tailSequence: number): Label['checkpoint'] {
-  const checkpoints = members.map(({ label }) => label.checkpoint);
-  return checkpoints.find((found) => found?.sequence === tailSequence - 1) ?? null;
-}
-
-/** Of two labels the one with the larger numbers, compared in order, is the newer. */
-export type LabelOrder = (label: Label) => readonly number[];
-
-/** Which label knows the members. */
-export const membersOrder: LabelOrder = ({ epoch, membership, diskCount }) => [
-  epoch,
-  membership?.generation ?? 0,
-  diskCount,
-];
-/** Which label knows where the journal begins. */
-export const tailOrder: LabelOrder = ({ epoch, tailSequence }) => [epoch, tailSequence];
-
-function newest(disks: readonly PoolDisk[], order: LabelOrder): Label {
-  return disks.map(({ label }) => label).reduce((a, b) => (isHigher(order(b), order(a)) ? b : a));
-}
-
-function isHigher(a: readonly number[], b: readonly number[]): boolean {
-  const at = a.findIndex((value, place) => value !== b[place]);
-  return at >= 0 && (a[at] as number) > (b[at] as number);
-}
+const labelsOf = (disks: readonly PoolDisk[]) => disks.map(({ label }) => label);
 
 function expectOnePool(disks: readonly PoolDisk[]): void {
   const [first] = disks;

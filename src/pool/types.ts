@@ -24,6 +24,8 @@ export interface DiskInfo {
   readonly cordoned: boolean;
   /** Carries a replica of journal and checkpoint. */
   readonly journal: boolean;
+  /** It carried one, which was left behind and is not begun again yet. */
+  readonly journalLost: boolean;
   readonly sizeBytes: number;
   /** Bytes of clusters, without labels and journal. */
   readonly capacityBytes: number;

@@ -175,6 +175,7 @@ export function poolInfo(name: string): PoolInfo {
         failing: null,
         paths: [],
         journal: true,
+        journalLost: false,
         sizeBytes: 2000 * 65_536,
         capacityBytes: 1000 * 65_536,
         usedBytes: 10 * 65_536,

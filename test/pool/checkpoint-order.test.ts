@@ -20,6 +20,12 @@ function recordingCheckpointer(done: string[], failing?: string): Checkpointer {
   } as unknown as PoolDisk;
   const disks = {
     journals: [disk],
+    answering: [disk],
+    isLeftBehind: () => false,
+    whileReplica: async (_disk: PoolDisk, work: Promise<unknown>) => {
+      await work;
+      return true;
+    },
     expectOwned: async () => {},
     sync: () => step('sync'),
     writeLabels: () => step('labels'),

@@ -16,13 +16,20 @@ function recordingReplicas(done: string[], failing?: string) {
     done.push(name);
   };
   const [first, second] = [sampleLabel({ diskNumber: 0 }), sampleLabel(withoutReplica)].map(
-    (label) => ({ label, location: { uri: 'disk' } }) as PoolDisk,
+    (label) =>
+      ({
+        label,
+        location: { uri: 'disk' },
+        plane: { condition: { state: 'online' } },
+      }) as unknown as PoolDisk,
   ) as [PoolDisk, PoolDisk];
   const disks = {
     all: [first, second],
     get journals() {
       return [first, second].filter(({ label }) => label.journalBytes > 0);
     },
+    leftBehind: [],
+    isLeftBehind: () => false,
     journalBytes: first.label.journalBytes,
   } as unknown as DiskSet;
   const checkpointer = {

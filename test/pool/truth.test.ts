@@ -57,6 +57,54 @@ test('a checkpoint that only some labels name: the newer tail, with its checkpoi
   expect(chooseTruth(disks({ 1: taken, 2: ofData })).label.checkpoint?.sequence).toBe(39);
 });
 
+test('a tail that only a disk without a replica names yet: the older one, whose checkpoint is whole', () => {
+  const early = { tailSequence: 40, tailPosition: 4096 * 40 };
+  const { label } = chooseTruth(disks({ 2: early }));
+  expect(label).toMatchObject({ tailSequence: sequence + 1, checkpoint: { sequence } });
+});
+
+describe('a ring that was left behind', () => {
+  const lost1 = { lostRings: { generation: 3, numbers: [1] } };
+  const late = {
+    tailSequence: 40,
+    tailPosition: 4096 * 40,
+    checkpoint: { ...(checkpoint as NonNullable<typeof checkpoint>), sequence: 39 },
+  };
+
+  test.each([0, 2])(
+    'is none as soon as the label of disk %i says so, whatever its own says',
+    (at) => {
+      const { label } = chooseTruth(disks({ [at]: lost1, 1: late }));
+      expect(label).toMatchObject({
+        ...lost1,
+        tailSequence: sequence + 1,
+        checkpoint: { sequence },
+      });
+    },
+  );
+
+  test('is one again by its own label of a later generation', () => {
+    const again = { lostRings: { generation: 4, numbers: [] } };
+    const { label } = chooseTruth(disks({ 0: lost1, 1: { ...late, ...again }, 2: lost1 }));
+    expect(label).toMatchObject({ ...again, tailSequence: 40, checkpoint: { sequence: 39 } });
+  });
+
+  test('is none by a label of an earlier generation, or of a later epoch', () => {
+    const older = { lostRings: { generation: 2, numbers: [0] } };
+    expect(chooseTruth(disks({ 0: lost1, 1: older })).label).toMatchObject(lost1);
+    const next = { ...older, epoch: epoch + 1 };
+    expect(chooseTruth(disks({ 0: lost1, 1: next })).label).toMatchObject(older);
+  });
+
+  test('alone it is no pool, and without any other ring none can be opened', () => {
+    expect(() => chooseTruth(disks({ 1: late }).slice(1, 2))).toThrow(/missing: number 0, 2/);
+    const alone = { diskCount: 2, membership: { generation: 1, numbers: [1, 2] }, ...lost1 };
+    expect(() => chooseTruth(disks({ 1: alone, 2: alone }).slice(1))).toThrow(
+      /no disk carries a journal/,
+    );
+  });
+});
+
 describe('members', () => {
   const with3 = { diskCount: 4, membership: { generation: 1, numbers: [0, 1, 2, 3] } };
   const without1 = { diskCount: 2, membership: { generation: 1, numbers: [0, 2] } };

@@ -36,6 +36,10 @@ export class RecordingPlane extends DataPlane {
     return disk;
   }
 
+  isRecorded(path: string): boolean {
+    return this.#sizes.has(path);
+  }
+
   /** The present moment, one order for all disks. */
   moment(): number {
     return this.addon.recordingMoment();

@@ -8,8 +8,15 @@ import { FormatError } from '../format/format-error.ts';
 import { firstClusterFor, labelBytes } from '../format/geometry.ts';
 import { decodeLabel, type Label, memberNumbers, newestLabel } from '../format/label.ts';
 import type { ReadDisk } from '../format/ring.ts';
+import {
+  believed,
+  journalOf,
+  lostRings,
+  membersOrder,
+  newestBy,
+  tailOrder,
+} from '../label-order.ts';
 import { diskSizeBytes, openForReading, readAt } from '../probe.ts';
-import { type LabelOrder, membersOrder, tailOrder } from '../truth.ts';
 import type { FindingLog } from './findings.ts';
 
 export interface CheckedDisk {
@@ -91,23 +98,24 @@ async function checkDisk(
   }
 }
 
-function newest(disks: readonly CheckedDisk[], order: LabelOrder): Label {
-  const sorted = disks.map(({ label }) => label).sort((a, b) => compareNumbers(order(b), order(a)));
-  return sorted[0] as Label;
-}
+const labelsOf = (disks: readonly CheckedDisk[]) => disks.map(({ label }) => label);
 
-function compareNumbers(a: readonly number[], b: readonly number[]): number {
-  const at = a.findIndex((value, place) => value !== b[place]);
-  return at < 0 ? 0 : (a[at] as number) - (b[at] as number);
-}
-
-/** Members and tail each have the newest label of their own; a label without a checkpoint tells of one that others have. */
+/** Members, tail and rings left behind each have the newest label of their own. */
 function truthOf(disks: readonly CheckedDisk[]): Label {
-  const { diskCount, membership } = newest(disks, membersOrder);
-  const tail = newest(disks, tailOrder);
-  const checkpoints = disks.map(({ label }) => label.checkpoint);
-  const fitting = checkpoints.find((found) => found?.sequence === tail.tailSequence - 1);
-  return { ...tail, diskCount, membership, checkpoint: tail.checkpoint ?? fitting ?? null };
+  const labels = labelsOf(disks);
+  const { diskCount, membership } = newestBy(membersOrder, labels);
+  const lost = lostRings(labels);
+  const tail = newestBy(tailOrder, labels);
+  return { ...tail, ...journalOf(labels, lost), diskCount, membership, lostRings: lost };
+}
+
+/** A ring that was left behind is not looked at: it lacks records, and the next opening begins it anew. */
+function seen(disk: CheckedDisk, { lostRings: lost }: Label, log: FindingLog): CheckedDisk {
+  const label = believed(disk.label, lost);
+  if (label.journalBytes !== disk.label.journalBytes) {
+    log.warning('journal/left-behind', disk.path, 'its ring lacks records and is not believed');
+  }
+  return { ...disk, label };
 }
 
 /** A disk that was removed and kept its label: whatever it says, it is none of the pool's. */
@@ -178,9 +186,10 @@ export async function checkDisks(
     if (disk !== null) found.push(disk);
   }
   if (found.length === 0) return null;
-  const named = newest(found, membersOrder);
-  const members = found.filter((disk) => isMember(disk, named, log));
-  const truth = truthOf(members);
+  const named = newestBy(membersOrder, labelsOf(found));
+  const theirs = found.filter((disk) => isMember(disk, named, log));
+  const truth = truthOf(theirs);
+  const members = theirs.map((disk) => seen(disk, truth, log));
   expectAllGiven(opened.length - (found.length - members.length), members, truth);
   checkAgreement(members, truth, log);
   checkJournals(members, log);

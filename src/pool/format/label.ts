@@ -21,7 +21,13 @@ const membershipFeature = 1n;
  * both of them, and give back layers that are on their way.
  */
 const movesFeature = 2n;
-const featuresKnown = membershipFeature | movesFeature;
+/**
+ * As above: the label names rings that were left behind. Who does not know it takes such a ring, by its own disk's label, for one that holds
+ * every durable record.
+ */
+const lostRingsFeature = 4n;
+const featuresOfFields = membershipFeature | lostRingsFeature;
+const featuresKnown = featuresOfFields | movesFeature;
 const magic = Buffer.from('VARVEDSK', 'latin1');
 const poolNameBytes = 64;
 const noUuid = '00000000-0000-0000-0000-000000000000';
@@ -54,12 +60,14 @@ const at = {
   poolName: 232,
   membershipGeneration: 296,
   members: 304,
-  end: 336,
+  lostRingsGeneration: 336,
+  lostRings: 344,
+  end: 376,
 } as const;
 
-/** Which disks the pool has. */
-export interface Membership {
-  /** Grows by one with each disk that is added or removed; among labels of one epoch the highest counts. At least 1. */
+/** Some disks of the pool, as one label knows them. */
+export interface DiskNumbers {
+  /** Grows by one with each change; among labels of one epoch the highest counts. At least 1. */
   readonly generation: number;
   /** Numbers of the disks, ascending. */
   readonly numbers: readonly number[];
@@ -101,7 +109,9 @@ export interface Label {
   readonly heartbeatMs: number;
   readonly poolName: string;
   /** null: the pool has its first disks, numbered from 0 on. */
-  readonly membership: Membership | null;
+  readonly membership: DiskNumbers | null;
+  /** Disks whose rings lack records although their own labels may say that they carry a replica. null: none has been left behind. */
+  readonly lostRings: DiskNumbers | null;
 }
 
 /** Numbers of the disks that the pool has, as far as the label knows. */
@@ -138,7 +148,8 @@ function encodeIdentity(bytes: Uint8Array, view: DataView, label: Label): void {
   view.setBigUint64(at.featuresCompatible, label.featuresCompatible, true);
   view.setBigUint64(at.featuresReadOnly, label.featuresReadOnly, true);
   const membership = label.membership === null ? 0n : membershipFeature;
-  view.setBigUint64(at.featuresRefused, label.featuresRefused | membership, true);
+  const lostRings = label.lostRings === null ? 0n : lostRingsFeature;
+  view.setBigUint64(at.featuresRefused, label.featuresRefused | membership | lostRings, true);
   bytes.set(uuidBytes(label.poolUuid), at.poolUuid);
   bytes.set(uuidBytes(label.diskUuid), at.diskUuid);
   const name = Buffer.from(label.poolName, 'utf8');
@@ -146,10 +157,11 @@ function encodeIdentity(bytes: Uint8Array, view: DataView, label: Label): void {
   bytes.set(name, at.poolName);
 }
 
-function encodeMembership(bytes: Uint8Array, view: DataView, membership: Membership): void {
-  writeU64(view, at.membershipGeneration, membership.generation);
-  for (const number of membership.numbers) {
-    const byte = at.members + (number >> 3);
+/** A generation, and 32 bytes with a bit per disk behind it. */
+function encodeNumbers(bytes: Uint8Array, offset: number, { generation, numbers }: DiskNumbers) {
+  writeU64(viewOf(bytes), offset, generation);
+  for (const number of numbers) {
+    const byte = offset + 8 + (number >> 3);
     bytes[byte] = (bytes[byte] as number) | (1 << (number & 7));
   }
 }
@@ -174,7 +186,8 @@ export function encodeLabel(label: Label): Uint8Array {
   writeU64(view, at.epoch, label.epoch);
   bytes.set(uuidBytes(label.owner ?? noUuid), at.owner);
   writeU64(view, at.heartbeatMs, label.heartbeatMs);
-  if (label.membership !== null) encodeMembership(bytes, view, label.membership);
+  if (label.membership !== null) encodeNumbers(bytes, at.membershipGeneration, label.membership);
+  if (label.lostRings !== null) encodeNumbers(bytes, at.lostRingsGeneration, label.lostRings);
   view.setBigUint64(at.hash, xxh64WithoutField(bytes, at.hash), true);
   return bytes;
 }
@@ -209,18 +222,18 @@ function decodePoolName(bytes: Uint8Array): string {
   return readText(field.subarray(0, length));
 }
 
-function decodeMembership(bytes: Uint8Array, view: DataView): Membership | null {
-  const generation = readU64(view, at.membershipGeneration);
+/** null without the feature. */
+function decodeNumbers(bytes: Uint8Array, offset: number, feature: bigint): DiskNumbers | null {
+  const view = viewOf(bytes);
+  const generation = readU64(view, offset);
   const numbers: number[] = [];
-  for (let number = 0; number < 8 * (at.end - at.members); number++) {
-    const byte = bytes[at.members + (number >> 3)] as number;
+  for (let number = 0; number < 256; number++) {
+    const byte = bytes[offset + 8 + (number >> 3)] as number;
     if ((byte >> (number & 7)) & 1) numbers.push(number);
   }
-  const has = (view.getBigUint64(at.featuresRefused, true) & membershipFeature) !== 0n;
-  const fits = has
-    ? generation > 0 && numbers.length === view.getUint32(at.diskCount, true)
-    : generation === 0 && numbers.length === 0;
-  expectFormat(fits, 'bad-value', 'label: the members of the pool');
+  const has = (view.getBigUint64(at.featuresRefused, true) & feature) !== 0n;
+  const fits = has ? generation > 0 : generation === 0 && numbers.length === 0;
+  expectFormat(fits, 'bad-value', `label: the disk numbers at byte ${offset}`);
   return has ? { generation, numbers } : null;
 }
 
@@ -281,6 +294,8 @@ function expectSensible(label: Label): void {
     'label: clusters reach over the journal or the end of the disk',
   );
   if (label.checkpoint !== null) expectCheckpointFits(label, label.checkpoint);
+  const counted = label.membership === null || label.membership.numbers.length === label.diskCount;
+  expectFormat(counted, 'bad-value', 'label: the members of the pool');
 }
 
 /**
@@ -296,7 +311,7 @@ export function decodeLabel(bytes: Uint8Array): Label {
     generation: readU64(view, at.generation),
     featuresCompatible: view.getBigUint64(at.featuresCompatible, true),
     featuresReadOnly: view.getBigUint64(at.featuresReadOnly, true),
-    featuresRefused: view.getBigUint64(at.featuresRefused, true) & ~membershipFeature,
+    featuresRefused: view.getBigUint64(at.featuresRefused, true) & ~featuresOfFields,
     poolUuid: uuidText(bytes.subarray(at.poolUuid, at.diskUuid)),
     diskUuid: uuidText(bytes.subarray(at.diskUuid, at.diskNumber)),
     diskNumber: view.getUint32(at.diskNumber, true),
@@ -314,7 +329,8 @@ export function decodeLabel(bytes: Uint8Array): Label {
     owner: owner === noUuid ? null : owner,
     heartbeatMs: readU64(view, at.heartbeatMs),
     poolName: decodePoolName(bytes),
-    membership: decodeMembership(bytes, view),
+    membership: decodeNumbers(bytes, at.membershipGeneration, membershipFeature),
+    lostRings: decodeNumbers(bytes, at.lostRingsGeneration, lostRingsFeature),
   };
   expectSensible(label);
   return label;

@@ -182,6 +182,7 @@ export function diskImage(spec: PoolSpec, number: number): Buffer {
     heartbeatMs: 0,
     poolName: 'main',
     membership: null,
+    lostRings: null,
     ...spec.labels[number],
   });
   disk.set(label, labelOffset(spec.labels[number]?.generation ?? 3));

@@ -50,10 +50,17 @@ test('a label is read back as it was written', () => {
         numbers: fc.uniqueArray(fc.integer({ min: 0, max: 254 }), { minLength: 1 }),
       }),
     ),
+    lostRings: fc.option(
+      fc.record({
+        generation: fc.integer({ min: 1 }),
+        numbers: fc.uniqueArray(fc.integer({ min: 0, max: 254 })),
+      }),
+    ),
   });
   fc.assert(
     fc.property(overrides, (changed) => {
       const numbers = changed.membership?.numbers.sort((a, b) => a - b);
+      changed.lostRings?.numbers.sort((a, b) => a - b);
       const label = sampleLabel({ ...changed, diskCount: numbers?.length ?? 3 });
       expect(decodeLabel(encodeLabel(label))).toEqual(label);
     }),

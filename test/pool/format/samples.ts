@@ -37,6 +37,7 @@ export function sampleLabel(overrides: Partial<Label> = {}): Label {
     heartbeatMs: 1_700_000_000_000,
     poolName: 'main',
     membership: null,
+    lostRings: null,
     ...overrides,
   };
 }
