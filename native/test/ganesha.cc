@@ -134,7 +134,11 @@ void Ganesha::Kill() {
   process_ = -1;
 }
 
-void Ganesha::Pause() { kill(process_, SIGSTOP); }
+// Its threads go on for a moment after the signal.
+void Ganesha::Pause() {
+  kill(process_, SIGSTOP);
+  waitpid(process_, nullptr, WUNTRACED);
+}
 void Ganesha::Resume() { kill(process_, SIGCONT); }
 
 NfsAddress Ganesha::Address(const std::string& name, int version) const {

@@ -111,7 +111,11 @@ void TgtServer::Kill() {
   pid_ = -1;
 }
 
-void TgtServer::Pause() { kill(pid_, SIGSTOP); }
+// Its threads go on for a moment after the signal.
+void TgtServer::Pause() {
+  kill(pid_, SIGSTOP);
+  waitpid(pid_, nullptr, WUNTRACED);
+}
 
 void TgtServer::Resume() { kill(pid_, SIGCONT); }
 
