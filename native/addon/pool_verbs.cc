@@ -170,6 +170,10 @@ void PoolFlush(const Napi::CallbackInfo& info) {
   pool.journal().WaitForRound(&flush->wait);
 }
 
+void SetCopyEffort(const Napi::CallbackInfo& info) {
+  Runtime::Get().pools.at(HandleAt(info, 0))->pool().SetGentleCopies(info[1].As<Napi::Boolean>());
+}
+
 void CopyRuns(const Napi::CallbackInfo& info) {
   double token = NumberAt(info, 0);
   Pool& source = Runtime::Get().pools.at(HandleAt(info, 1))->pool();
@@ -183,6 +187,24 @@ void CopyRuns(const Napi::CallbackInfo& info) {
   }
   ClusterCopy::Start(&source, &target, target.home(), runs,
                      [token](Status status) { Runtime::Get().events().Done(token, status); });
+}
+
+// Kind by kind: the count of each bucket, then the seconds of all together.
+Napi::Value PoolLatencies(const Napi::CallbackInfo& info) {
+  const Latencies::Reading reading = Runtime::Get().pools.at(HandleAt(info, 0))->pool().latencies().Read();
+  Napi::Float64Array numbers = Napi::Float64Array::New(info.Env(), Latencies::kKinds * (Latencies::kBuckets + 1));
+  size_t at = 0;
+  for (size_t kind = 0; kind < Latencies::kKinds; kind++) {
+    for (uint64_t count : reading.counts[kind]) numbers[at++] = static_cast<double>(count);
+    numbers[at++] = static_cast<double>(reading.nanoseconds[kind]) * 1e-9;
+  }
+  return numbers;
+}
+
+Napi::Value LatencyBounds(const Napi::CallbackInfo& info) {
+  Napi::Float64Array bounds = Napi::Float64Array::New(info.Env(), Latencies::kBuckets);
+  for (size_t i = 0; i < Latencies::kBuckets; i++) bounds[i] = Latencies::BoundSeconds(i);
+  return bounds;
 }
 
 void Grace(const Napi::CallbackInfo& info) {
@@ -208,6 +230,9 @@ void ExportPoolVerbs(Napi::Env env, Napi::Object exports) {
   exports.Set("grantExhausted", Napi::Function::New(env, GrantExhausted));
   exports.Set("failPool", Napi::Function::New(env, FailPool));
   exports.Set("poolFlush", Napi::Function::New(env, PoolFlush));
+  exports.Set("poolLatencies", Napi::Function::New(env, PoolLatencies));
+  exports.Set("latencyBounds", Napi::Function::New(env, LatencyBounds));
+  exports.Set("setCopyEffort", Napi::Function::New(env, SetCopyEffort));
   exports.Set("copyRuns", Napi::Function::New(env, CopyRuns));
   exports.Set("grace", Napi::Function::New(env, Grace));
 }

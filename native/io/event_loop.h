@@ -104,6 +104,8 @@ class EventLoop {
   size_t ordinal = 0;
   // CLOCK_BOOTTIME when the present turn began. The loop's thread.
   uint64_t turn_started_ns = 0;
+  // What this turn found may have come since then: the loop had no time to look before, unless it slept. As above.
+  uint64_t arrivals_since_ns = 0;
 };
 
 enum class LoopBackend { kAuto, kUring, kEpoll };

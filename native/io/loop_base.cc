@@ -14,6 +14,10 @@ thread_local const LoopBase* current_loop = nullptr;
 // Completions may submit operations that end at once, for ever; after so many
 // rounds sockets and timers get their turn.
 constexpr int kReadyRoundsMax = 16;
+
+// A wait that finds something ready takes some microseconds; behind long work more, with cold caches or another thread on the processor.
+constexpr uint64_t kSleepMinNs = 10'000;
+constexpr uint64_t kSleepMinShare = 4;
 }  // namespace
 
 LoopBase::~LoopBase() = default;
@@ -91,15 +95,25 @@ void LoopBase::Run() {
   current_loop = this;
   BeginThread();
   for (;;) {
-    turn_started_ns = BootNanoseconds();
+    BeginTurn();
     if (!RunPosted()) return;
     if (!timers_.empty()) timers_.RunDue(Clock::now());
     HandleEvents();
     RunReady();
     RunDeferred();
     sleep_watch_.End();
+    worked_until_ns_ = BootNanoseconds();
     Wait(TimeToWait());
   }
+}
+
+// Who slept was woken by what came.
+void LoopBase::BeginTurn() {
+  const uint64_t now = BootNanoseconds();
+  const uint64_t worked_ns = worked_until_ns_ - turn_started_ns;
+  const bool slept = now - worked_until_ns_ > std::max(kSleepMinNs, worked_ns / kSleepMinShare);
+  arrivals_since_ns = slept ? now : turn_started_ns;
+  turn_started_ns = now;
 }
 
 bool LoopBase::RunPosted() {

@@ -73,6 +73,7 @@ class LoopBase : public EventLoop {
   };
 
   void Run();
+  void BeginTurn();
   bool RunPosted();
   void RunReady();
   void RunDeferred();
@@ -90,6 +91,7 @@ class LoopBase : public EventLoop {
   std::vector<std::function<void()>> posted_;
   std::vector<Ready> ready_, ready_batch_;
   std::vector<Completion*> deferred_, deferred_batch_;
+  uint64_t worked_until_ns_ = 0;
   std::thread thread_;
   HelperThreads helpers_;  // destroyed first: helpers post to the inbox
 };

@@ -31,6 +31,9 @@ BlockOp OpOf(Command command) {
   return BlockOp::kRead;
 }
 
+// A guest waits for data and for durability; what tells about the map, or prepares, has no latency to be kept.
+bool IsWaitedFor(BlockOp op) { return op != BlockOp::kCache && op != BlockOp::kBlockStatus; }
+
 bool ChangesData(BlockOp op) { return op == BlockOp::kWrite || op == BlockOp::kTrim || op == BlockOp::kWriteZeroes; }
 
 }  // namespace
@@ -42,6 +45,7 @@ void Session::Execute(Request* request) {
   block.op = OpOf(header.command);
   block.fua = header.Has(kFlagFua);
   block.no_hole = header.Has(kFlagNoHole);
+  block.guest_waits = IsWaitedFor(block.op);
   block.offset = header.offset;
   block.length = header.length;
   block.data = request->buffer.data;

@@ -43,6 +43,7 @@ struct BlockRequest {
   bool fua = false;      // kWrite, kTrim, kWriteZeroes: durable before done
   bool no_hole = false;  // kWriteZeroes: stays provisioned
   bool internal = false;  // part of another request: not counted
+  bool guest_waits = false;  // its time is told of (latencies.h)
   uint64_t offset = 0;
   uint64_t length = 0;
   std::byte* data = nullptr;  // length bytes, lent until done

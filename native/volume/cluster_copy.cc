@@ -6,9 +6,10 @@
 namespace varve {
 
 namespace {
-// Two pieces of 256 KiB: enough to have a disk read while it writes, little enough that guests do not wait behind them.
-constexpr uint64_t kPieceBytes = 256 * 1024;
-constexpr size_t kLanes = 2;
+// Large enough not to be copied by the loop itself (inline_write_policy.h), and so many that disks read while they write.
+constexpr ClusterCopy::Effort kFullEffort = {1024 * 1024, 4};
+// What a guest's request may find in its way is a few requests of its own size.
+constexpr ClusterCopy::Effort kGentleEffort = {64 * 1024, 1};
 
 bool Continues(const CopyRun& run, const CopyRun& next) {
   return run.source_disk == next.source_disk && run.source_offset + run.bytes == next.source_offset &&
@@ -34,9 +35,10 @@ void ClusterCopy::Start(Pool* source, Pool* target, EventLoop* loop, const std::
 }
 
 void ClusterCopy::Begin() {
-  running_ = kLanes + 1;  // one for this call
-  for (size_t i = 0; i < kLanes; i++) lanes_.push_back(std::make_unique<Lane>(this));
-  for (size_t i = 0; i < kLanes; i++) lanes_[i]->Next();
+  effort_ = source_->gentle_copies() || target_->gentle_copies() ? kGentleEffort : kFullEffort;
+  running_ = effort_.lanes + 1;  // one for this call
+  for (size_t i = 0; i < effort_.lanes; i++) lanes_.push_back(std::make_unique<Lane>(this));
+  for (size_t i = 0; i < effort_.lanes; i++) lanes_[i]->Next();
   LaneEnded();
 }
 
@@ -44,7 +46,7 @@ bool ClusterCopy::TakePiece(CopyRun* piece) {
   if (runs_.empty() || !status_.ok()) return false;
   CopyRun& run = runs_.back();
   *piece = run;
-  piece->bytes = std::min(run.bytes, kPieceBytes);
+  piece->bytes = std::min(run.bytes, effort_.piece_bytes);
   run.source_offset += piece->bytes;
   run.target_offset += piece->bytes;
   run.bytes -= piece->bytes;

@@ -1,6 +1,7 @@
 // ClusterCopy: copies ranges between the disks of a pool, or of two, for whoever moves clusters or copies what is inherited.
 //
-// A few ranges are on their way at once; each is read, written, and its disk marked, so that the next round of its pool's journal syncs
+// A few pieces are on their way at once, more and larger ones unless guests are to be spared (Pool::SetGentleCopies); each is read,
+// written, and its disk marked, so that the next round of its pool's journal syncs
 // it: a record appended after the end of the copy is durable only behind it (rule 1). The first error ends the copying.
 // Thread: `loop`.
 #pragma once
@@ -32,6 +33,11 @@ class ClusterCopy {
   static void Start(Pool* source, Pool* target, EventLoop* loop, const std::vector<CopyRun>& runs,
                     std::function<void(Status)> done);
 
+  struct Effort {
+    uint64_t piece_bytes;
+    size_t lanes;
+  };
+
  private:
   // One piece on its way, then the next.
   struct Lane : Completion {
@@ -51,6 +57,7 @@ class ClusterCopy {
   bool TakePiece(CopyRun* piece);
   void LaneEnded();
 
+  Effort effort_{};
   Pool* const source_;
   Pool* const target_;
   EventLoop* const loop_;

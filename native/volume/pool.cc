@@ -10,6 +10,7 @@ Pool::Pool(std::vector<EventLoop*> loops, EventLoop* home, unsigned cluster_byte
     : home_(home),
       observer_(observer),
       cluster_shift_(static_cast<unsigned>(std::countr_zero(cluster_bytes))),
+      latencies_(loops),
       admissions_(std::move(loops), home),
       journal_(home, &disks_, this) {
   for (unsigned group = 0; group < kGrantGroups; group++) {

@@ -20,6 +20,7 @@
 #include "journal/journal.h"
 #include "volume/admissions.h"
 #include "volume/grants.h"
+#include "volume/latencies.h"
 
 namespace varve {
 
@@ -57,12 +58,17 @@ class Pool : private JournalObserver {
   // Everything of one disk, from every group.
   std::vector<ClusterRun> TakeBackOn(unsigned disk);
   Admissions& admissions() { return admissions_; }
+  Latencies& latencies() { return latencies_; }
   Disk& disk(unsigned number) { return *disks_.at(number); }
   EventLoop* home() { return home_; }
   unsigned cluster_shift() const { return cluster_shift_; }
   bool failed() const { return journal_.failed(); }
   // The pool is another's now, and what lies under this map may be another volume's: reads are refused.
   bool fenced() const { return fenced_.load(std::memory_order_relaxed); }
+
+  // Whether copies (cluster_copy.h) that begin from now on are to leave the disks to guests as far as they can. Any thread.
+  void SetGentleCopies(bool gentle) { gentle_copies_.store(gentle, std::memory_order_relaxed); }
+  bool gentle_copies() const { return gentle_copies_.load(std::memory_order_relaxed); }
 
   // Stops as after a failed sync: writes and flushes get EIO from now on. Any thread.
   void Stop(Status status, bool fenced);
@@ -87,9 +93,11 @@ class Pool : private JournalObserver {
   const unsigned cluster_shift_;
   DiskTable disks_;
   std::deque<Grants> grants_;
+  Latencies latencies_;
   Admissions admissions_;
   Journal journal_;
   std::atomic<bool> fenced_{false};
+  std::atomic<bool> gentle_copies_{false};
 
   // Home loop only.
   uint64_t releasing_sequence_ = 0;  // newest record that may have released clusters

@@ -1,5 +1,6 @@
 #include "volume/volume_op.h"
 
+#include "base/boot_clock.h"
 #include "volume/volume.h"
 
 namespace varve {
@@ -8,6 +9,7 @@ void VolumeOp::Start(Volume* volume, BlockRequest* request) {
   volume_ = volume;
   request_ = request;
   status_ = Status::Ok();
+  arrived_ns_ = loop().arrivals_since_ns;
   starting_ = true;
   Continue();
   starting_ = false;
@@ -57,6 +59,7 @@ void VolumeOp::Answer(Status status) {
   Withdraw();
   Volume* volume = volume_;
   Completion* done = request_->done;
+  if (request_->guest_waits) volume->pool().latencies().Add(*request_, BootNanoseconds() - arrived_ns_);
   if (!status.ok()) volume->mutable_stats().errors.fetch_add(1, std::memory_order_relaxed);
   Recycle();
   done->Run(status);

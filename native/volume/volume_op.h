@@ -62,6 +62,7 @@ class VolumeOp {
   Volume* volume_ = nullptr;
   BlockRequest* request_ = nullptr;
   Status status_;
+  uint64_t arrived_ns_ = 0;  // of a guest's request
   bool admitted_ = false;
   unsigned parity_ = 0;
   bool starting_ = false;

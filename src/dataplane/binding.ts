@@ -441,6 +441,15 @@ export interface Addon {
    */
   relocate(token: Token, volume: Handle, moves: Float64Array, holdWriters: boolean): void;
   /**
+   * How many requests of guests took how long, since the pool was opened: of reads, of writes, of flushes and FUA, each as many counts as
+   * there are bounds, then the seconds of all together.
+   */
+  poolLatencies(pool: Handle): Float64Array;
+  /** Seconds; ascending. The count at a place is of what took less than the bound there, and not less than the one before. */
+  latencyBounds(): Float64Array;
+  /** Copies, of clusters that move too, go in small pieces, one at a time; or in large ones, several at once. From the next copy on. */
+  setCopyEffort(pool: Handle, gentle: boolean): void;
+  /**
    * Copies between the disks of a pool, or from those of one to those of another. runs: source disk, source offset, target disk, target
    * offset, bytes, … The next round of `target` syncs what was written. Both pools stay open until the end.
    */

@@ -99,12 +99,15 @@ export class DataPlane {
   readonly #pathListeners = new Map<Handle, DiskPathListener>();
   #nextToken = 1;
   readonly backend: string;
+  /** Of `Latency.counts`; see Addon.latencyBounds. */
+  readonly latencyBounds: Float64Array;
 
   constructor(options: Partial<StartOptions> = {}) {
     this.#addon = loadAddon();
     this.backend = this.#addon.start({ ...defaultStartOptions, ...options }, (batch) => {
       for (const event of batch) this.#dispatch(event);
     });
+    this.latencyBounds = this.#addon.latencyBounds();
   }
 
   /** Stops the loops. Everything opened must be closed. */
@@ -587,6 +590,23 @@ export class PoolPlane {
     await this.plane.call((token) => this.plane.addon.poolFlush(token, this.handle));
   }
 
+  /** What guests of the pool waited for so far. */
+  latencies(): Latencies {
+    const numbers = this.plane.addon.poolLatencies(this.handle);
+    const bounds = this.plane.latencyBounds;
+    const ofKind = (kind: number): Latency => {
+      const first = kind * (bounds.length + 1);
+      const end = first + bounds.length;
+      return { counts: numbers.subarray(first, end), seconds: numbers[end] as number };
+    };
+    return { read: ofKind(0), write: ofKind(1), flush: ofKind(2) };
+  }
+
+  /** How hard copies go at the disks, from the next one on. `gentle`: so that a guest's request meets little of them. */
+  setCopyEffort(effort: 'gentle' | 'full'): void {
+    this.plane.addon.setCopyEffort(this.handle, effort === 'gentle');
+  }
+
   /** From the disks of `source`, which may be this pool, to ours; see Addon.copyRuns. */
   async copyRuns(source: PoolPlane, runs: readonly number[]): Promise<void> {
     await this.plane.call((token) =>
@@ -608,6 +628,20 @@ export class PoolPlane {
     await this.plane.call((token) => this.plane.addon.closePool(token, this.handle));
     this.plane.forgetPool(this.handle);
   }
+}
+
+/** Of requests that took less than each bound, and not less than the one before: how many. All numbers only grow. */
+export interface Latency {
+  readonly counts: Float64Array;
+  /** Of all requests together. */
+  readonly seconds: number;
+}
+
+/** `flush`: writes with FUA, too. */
+export interface Latencies {
+  readonly read: Latency;
+  readonly write: Latency;
+  readonly flush: Latency;
 }
 
 /** A head's own states: words (lo, hi) and zero masks, as in format/slot-states.ts. */
