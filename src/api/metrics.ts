@@ -3,7 +3,8 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { VolumeStats } from '../dataplane/binding.ts';
-import type { DiskInfo, PoolInfo } from '../pool/types.ts';
+import type { DiskInfo, PoolActivity, PoolInfo } from '../pool/types.ts';
+import { latencyMetric } from './latency-metric.ts';
 import type { ApiServices } from './ports.ts';
 
 /** The default of 10 wakes an idle service a hundred times a second, which is most of what it then does. */
@@ -20,6 +21,18 @@ const poolGauges: readonly Numbers<PoolInfo>[] = [
   ['journal_bytes', 'Size of the journal', (pool) => pool.journalBytes],
   ['journal_used_bytes', 'Journal between tail and head', (pool) => pool.journalUsedBytes],
   ['online', '1 when it serves, 0 when it has failed', (pool) => (pool.state === 'online' ? 1 : 0)],
+];
+
+const backgroundMax: Numbers<PoolActivity> = [
+  'background_bytes_per_second_max',
+  'As fast as background work may go for the sake of guests; +Inf when they do not hold it back',
+  ({ background }) => background.bytesPerSecondMax,
+];
+
+const backgroundMoved: Numbers<PoolActivity> = [
+  'background_moved_bytes_total',
+  'Bytes that background work has moved',
+  ({ background }) => background.movedBytes,
 ];
 
 const diskGauges: readonly Numbers<DiskInfo>[] = [
@@ -50,6 +63,7 @@ export class Metrics {
     for (const gauge of poolGauges) this.#addPoolGauge(services, gauge);
     for (const gauge of diskGauges) this.#addDiskGauge(services, gauge);
     for (const counter of volumeCounters) this.#addVolumeCounter(services, counter);
+    this.#addActivity(services);
     this.#addVolumeMapBytes(services);
     this.#addExportClients(services);
   }
@@ -74,6 +88,16 @@ export class Metrics {
         .list()
         .flatMap(({ disks }) => disks.map((disk): [string, number] => [disk.uri, value(disk)])),
     );
+  }
+
+  #addActivity({ pools }: ApiServices): void {
+    const read = (value: Numbers<PoolActivity>[2]) => () =>
+      pools.activity().map((activity): [string, number] => [activity.pool, value(activity)]);
+    const [gauge, gaugeHelp, max] = backgroundMax;
+    this.#addGauge(`varve_pool_${gauge}`, gaugeHelp, 'pool', read(max));
+    const [counter, counterHelp, moved] = backgroundMoved;
+    this.#addCounter(`varve_pool_${counter}`, counterHelp, 'pool', read(moved));
+    this.#registry.registerMetric(latencyMetric(() => pools.activity()));
   }
 
   #addVolumeMapBytes(services: ApiServices): void {
@@ -102,18 +126,22 @@ export class Metrics {
     });
   }
 
-  /** The data plane counts; a counter here only repeats its totals. */
   #addVolumeCounter(services: ApiServices, [name, help, value]: Numbers<VolumeStats>): void {
+    this.#addCounter(`varve_volume_${name}`, help, 'volume', () =>
+      services.exports.volumeStats().map(({ volume, stats }) => [volume, value(stats)]),
+    );
+  }
+
+  /** Others count; a counter here only repeats their totals. */
+  #addCounter(name: string, help: string, label: string, read: () => [string, number][]): void {
     new Counter({
-      name: `varve_volume_${name}`,
+      name,
       help,
-      labelNames: ['volume'],
+      labelNames: [label],
       registers: [this.#registry],
       collect() {
         this.reset();
-        for (const { volume, stats } of services.exports.volumeStats()) {
-          this.inc({ volume }, value(stats));
-        }
+        for (const [of, value] of read()) this.inc({ [label]: of }, value);
       },
     });
   }

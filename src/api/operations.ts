@@ -15,6 +15,7 @@ import type { EmitEvent, ReportProgress } from '../pool/types.ts';
 import { Gate } from './gate.ts';
 import { JsonLines } from './json-lines.ts';
 import { toStorageError } from './problem.ts';
+import { ProgressRate } from './progress-rate.ts';
 import type { OperationItem } from './schemas.ts';
 
 const operationsKept = 1000;
@@ -203,8 +204,16 @@ export class Operations {
     const change = (changes: Partial<OperationItem>) => {
       this.#items.set(id, { ...this.get(id), ...changes });
     };
-    const report: ReportProgress = (doneBytes, totalBytes) =>
-      change({ progress: { done_bytes: doneBytes, total_bytes: totalBytes } });
+    const rate = new ProgressRate();
+    const report: ReportProgress = (doneBytes, totalBytes, pace) =>
+      change({
+        progress: {
+          done_bytes: doneBytes,
+          total_bytes: totalBytes,
+          bytes_per_second: rate.note(doneBytes, this.#clock.nowMs()),
+          held_back_by: pace?.isHeldBack ? 'guests' : null,
+        },
+      });
     const setPhase = (phase: string) => change({ phase });
     try {
       await work({ signal, report, setPhase, whileRunning: () => gate.passed() });
@@ -240,7 +249,10 @@ export class Operations {
   }
 
   #end(id: string, end: Pick<OperationItem, 'state' | 'error'>): void {
-    const item: OperationItem = { ...this.get(id), ...end, finished_at: this.#now() };
+    const running = this.get(id);
+    const { done_bytes, total_bytes } = running.progress;
+    const progress = { done_bytes, total_bytes };
+    const item: OperationItem = { ...running, ...end, progress, finished_at: this.#now() };
     this.#save(item);
     this.#emit({
       kind: `operation/${item.state}`,

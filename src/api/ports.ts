@@ -15,6 +15,7 @@ import type {
   CreatePoolOptions,
   DiskInfo,
   ImportPoolOptions,
+  PoolActivity,
   PoolInfo,
   PoolSettings,
   ReportProgress,
@@ -35,6 +36,7 @@ export interface PoolsPort {
   get(name: string): RecordPool;
   /** The open ones. */
   all(): readonly RecordPool[];
+  activity(): readonly PoolActivity[];
   create(
     name: string,
     uris: string[],

@@ -227,7 +227,18 @@ const operationFields = {
     Type.Union([Type.String(), Type.Number(), Type.Boolean()]),
     { description: 'what it was asked for, besides its target' },
   ),
-  progress: Type.Object({ done_bytes: Size, total_bytes: Size }),
+  progress: Type.Object({
+    done_bytes: Size,
+    total_bytes: Size,
+    bytes_per_second: Type.Optional(
+      Type.Integer({ description: 'over the last second or so; 0 until that is known' }),
+    ),
+    held_back_by: Type.Optional(
+      Type.Union([Type.Literal('guests'), Type.Null()], {
+        description: 'why it does not go faster, where that is known',
+      }),
+    ),
+  }),
   error: Type.Union([
     Type.Object({ code: Text, detail: Text, actions: Type.Array(Text) }),
     Type.Null(),

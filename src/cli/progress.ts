@@ -45,12 +45,13 @@ export function progressText(
   operation: OperationItem,
   elapsedMs: number,
 ): string {
-  const { done_bytes: done, total_bytes: total } = operation.progress;
+  const { done_bytes: done, total_bytes: total, held_back_by: by } = operation.progress;
   const head = `${operation.id} ${operation.phase} ${operation.target}`;
   if (total === 0 || done === 0 || elapsedMs === 0) return head;
   const bytesPerSecond = (done / elapsedMs) * 1000;
   const leftMs = ((total - done) / bytesPerSecond) * 1000;
   const percent = Math.floor((100 * done) / total);
   const rate = `${context.size(Math.round(bytesPerSecond))}/s`;
-  return `${head}  ${percent}%  ${rate}  ${formatDuration(leftMs)} left`;
+  const heldBack = by == null ? '' : `, held back by ${by}`;
+  return `${head}  ${percent}%  ${rate}${heldBack}  ${formatDuration(leftMs)} left`;
 }

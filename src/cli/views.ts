@@ -189,6 +189,7 @@ export const operationView: View<OperationItem> = {
     { title: 'TARGET', value: (item) => item.target },
     { title: 'STATE', value: (item) => item.state },
     { title: 'DONE', right: true, value: (item) => progressText(context, item) },
+    { title: 'RATE', wide: true, value: (item) => rateText(context, item) },
     { title: 'CREATED', value: (item) => item.created_at },
     { title: 'FINISHED', wide: true, value: (item) => item.finished_at ?? '-' },
     { title: 'ERROR', wide: true, value: (item) => item.error?.detail ?? '-' },
@@ -258,6 +259,12 @@ function diskState({ state, failing, cordoned }: DiskItem): string {
 function progressText(context: Context, { progress }: OperationItem): string {
   const { done_bytes: done, total_bytes: total } = progress;
   return total === 0 ? '-' : `${context.size(done)}/${context.size(total)}`;
+}
+
+function rateText(context: Context, { progress }: OperationItem): string {
+  const { bytes_per_second: rate, held_back_by: by } = progress;
+  if (!rate) return '-';
+  return `${context.size(rate)}/s${by == null ? '' : `, held back by ${by}`}`;
 }
 
 function yesNo(value: boolean): string {

@@ -21,7 +21,7 @@ export async function layersOn(
 ): Promise<ReadonlySet<number>> {
   const there = new Set<number>();
   for (const layer of layers) {
-    const units = unitsOf(pool, layer, isWanted, 1);
+    const units = unitsOf(pool, layer, isWanted, () => 1);
     if (!(await units.next()).done) there.add(layer);
   }
   return there;

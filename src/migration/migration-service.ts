@@ -104,7 +104,7 @@ export class MigrationService {
   async drain({ pool: name, number }: DiskName, context: MovementContext): Promise<void> {
     const pool = this.#pool(name);
     await planDrain(pool, number);
-    await drain({ pool, volumes: this.#volumes }, number, watchOf(context));
+    await drain({ pool, volumes: this.#volumes }, number, watchOf(pool, context));
     const { uri } = pool.diskInfo(number);
     this.#tell('disk/drained', uri, `nothing lies on disk ${uri} any more`);
   }
@@ -141,7 +141,7 @@ export class MigrationService {
   ): Promise<void> {
     const pool = this.#pool(name);
     const preferred = [{ disk: replacement.number }];
-    await drain({ pool, volumes: this.#volumes }, number, watchOf(context), preferred);
+    await drain({ pool, volumes: this.#volumes }, number, watchOf(pool, context), preferred);
     await this.#pools.removeDisk(name, number);
   }
 
@@ -152,7 +152,7 @@ export class MigrationService {
   /** Afterwards disks of one class are about equally full. @throws as `drain` */
   async rebalance(name: string, context: MovementContext): Promise<void> {
     const pool = this.#pool(name);
-    await rebalance({ pool, volumes: this.#volumes }, watchOf(context));
+    await rebalance({ pool, volumes: this.#volumes }, watchOf(pool, context));
     this.#tell('pool/rebalanced', name, `the disks of pool ${name} are about equally full`);
   }
 
@@ -198,7 +198,7 @@ export class MigrationService {
   async place(name: string, placement: VolumePlacement, context: MovementContext): Promise<void> {
     const { pool, record } = this.#volumes.find(name);
     await this.#alone(pool, record, () =>
-      placeVolume({ pool, volumes: this.#volumes }, record.id, placement, watchOf(context)),
+      placeVolume({ pool, volumes: this.#volumes }, record.id, placement, watchOf(pool, context)),
     );
     this.#tell('volume/moved', name, `volume ${name} lies on ${nameOf(placement)} now`);
   }
@@ -222,7 +222,7 @@ export class MigrationService {
       this.#absorbing.add(name);
       try {
         await planAbsorb(pool, disk);
-        await absorb({ pool, volumes: this.#volumes }, disk.record.number, watchOf(context));
+        await absorb({ pool, volumes: this.#volumes }, disk.record.number, watchOf(pool, context));
       } finally {
         this.#absorbing.delete(name);
       }
@@ -281,7 +281,11 @@ export class MigrationService {
   }
 }
 
-function watchOf(context: MovementContext): MovementWatch {
+function watchOf({ governor }: Pool, context: MovementContext): MovementWatch {
   const pace = new Pace(context);
-  return { before: (bytes) => pace.before(bytes), report: context.report };
+  return {
+    before: (bytes) => pace.before(bytes),
+    report: (doneBytes, totalBytes) =>
+      context.report(doneBytes, totalBytes, { isHeldBack: governor.isHeldBack }),
+  };
 }

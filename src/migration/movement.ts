@@ -4,10 +4,11 @@
  *   flush → every layer, every unit → (something was written meanwhile, or came too late) → again, from the third walk on with writers held → nothing left
  *
  * Cut off at any moment it has moved that much; begun again it goes on from there, because what is left to do is what the map says.
- * Elsewhere: what one unit goes through (relocate.ts), how fast it may go (pace.ts).
+ * Elsewhere: what one unit goes through (relocate.ts), how fast it may go as asked (pace.ts) and for the guests' sake (src/pool/governor.ts).
  */
 import { setTimeout } from 'node:timers/promises';
 import type { Target } from '../pool/allocator.ts';
+import type { Pool } from '../pool/pool.ts';
 import { inLanes } from './lanes.ts';
 import { type RelocateContext, relocateUnit } from './relocate.ts';
 import { type IsWanted, stillWanted, type Unit, unitsOf } from './unit.ts';
@@ -61,12 +62,11 @@ async function walk(
 ): Promise<{ found: number; moved: number }> {
   const { pool } = context;
   const count = { found: 0, moved: 0 };
-  const slotsMax = holdWriters ? slotsPerHeldUnit : slotsPerUnit;
+  const slotsMax = () => slotsFor(pool, holdWriters ? slotsPerHeldUnit : slotsPerUnit);
   const relocate = async (read: Unit) => {
-    await watch.before(read.slots.length * pool.clusterBytes);
     // Enough may have been moved since the unit was read.
     const unit = stillWanted(read, isWanted);
-    if (unit.slots.length === 0) return;
+    if (unit.slots.length === 0) return 0;
     const moved = await relocateUnit(context, unit, {
       targets: targetsOf(unit.layer),
       holdWriters,
@@ -74,9 +74,20 @@ async function walk(
     count.found += unit.slots.length;
     count.moved += moved;
     watch.onMoved(moved * pool.clusterBytes);
+    return unit.slots.length * pool.clusterBytes;
+  };
+  const inTurn = async (read: Unit) => {
+    await watch.before(read.slots.length * pool.clusterBytes);
+    await pool.governor.run(() => relocate(read));
   };
   for (const layer of layers()) {
-    await inLanes(unitsOf(pool, layer, isWanted, slotsMax), relocate);
+    await inLanes(unitsOf(pool, layer, isWanted, slotsMax), inTurn);
   }
   return count;
+}
+
+/** As many as guests are to meet at once. */
+function slotsFor(pool: Pool, slotsMax: number): number {
+  const borne = Math.floor(pool.governor.bytesPerTurn / pool.clusterBytes);
+  return Math.max(1, Math.min(slotsMax, borne));
 }

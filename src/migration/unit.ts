@@ -23,17 +23,18 @@ export interface Unit {
 /** Whether a cluster on that disk is to go elsewhere. */
 export type IsWanted = (disk: number) => boolean;
 
-/** What of a layer is to be relocated, as the map is when it is read, in pieces of up to `slotsMax` slots. */
+/** What of a layer is to be relocated, as the map is when it is read, in pieces of up to `slotsMax` slots, asked for each piece. */
 export async function* unitsOf(
   pool: Pool,
   layer: number,
   isWanted: IsWanted,
-  slotsMax: number,
+  slotsMax: () => number,
 ): AsyncGenerator<Unit> {
   for await (const { region, stack } of regionsOf(pool, [layer])) {
     const slots = wantedIn(stack[0] as SlotStates, isWanted);
-    for (let at = 0; at < slots.length; at += slotsMax) {
-      yield { layer, region, slots: slots.slice(at, at + slotsMax) };
+    for (let at = 0, end = 0; at < slots.length; at = end) {
+      end = at + slotsMax();
+      yield { layer, region, slots: slots.slice(at, end) };
     }
   }
 }

@@ -15,6 +15,8 @@ import type { RelocateContext } from './relocate.ts';
 import type { MovementWatch, MovePlan } from './types.ts';
 import { type IsWanted, unitsOf } from './unit.ts';
 
+const everySlot = () => Number.POSITIVE_INFINITY;
+
 /** @throws StorageError pool/full there is not the room */
 export async function planPlacement(
   pool: Pool,
@@ -26,7 +28,7 @@ export async function planPlacement(
   const layers = new Set<number>();
   let clusters = 0;
   for (const layer of layersOf(pool, volume)) {
-    for await (const { slots } of unitsOf(pool, layer, isWanted, Number.POSITIVE_INFINITY)) {
+    for await (const { slots } of unitsOf(pool, layer, isWanted, everySlot)) {
       layers.add(layer);
       clusters += slots.length;
     }

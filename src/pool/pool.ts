@@ -49,6 +49,7 @@ import { ForeignDisks } from './foreign-disks.ts';
 import type { BatchOp, ClusterRun } from './format/batch.ts';
 import { memberGeometry } from './format/geometry.ts';
 import { hasMoves, type Label, withMoves } from './format/label.ts';
+import { Governor, systemTiming } from './governor.ts';
 import { Grants } from './grants.ts';
 import { Growth } from './growth.ts';
 import { JournalFeed } from './journal-feed.ts';
@@ -78,7 +79,7 @@ import type { PoolState } from './pool-state.ts';
 import type { RecoveredPool } from './recovery.ts';
 import type { ReleaseWatch } from './release-watch.ts';
 import { type ReplicaParts, Replicas } from './replicas.ts';
-import type { DiskInfo, EmitEvent, PoolInfo, PoolSettings } from './types.ts';
+import type { DiskInfo, EmitEvent, PoolActivity, PoolInfo, PoolSettings } from './types.ts';
 
 const EIO = 5;
 
@@ -139,6 +140,7 @@ export class Pool {
   #volumes!: OpenVolumes;
   #members!: Members;
   #lostReplicas!: LostReplicas;
+  #governor!: Governor;
   readonly #moves = new PendingMoves();
   /** Copies that read its disks. */
   readonly #lent = new Set<Promise<void>>();
@@ -385,6 +387,22 @@ export class Pool {
   /** For whoever copies clusters that others may give up, and use again, meanwhile. `end` once. */
   watchReleases(places: readonly ClusterPlace[]): ReleaseWatch {
     return this.#state.releaseWatches.begin(places);
+  }
+
+  /** How fast background work may go. */
+  get governor(): Governor {
+    return this.#governor;
+  }
+
+  /** What it did for guests and in the background since it was opened. */
+  activity(): PoolActivity {
+    const { movedBytes, bytesPerSecond } = this.#governor;
+    return {
+      pool: this.name,
+      latencies: this.#plane.latencies(),
+      latencyBounds: this.#services.dataPlane.latencyBounds,
+      background: { movedBytes, bytesPerSecondMax: bytesPerSecond },
+    };
   }
 
   /**
@@ -740,10 +758,24 @@ export class Pool {
     };
     this.#plane = await dataPlane.openPool(planeSpec(parts), this.#listener());
     this.#planeOpen = true;
+    this.#governor = this.#newGovernor();
     this.#startWorkers();
     // One that is missing does not come back while the pool is open: nobody waits for it.
     const there = this.#disks.all.filter(({ isMissing }) => !isMissing);
     for (const disk of there) this.#watch(disk);
+  }
+
+  #newGovernor(): Governor {
+    return new Governor({
+      latencies: () => {
+        const { read, write, flush } = this.#plane.latencies();
+        return { read: read.counts, write: write.counts, flush: flush.counts };
+      },
+      bounds: this.#services.dataPlane.latencyBounds,
+      settle: () => this.flush(),
+      onHeld: (isHeld) => this.#plane.setCopyEffort(isHeld ? 'gentle' : 'full'),
+      timing: systemTiming,
+    });
   }
 
   #startWorkers(): void {

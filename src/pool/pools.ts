@@ -50,6 +50,7 @@ import type {
   DiskInfo,
   EmitEvent,
   ImportPoolOptions,
+  PoolActivity,
   PoolInfo,
   PoolSettings,
 } from './types.ts';
@@ -114,6 +115,11 @@ export class Pools {
   /** The open pools. */
   all(): readonly Pool[] {
     return [...this.#open.values()];
+  }
+
+  /** Of the open ones. */
+  activity(): PoolActivity[] {
+    return this.all().map((pool) => pool.activity());
   }
 
   /** @throws StorageError pool/not-found; whatever kept the pool from being opened */

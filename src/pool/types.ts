@@ -1,6 +1,7 @@
 /**
  * What the pool layer tells and takes; the words and units of cli.md.
  */
+import type { Latencies } from '../dataplane/data-plane.ts';
 
 export interface DiskInfo {
   readonly uuid: string;
@@ -136,4 +137,24 @@ export interface EventInput {
 export type EmitEvent = (event: EventInput) => void;
 
 /** Progress of long work, in bytes. */
-export type ReportProgress = (doneBytes: number, totalBytes: number) => void;
+export type ReportProgress = (
+  doneBytes: number,
+  totalBytes: number,
+  pace?: {
+    /** It could go faster, but for guests (governor.ts). */
+    readonly isHeldBack: boolean;
+  },
+) => void;
+
+/** What an open pool does besides holding data. */
+export interface PoolActivity {
+  readonly pool: string;
+  readonly latencies: Latencies;
+  /** Of their buckets. */
+  readonly latencyBounds: Float64Array;
+  readonly background: {
+    readonly movedBytes: number;
+    /** Infinity: guests do not hold it back. */
+    readonly bytesPerSecondMax: number;
+  };
+}

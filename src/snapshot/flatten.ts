@@ -73,10 +73,13 @@ async function flattenOnce(
   for await (const { region } of regionsOf(pool, parents)) {
     for (let leaf = 0; leaf < leavesPerRegion; leaf++) {
       if (watch.signal.aborted) throw abortReason(watch.signal);
-      const copied = await volumes.exclusively(async () =>
-        headNow() === head ? flattenLeaf(pool, plane, head, { region, leaf }, targets) : undefined,
-      );
-      watch.onCopied(copied ?? 0);
+      const copy = () =>
+        volumes.exclusively(async () =>
+          headNow() === head
+            ? flattenLeaf(pool, plane, head, { region, leaf }, targets)
+            : undefined,
+        );
+      watch.onCopied(await pool.governor.run(async () => (await copy()) ?? 0));
     }
   }
   return volumes.exclusively(async () => {

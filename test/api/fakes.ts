@@ -21,6 +21,7 @@ import type { DiskName } from '../../src/migration/migration-service.ts';
 import type {
   CheckReport,
   DiskInfo,
+  PoolActivity,
   PoolInfo,
   PoolSettings,
   ReportProgress,
@@ -55,6 +56,24 @@ export class FakePools implements PoolsPort {
 
   all(): FakePool[] {
     return [...this.pools.values()];
+  }
+
+  /** Three reads, one of them in the last bucket; nothing else. */
+  activity(): PoolActivity[] {
+    const none = { counts: new Float64Array(24), seconds: 0 };
+    const counts = none.counts.slice();
+    counts.set([1], 2);
+    counts.set([1], 10);
+    counts.set([1], 23);
+    const latencies = { read: { counts, seconds: 0.5 }, write: none, flush: none };
+    const latencyBounds = Float64Array.from({ length: 24 }, (_, at) => (at + 1) / 1000);
+    const background = { movedBytes: 65_536, bytesPerSecondMax: Number.POSITIVE_INFINITY };
+    return this.all().map(({ poolInfo: { name: pool } }) => ({
+      pool,
+      latencies,
+      latencyBounds,
+      background,
+    }));
   }
 
   async create(name: string, _uris: string[], options: { dryRun?: boolean }) {

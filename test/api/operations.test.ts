@@ -22,9 +22,12 @@ beforeEach(() => {
 
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-function open(kinds: Readonly<Record<string, ResumableWork>> = {}): Operations {
+function open(
+  kinds: Readonly<Record<string, ResumableWork>> = {},
+  clock = systemClock,
+): Operations {
   const path = join(folder, 'operations.jsonl');
-  return new Operations(systemClock, log, (event) => events.push(event), path, kinds);
+  return new Operations(clock, log, (event) => events.push(event), path, kinds);
 }
 
 /** Work that ends only when it is aborted. */
@@ -35,6 +38,38 @@ function untilAborted({ signal }: OperationContext): Promise<void> {
 }
 
 const stateOf = (operations: Operations, id: string) => () => operations.get(id).state;
+
+test('while it runs, an operation tells how fast it is now and who holds it back', async () => {
+  const clock = { ...systemClock, nowMs: () => ms };
+  let ms = 0;
+  const operations = open({}, clock);
+  let goOn = () => {};
+  const running = operations.start(spec, async ({ report }) => {
+    for (const isHeldBack of [false, true]) {
+      report(ms, 10_000, { isHeldBack });
+      await new Promise<void>((resolve) => {
+        goOn = resolve;
+      });
+    }
+  });
+  expect(operations.get(running.id).progress).toMatchObject({
+    bytes_per_second: 0,
+    held_back_by: null,
+  });
+  ms = 2000;
+  goOn();
+  await expect
+    .poll(() => operations.get(running.id).progress)
+    .toEqual({
+      done_bytes: 2000,
+      total_bytes: 10_000,
+      bytes_per_second: 1000,
+      held_back_by: 'guests',
+    });
+  goOn();
+  await expect.poll(stateOf(operations, running.id)).toBe('succeeded');
+  expect(operations.get(running.id).progress).toEqual({ done_bytes: 2000, total_bytes: 10_000 });
+});
 
 test('success, failure and cancellation are told apart', async () => {
   const operations = open();

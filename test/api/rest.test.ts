@@ -269,4 +269,24 @@ test('metrics carry pools, volumes and exports by name', async () => {
   expect(body).toContain('varve_volume_written_bytes_total{volume="gold"} 0');
   expect(body).toContain('varve_export_clients{export="gold"} 0');
   expect(body).toContain('nodejs_eventloop_lag_seconds');
+  expect(body).toContain('varve_pool_background_moved_bytes_total{pool="main"} 65536');
+  expect(body).toContain('varve_pool_background_bytes_per_second_max{pool="main"} +Inf');
+});
+
+test('metrics carry the latency of guests as a histogram: fewer buckets, cumulative', async () => {
+  const { body } = await api.app.inject('/metrics');
+  const reads = body
+    .split('\n')
+    .filter(
+      (line: string) => line.startsWith('varve_pool_request_seconds') && line.includes('read'),
+    );
+  const labels = 'pool="main",kind="read"';
+  expect(body).toContain('# TYPE varve_pool_request_seconds histogram');
+  expect(reads).toEqual([
+    `varve_pool_request_seconds_bucket{${labels},le="0.008"} 1`,
+    `varve_pool_request_seconds_bucket{${labels},le="0.016"} 2`,
+    `varve_pool_request_seconds_bucket{${labels},le="+Inf"} 3`,
+    `varve_pool_request_seconds_sum{${labels}} 0.5`,
+    `varve_pool_request_seconds_count{${labels}} 3`,
+  ]);
 });

@@ -113,6 +113,10 @@ test('progress tells rate and time left', () => {
   expect(progressText(context, operation, 2000)).toBe(
     'op-1 taking space gold  50%  256MiB/s  2s left',
   );
+  const progress = { ...operation.progress, bytes_per_second: 1, held_back_by: 'guests' as const };
+  expect(progressText(context, { ...operation, progress }, 2000)).toBe(
+    'op-1 taking space gold  50%  256MiB/s, held back by guests  2s left',
+  );
 });
 
 test('an error is what happened, what to do, and a code', () => {
