@@ -46,6 +46,8 @@ export interface LayerCopy extends OverlayRules {
 export interface CopyWatch {
   /** Resolves when so many bytes may be copied. @throws the reason to stop */
   readonly before: (bytes: number) => Promise<void>;
+  /** Does the work, which resolves to the bytes copied, when guests bear it. */
+  readonly inTurn: (work: () => Promise<number>) => Promise<number>;
   readonly onCopied: (bytes: number) => void;
 }
 
@@ -90,7 +92,10 @@ async function copyRegion(
     await inLanes(unitsOf(slots), async (unit) => {
       const bytes = unit.length * context.target.clusterBytes;
       await watch.before(bytes);
-      for (const slot of await copyUnit(context, copy, region, unit)) done.add(slot);
+      await watch.inTurn(async () => {
+        for (const slot of await copyUnit(context, copy, region, unit)) done.add(slot);
+        return bytes;
+      });
       watch.onCopied(bytes);
     });
   }

@@ -104,7 +104,12 @@ async function copyRest(underWay: MoveUnderWay, family: Family): Promise<void> {
   const clusters = missing.reduce((sum, layer) => sum + source.clustersOf(layer), 0);
   const bytes = clusters * source.clusterBytes;
   if (bytes > heldBytesMax) throw new NotNow(`${formatSize(bytes)} were written meanwhile`);
-  const unheld = { before: async () => {}, onCopied() {} };
+  // Guests wait for it.
+  const unheld = {
+    before: async () => {},
+    inTurn: (work: () => Promise<number>) => work(),
+    onCopied() {},
+  };
   await copyMissing(underWay, family, { exclusively: (work) => work(), watch: unheld });
   await target.flush();
 }

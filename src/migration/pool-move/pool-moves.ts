@@ -214,9 +214,12 @@ export class PoolMoves {
     let copied = 0;
     const watch = {
       before: (bytes: number) => pace.before(bytes),
+      // The guests of the volume are the source's.
+      inTurn: (work: () => Promise<number>) => source.governor.run(work),
       onCopied: (bytes: number) => {
         copied += bytes;
-        context.report(copied, Math.max(copied, plan.copiedBytes));
+        const { isHeldBack } = source.governor;
+        context.report(copied, Math.max(copied, plan.copiedBytes), { isHeldBack });
       },
     };
     for (let walks = 1; ; walks++) {
