@@ -15,7 +15,13 @@ let fixture: Fixture;
 afterEach(() => fixture.close());
 
 async function unitOf(pool: Pool, layer: number): Promise<Unit> {
-  for await (const unit of unitsOf(pool, layer, () => true, () => 1)) return unit;
+  for await (const unit of unitsOf(
+    pool,
+    layer,
+    () => true,
+    () => 1,
+  ))
+    return unit;
   throw new Error('the layer owns nothing');
 }
 
