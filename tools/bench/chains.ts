@@ -11,19 +11,17 @@
  *
  * Kinds are interleaved within a round. Exit status 1 when anything failed; the others are measured nevertheless.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { type ChainKind, qcow2Kinds } from './chain-disks.ts';
-import { chainTable, medianFigures } from './chain-report.ts';
+import { chainTable } from './chain-report.ts';
 import {
   type ChainPlan,
-  type Figures,
   growingMaps,
   overwriteAfterSnapshot,
   readAtDepth,
 } from './chain-session.ts';
+import { mediansOf, plain, scratchFolder } from './rounds.ts';
 import { varveKinds } from './varve-chain.ts';
 
 const scales = {
@@ -52,41 +50,19 @@ const { values: options } = parseArgs({
   },
 });
 
-// Leaving through exit() ends the servers, too (daemon.ts); a bare signal would orphan them.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
-const folder = mkdtempSync(join(tmpdir(), 'varve-bench-'));
-process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-
 const { rounds: usual, ...scale } = options.quick ? scales.quick : scales.full;
 const rounds = Number(options.rounds ?? usual);
-const plan: ChainPlan = { ...scale, folder };
+const plan: ChainPlan = { ...scale, folder: scratchFolder() };
 const kinds = [...varveKinds, ...qcow2Kinds].filter(({ name }) => name.includes(options.kind));
 const document: Record<string, unknown> = {};
 
-for (const [name, scenario] of Object.entries(scenarios)) {
+for (const [name, { run, takes }] of Object.entries(scenarios)) {
   if (!name.includes(options.only)) continue;
-  const results = new Map<string, Figures[]>();
-  for (let round = 0; round < rounds; round++) {
-    for (const kind of kinds.filter(scenario.takes)) {
-      const figures = await scenario.run(kind, plan).catch(sayFailure(name, kind));
-      if (figures !== undefined)
-        results.set(kind.name, [...(results.get(kind.name) ?? []), figures]);
-    }
-  }
-  const medians = new Map([...results].map(([kind, all]) => [kind, medianFigures(all)]));
+  const scenario = { name, takes, run: (kind: ChainKind) => run(kind, plan) };
+  const medians = await mediansOf(scenario, kinds, rounds);
   process.stdout.write(`${name}\n${chainTable(medians, 'varve')}\n`);
-  document[name] = Object.fromEntries(
-    [...medians].map(([kind, figures]) => [kind, Object.fromEntries(figures)]),
-  );
+  document[name] = plain(medians);
 }
 if (options.json !== undefined) {
   writeFileSync(options.json, `${JSON.stringify({ ...scale, rounds, ...document }, null, 2)}\n`);
-}
-
-function sayFailure(scenario: string, kind: ChainKind): (error: Error) => undefined {
-  return (error) => {
-    process.exitCode = 1;
-    process.stderr.write(`${scenario}: ${kind.name}: failed: ${error.message}\n`);
-    return undefined;
-  };
 }

@@ -2,6 +2,7 @@
  * One measurement: fio's nbd engine against a server, and the CPU time that the server spent meanwhile.
  */
 import { run } from '../lib/command.ts';
+import { Daemon } from '../lib/daemon.ts';
 import { cpuSeconds } from './cpu.ts';
 import type { RunningServer } from './servers.ts';
 import type { IoPattern } from './workloads.ts';
@@ -45,20 +46,60 @@ export async function measureReplay(
   return measureJob(server, [...replay, '--iodepth=32', `--size=${spanMiB}M`], 600);
 }
 
+/**
+ * What the requests met while `work` went on: it begins when fio does I/O, which ends with it.
+ *
+ * @throws Error fio failed or measured nothing; what `work` throws
+ */
+export async function measureBeside<T>(
+  server: RunningServer,
+  workload: IoPattern,
+  spanMiB: number,
+  work: () => Promise<T>,
+): Promise<{ measured: Measurement; result: T }> {
+  const job = patternArguments(workload, { spanMiB, runtimeSeconds: besideSecondsMax });
+  const cpuBefore = cpuSeconds(server.pid);
+  const fio = new Daemon('fio', fioArguments(server, job));
+  let report = '';
+  fio.stdout.on('data', (chunk: Buffer) => {
+    report += chunk.toString();
+  });
+  try {
+    await fio.until(() => cpuSeconds(fio.pid) >= fioAtWorkCpuSeconds);
+    const result = await work();
+    await fio.end('SIGINT');
+    return { measured: measurementOf(report, cpuSeconds(server.pid) - cpuBefore), result };
+  } finally {
+    await fio.end('SIGKILL');
+  }
+}
+
+/** Longer than anything that is measured beside. */
+const besideSecondsMax = 900;
+/** More than its start takes. */
+const fioAtWorkCpuSeconds = 0.3;
+
 async function measureJob(
   server: RunningServer,
   jobArguments: readonly string[],
   timeoutSeconds: number,
 ): Promise<Measurement> {
   const cpuBefore = cpuSeconds(server.pid);
-  const common = [
-    ...['--name=bench', '--ioengine=nbd', `--uri=${server.uri}`, '--thread'],
-    ...['--output-format=json', '--group_reporting', '--unified_rw_reporting=1'],
-  ];
-  const report = await run('fio', [...common, ...jobArguments], {
+  const report = await run('fio', fioArguments(server, jobArguments), {
     timeoutMs: timeoutSeconds * 1000,
   });
-  const cpu = cpuSeconds(server.pid) - cpuBefore;
+  return measurementOf(report, cpuSeconds(server.pid) - cpuBefore);
+}
+
+function fioArguments({ uri }: RunningServer, jobArguments: readonly string[]): string[] {
+  return [
+    ...['--name=bench', '--ioengine=nbd', `--uri=${uri}`, '--thread'],
+    ...['--output-format=json', '--group_reporting', '--unified_rw_reporting=1'],
+    ...jobArguments,
+  ];
+}
+
+function measurementOf(report: string, cpu: number): Measurement {
   const [job] = JSON.parse(report.slice(report.indexOf('{'))).jobs as [FioJob];
   const { mixed } = job;
   if (job.error !== 0 || mixed.total_ios === 0) throw new Error(`fio error ${job.error}`);

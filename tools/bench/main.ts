@@ -8,12 +8,12 @@
  *
  * Exit status 1 when any server failed in any workload. Missed goals are shown, they do not fail the run.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { compare } from './compare.ts';
 import { jsonReport, textReport } from './report.ts';
+import { scratchFolder } from './rounds.ts';
 import { serverKinds } from './servers.ts';
 import { type Result, runSession } from './session.ts';
 import { workloads } from './workloads.ts';
@@ -31,11 +31,7 @@ const { values: options } = parseArgs({
   },
 });
 
-// Leaving through exit() ends the servers, too (daemon.ts); a bare signal would orphan them.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
-
-const folder = mkdtempSync(join(tmpdir(), 'varve-bench-'));
-process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+const folder = scratchFolder();
 const chosen = workloads.filter(({ name }) => name.includes(options.only));
 const scale = options.quick ? scales.quick : scales.full;
 const plan = { ...scale, folder, servers: serverKinds, workloads: chosen };

@@ -91,6 +91,7 @@ export function startStorageDaemon(
   folder: string,
   format: 'qcow2' | 'raw',
   image = imageIn(folder),
+  flags: readonly string[] = [],
 ): Promise<RunningServer> {
   const file = `driver=file,node-name=file,filename=${image},discard=unmap`;
   const daemon = new Daemon('qemu-storage-daemon', [
@@ -102,6 +103,7 @@ export function startStorageDaemon(
     ],
     ...['--nbd-server', `addr.type=unix,addr.path=${socketIn(folder)},max-connections=16`],
     ...['--export', 'type=nbd,id=export,node-name=disk,name=disk,writable=on'],
+    ...flags,
   ]);
   return listening(daemon, folder);
 }
