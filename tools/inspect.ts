@@ -62,15 +62,16 @@ async function readLabel(handle: FileHandle) {
 
 function printDeltas(payload: Uint8Array): void {
   const { firstSerial, deltas } = decodeDeltasPayload(payload);
-  let serial = firstSerial;
+  // First serial 0: none of them counts.
+  let serial = firstSerial === 0 ? undefined : firstSerial;
   forEachDelta(deltas, ({ layer, slot, stateHi, stateLo, releasedHi, releasedLo }) => {
     const released = slotHasAddress(releasedHi, releasedLo)
       ? `, releases ${slotDisk(releasedHi)}:${slotCluster(releasedHi, releasedLo)}`
       : '';
     print(
-      `  ${serial} layer ${layer} slot ${slot} → ${describeState(stateHi, stateLo)}${released}`,
+      `  ${serial ?? '-'} layer ${layer} slot ${slot} → ${describeState(stateHi, stateLo)}${released}`,
     );
-    serial += 1;
+    if (serial !== undefined) serial += 1;
   });
 }
 
