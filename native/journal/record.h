@@ -29,9 +29,6 @@ uint64_t RecordBytes(size_t payload_bytes);
 // Payload of a record of so many deltas.
 constexpr size_t DeltasPayloadBytes(size_t count) { return sizeof(uint64_t) + count * sizeof(Delta); }
 
-// Deltas that fit one record.
-inline constexpr size_t kDeltasPerRecordMax = (kRecordPayloadBytesMax - 8) / sizeof(Delta);
-
 // Appends one padded record to `out`, whose size is a multiple of kJournalBlockBytes.
 void EncodeRecord(RecordKind kind, const RecordPlace& place, std::span<const uint8_t> payload, std::vector<uint8_t>* out);
 // first_serial 0: their serials do not count.

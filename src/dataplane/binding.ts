@@ -349,8 +349,8 @@ export interface Addon {
   endReplica(token: Token, pool: Handle, number: number): void;
   /** Everything of the pool must be closed; makes what is pending durable first. */
   closePool(token: Token, pool: Handle): void;
-  /** Appends one record (1 deltas, 2 batch) in order; done when durable, value: its sequence. A `durable` event precedes `done`. */
-  journalAppend(token: Token, pool: Handle, kind: 1 | 2, payload: Uint8Array): void;
+  /** Appends one record of that kind (2: batch) in order; done when durable, value: its sequence. A `durable` event precedes `done`. */
+  journalAppend(token: Token, pool: Handle, kind: 2, payload: Uint8Array): void;
   /** Records before `tail` are no longer needed: call after the label that says so is durable. */
   journalTrim(pool: Handle, tail: number): void;
   /** disk number, first cluster, count, … ; lifts an earlier `grantExhausted` of the group. Groups are 0 to 63. */

@@ -555,10 +555,10 @@ export class PoolPlane {
     await this.plane.call((token) => this.plane.addon.endReplica(token, this.handle, number));
   }
 
-  /** Appends one record; resolves when it is durable on every replica, after its `durable` event. @returns its sequence. */
-  async append(kind: 'deltas' | 'batch', payload: Uint8Array): Promise<number> {
+  /** Appends one batch; resolves when it is durable on every replica, after its `durable` event. @returns its sequence. */
+  async appendBatch(payload: Uint8Array): Promise<number> {
     const done = await this.plane.call((token) =>
-      this.plane.addon.journalAppend(token, this.handle, kind === 'deltas' ? 1 : 2, payload),
+      this.plane.addon.journalAppend(token, this.handle, 2, payload),
     );
     return done.value;
   }

@@ -26,7 +26,7 @@ export class JournalFeed {
     const payload = encodeBatch(ops);
     invariant(payload.length <= this.#payloadBytesMax, 'a batch fits a quarter of the ring');
     this.#committing.push(ops);
-    return plane.append('batch', payload);
+    return plane.appendBatch(payload);
   }
 
   /** @throws StorageError pool/damaged the record names clusters that do not exist */

@@ -63,7 +63,7 @@ test('after a failed sync nothing can be made durable, and all of it closes', as
 
   const eio = { errno: 5 };
   await expect(volume.flush()).rejects.toMatchObject(eio);
-  await expect(pool.append('batch', new Uint8Array(8))).rejects.toMatchObject(eio);
+  await expect(pool.appendBatch(new Uint8Array(8))).rejects.toMatchObject(eio);
   await expect(volume.write(0, new Uint8Array(512))).rejects.toMatchObject(eio);
   expect((await volume.read(0, 1))[0]).toBe(7);
   expect(failures).toBe(1);
