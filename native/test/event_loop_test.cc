@@ -307,7 +307,7 @@ TEST_P(EventLoopTest, PollTellsWhatIsReady) {
 // One waits for input and one for room on the same descriptor: each gets what it waits for, once.
 TEST_P(EventLoopTest, PollWaitsAndIsOneShot) {
   SocketPair pair;
-  int input_reports = 0, room_reports = 0;
+  std::atomic<int> input_reports = 0, room_reports = 0;
   int64_t input = 0, room = 0;
   std::promise<void> readable, writable;
   CallCounted on_input([&](int64_t result) { ++input_reports; input = result; readable.set_value(); });

@@ -4,5 +4,5 @@ import { nothing, oneFailure, succeeds, sum } from './tally.mjs';
 export function runChecks() {
   const biome = succeeds('biome', 'node_modules/.bin/biome', ['check', '--error-on-warnings']);
   const types = succeeds('types', 'node_modules/.bin/tsc', ['-p', 'tsconfig.test.json']);
-  return sum([biome, types].map((passed) => (passed ? nothing : oneFailure)));
+  return sum([biome ? nothing : oneFailure('biome'), types ? nothing : oneFailure('types')]);
 }

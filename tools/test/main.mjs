@@ -1,10 +1,10 @@
 /**
  * `npm test`: set-up, static checks, native tests (plain, asan, tsan), vitest (unit, then end to end).
  *
- *   npm test                        everything; about 10 minutes on two cores
+ *   npm test                        everything; about 50 minutes on two cores
  *   npm test -- native vitest       only these pieces: checks, native, asan, tsan, vitest
  *
- * All pieces run even when an early one fails. The last line alone is `N passed, N failed`; the exit
+ * All pieces run even when an early one fails. The end names what failed; the last line alone is `N passed, N failed`; the exit
  * status is 0 only when something ran and nothing failed.
  */
 import { orExplain, setUp } from '../setup/main.mjs';
@@ -32,5 +32,6 @@ if (unknown.length > 0) {
 orExplain(() => setUp({ test: true }));
 const wanted = given.length > 0 ? given : Object.keys(pieces);
 const total = sum(wanted.map((name) => pieces[name]()));
+for (const name of total.names) process.stdout.write(`failed: ${name}\n`);
 process.stdout.write(`\n${total.passed} passed, ${total.failed} failed\n`);
 process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;

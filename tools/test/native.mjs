@@ -5,7 +5,7 @@
  * is in no report: then the run as a whole is a failure.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { basename, resolve } from 'node:path';
 import { oneFailure, succeeds, sum } from './tally.mjs';
 
 export function runNative(variant) {
@@ -14,12 +14,14 @@ export function runNative(variant) {
   mkdirSync(reports, { recursive: true });
   const make = ['-C', 'native', `VARIANT=${variant}`, '-j2'];
   if (!succeeds(`native ${variant}: build`, 'make', [...make, '--silent', 'all']))
-    return oneFailure;
+    return oneFailure(`native ${variant}: build`);
   const passed = succeeds(`native ${variant}`, 'make', [...make, '--silent', 'test'], {
     GTEST_OUTPUT: `json:${reports}/`,
   });
-  const told = sum(testPrograms().map((program) => tallyOf(`${reports}/${program}.json`)));
-  return passed || told.failed > 0 ? told : sum([told, oneFailure]);
+  const told = sum(testPrograms().map((program) => tallyOf(reports, program)));
+  return passed || told.failed > 0
+    ? told
+    : sum([told, oneFailure(`native ${variant}: a report or a signal, see above`)]);
 }
 
 function testPrograms() {
@@ -28,9 +30,14 @@ function testPrograms() {
     .map((name) => name.slice(0, -'.cc'.length));
 }
 
-function tallyOf(report) {
-  if (!existsSync(report)) return oneFailure;
+function tallyOf(reports, program) {
+  const report = `${reports}/${program}.json`;
+  if (!existsSync(report)) return oneFailure(`${basename(reports)}/${program} died`);
   const { tests, failures, errors, disabled } = JSON.parse(readFileSync(report, 'utf8'));
   const failed = failures + errors;
-  return { passed: tests - failed - disabled, failed };
+  return {
+    passed: tests - failed - disabled,
+    failed,
+    names: failed > 0 ? [`${basename(reports)}/${program}`] : [],
+  };
 }

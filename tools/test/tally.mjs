@@ -1,18 +1,20 @@
 /**
  * Tallies: what a piece of the test run found, and running a piece in the foreground.
  *
- * A piece that cannot even be built or that dies without a result counts as one failure.
+ * A piece that cannot even be built or that dies without a result counts as one failure. `names` says what failed, so that
+ * the end of a long log does.
  */
 import { spawnSync } from 'node:child_process';
 
-export const nothing = { passed: 0, failed: 0 };
-export const oneFailure = { passed: 0, failed: 1 };
+export const nothing = { passed: 0, failed: 0, names: [] };
+export const oneFailure = (name) => ({ passed: 0, failed: 1, names: [name] });
 
 export function sum(tallies) {
   return tallies.reduce(
     (total, tally) => ({
       passed: total.passed + tally.passed,
       failed: total.failed + tally.failed,
+      names: [...total.names, ...tally.names],
     }),
     nothing,
   );

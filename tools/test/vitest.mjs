@@ -1,6 +1,7 @@
 /** Vitest, all projects; counts come from its JSON report, a file that could not run is a failure. */
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
-import { oneFailure, succeeds } from './tally.mjs';
+import { relative } from 'node:path';
+import { oneFailure, succeeds, sum } from './tally.mjs';
 
 const report = 'build/reports/vitest.json';
 
@@ -9,12 +10,20 @@ export function runVitest(args) {
   mkdirSync('build/reports', { recursive: true });
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
   const succeeded = succeeds('vitest', 'node_modules/.bin/vitest', ['run', ...reporters, ...args]);
-  if (!existsSync(report)) return oneFailure;
+  if (!existsSync(report)) return oneFailure('vitest gave no report');
   const found = JSON.parse(readFileSync(report, 'utf8'));
   const broken = found.testResults.filter(
     (file) => file.status === 'failed' && file.assertionResults.length === 0,
   ).length;
-  const failed = found.numFailedTests + broken;
+  const told = {
+    passed: found.numPassedTests,
+    failed: found.numFailedTests + broken,
+    names: found.testResults
+      .filter((file) => file.status === 'failed')
+      .map((file) => relative('.', file.name)),
+  };
   // Vitest also fails for errors outside of any test; they must not vanish from the count.
-  return { passed: found.numPassedTests, failed: succeeded ? failed : Math.max(failed, 1) };
+  return succeeded || told.failed > 0
+    ? told
+    : sum([told, oneFailure('vitest: an error outside of any test')]);
 }
