@@ -32,6 +32,9 @@ class FaultDisk final : public Disk {
   void WriteZeroes(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
   uint64_t size_bytes() const override { return below_->size_bytes(); }
   void FindData(EventLoop& loop, DataSearch* search, Completion* done) override { below_->FindData(loop, search, done); }
+  void WriteBack(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override {
+    below_->WriteBack(loop, offset, bytes, done);
+  }
   void Measure(EventLoop& loop, uint64_t* bytes, Completion* done) override { below_->Measure(loop, bytes, done); }
   bool keeps_unsynced() const override { return below_->keeps_unsynced(); }
 

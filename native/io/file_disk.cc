@@ -130,6 +130,15 @@ void FileDisk::FindData(EventLoop& loop, DataSearch* search, Completion* done) {
   loop.RunBlocking([fd = parts_.fd.get(), search] { return FindFileData(fd, search); }, done);
 }
 
+void FileDisk::WriteBack(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) {
+  // It does not wait for the device: to wait would take away the error that the next Sync is to report.
+  auto work = [fd = parts_.fd.get(), offset, bytes] {
+    sync_file_range(fd, static_cast<off64_t>(offset), static_cast<off64_t>(bytes), SYNC_FILE_RANGE_WRITE);
+    return Status::Ok();
+  };
+  loop.RunBlocking(work, done);
+}
+
 void FileDisk::Measure(EventLoop& loop, uint64_t* bytes, Completion* done) {
   loop.RunBlocking([fd = parts_.fd.get(), bytes] { return MeasureSize(fd, bytes); }, done);
 }

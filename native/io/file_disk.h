@@ -41,6 +41,7 @@ class FileDisk final : public Disk {
   void Discard(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
   void WriteZeroes(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
   void FindData(EventLoop& loop, DataSearch* search, Completion* done) override;
+  void WriteBack(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
   uint64_t size_bytes() const override { return parts_.size_bytes; }
   void Measure(EventLoop& loop, uint64_t* bytes, Completion* done) override;
 

@@ -50,6 +50,9 @@ class LeasedDisk final : public Disk {
   void FindData(EventLoop& loop, DataSearch* search, Completion* done) override {
     below_->FindData(loop, search, done);
   }
+  void WriteBack(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override {
+    below_->WriteBack(loop, offset, bytes, done);
+  }
   uint64_t size_bytes() const override { return below_->size_bytes(); }
   void Measure(EventLoop& loop, uint64_t* bytes, Completion* done) override { below_->Measure(loop, bytes, done); }
   bool keeps_unsynced() const override { return below_->keeps_unsynced(); }

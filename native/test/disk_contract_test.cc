@@ -285,6 +285,16 @@ TEST_P(DiskContract, DiscardTouchesNothingOutsideItsRange) {
   EXPECT_TRUE(Content(*loop, *disk, 0, model.size()) == model);
 }
 
+// A hint that changes nothing, also where nothing was written.
+TEST_P(DiskContract, WhatIsWrittenBackStaysAsItIs) {
+  const Bytes data = Pattern(70000, 5);
+  EXPECT_TRUE(WriteDisk(*loop, *disk, 100, data).ok());
+  EXPECT_TRUE(Await(*loop, [&](Completion* done) { disk->WriteBack(*loop, 0, kSizeBytes, done); }).ok());
+  EXPECT_TRUE(Content(*loop, *disk, 100, data.size()) == data);
+  EXPECT_TRUE(SyncDisk(*loop, *disk).ok());
+  EXPECT_TRUE(Content(*loop, *disk, 100, data.size()) == data);
+}
+
 // Searches on from where each one ended.
 std::vector<DataRun> FindAllData(EventLoop& loop, Disk& disk, uint64_t offset, uint64_t end) {
   std::vector<DataRun> runs;

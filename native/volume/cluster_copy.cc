@@ -7,9 +7,9 @@ namespace varve {
 
 namespace {
 // Large enough not to be copied by the loop itself (inline_write_policy.h), and so many that disks read while they write.
-constexpr ClusterCopy::Effort kFullEffort = {1024 * 1024, 4};
+constexpr ClusterCopy::Effort kFullEffort = {1024 * 1024, 4, false};
 // What a guest's request may find in its way is a few requests of its own size.
-constexpr ClusterCopy::Effort kGentleEffort = {64 * 1024, 1};
+constexpr ClusterCopy::Effort kGentleEffort = {64 * 1024, 1, true};
 
 bool Continues(const CopyRun& run, const CopyRun& next) {
   return run.source_disk == next.source_disk && run.source_offset + run.bytes == next.source_offset &&
@@ -58,23 +58,37 @@ void ClusterCopy::Lane::Next() {
   if (!copy->TakePiece(&piece)) return copy->LaneEnded();
   buffer.resize(piece.bytes);
   iov = {buffer.data(), buffer.size()};
-  writing = false;
+  step = Step::kReading;
   copy->source_->disk(piece.source_disk).Read(*copy->loop_, piece.source_offset, &iov, 1, this);
 }
 
 void ClusterCopy::Lane::OnIo(Completion* self, Status status) {
   Lane* lane = static_cast<Lane*>(self);
   ClusterCopy* copy = lane->copy;
-  const unsigned disk = lane->writing ? lane->piece.target_disk : lane->piece.source_disk;
-  if (lane->writing) copy->target_->journal().NoteWrite(disk);
+  const bool read = lane->step == Step::kReading;
+  const unsigned disk = read ? lane->piece.source_disk : lane->piece.target_disk;
+  if (lane->step == Step::kWriting) copy->target_->journal().NoteWrite(disk);
   if (!status.ok()) {
-    (lane->writing ? copy->target_ : copy->source_)->ReportDiskError(disk, status);
+    (read ? copy->source_ : copy->target_)->ReportDiskError(disk, status);
     copy->status_ = status;
     return copy->LaneEnded();
   }
-  if (lane->writing) return lane->Next();
-  lane->writing = true;
-  copy->target_->disk(lane->piece.target_disk).Write(*copy->loop_, lane->piece.target_offset, &lane->iov, 1, lane);
+  switch (lane->step) {
+    case Step::kReading: return lane->OnRead();
+    case Step::kWriting: return lane->OnWritten();
+    case Step::kWritingBack: return lane->Next();
+  }
+}
+
+void ClusterCopy::Lane::OnRead() {
+  step = Step::kWriting;
+  copy->target_->disk(piece.target_disk).Write(*copy->loop_, piece.target_offset, &iov, 1, this);
+}
+
+void ClusterCopy::Lane::OnWritten() {
+  if (!copy->effort_.writes_back) return Next();
+  step = Step::kWritingBack;
+  copy->target_->disk(piece.target_disk).WriteBack(*copy->loop_, piece.target_offset, piece.bytes, this);
 }
 
 void ClusterCopy::LaneEnded() {

@@ -36,6 +36,7 @@ class ClusterCopy {
   struct Effort {
     uint64_t piece_bytes;
     size_t lanes;
+    bool writes_back;  // each piece at once, so that no guest's flush finds them all together
   };
 
  private:
@@ -44,11 +45,13 @@ class ClusterCopy {
     explicit Lane(ClusterCopy* copy) : Completion(&OnIo), copy(copy) {}
     static void OnIo(Completion* self, Status status);
     void Next();
+    void OnRead();
+    void OnWritten();
     ClusterCopy* copy;
     std::vector<std::byte> buffer;
     CopyRun piece{};
     iovec iov{};
-    bool writing = false;
+    enum class Step : uint8_t { kReading, kWriting, kWritingBack } step = Step::kReading;
   };
 
   ClusterCopy(Pool* source, Pool* target, EventLoop* loop, std::vector<CopyRun> runs, std::function<void(Status)> done)

@@ -5,13 +5,13 @@
  */
 import type { Metric, MetricValueWithName } from 'prom-client';
 import type { Latency } from '../dataplane/data-plane.ts';
-import { requestKinds } from '../pool/background-limit.ts';
 import { countOf } from '../pool/latency-histogram.ts';
 import type { PoolActivity } from '../pool/types.ts';
 
 const name = 'varve_pool_request_seconds';
 /** Of the data plane's buckets every so many are one: doubling, as it has eight of them per power of two. */
 const bucketsJoined = 8;
+const requestKinds = ['read', 'write', 'flush'] as const;
 
 export function latencyMetric(read: () => readonly PoolActivity[]): Metric<string> {
   const metric = { name, get: async () => described(read()) };

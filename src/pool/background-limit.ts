@@ -6,22 +6,17 @@
  *    └────────────────────────── guests are idle for a while ─────────────────────────────────────┘
  *
  * Compared are the latencies while the work goes on with those of *rests*, short spans without it, which come again and again: so what a guest does
- * may change. Of each kind of request the 99th percentile counts, or as high a one as there are requests to tell; the worst kind decides.
+ * may change. The 99th percentile of all their requests counts, or as high a one as there are requests to tell.
  * Invariants: the limit is never below the floor, so work always ends; without guests there is none.
  * Pure: told what was observed and how long it took, it has no clock.
  */
 import { blended, countOf, quantile } from './latency-histogram.ts';
 
-export const requestKinds = ['read', 'write', 'flush'] as const;
-
-/** Counts by kind, see latency-histogram.ts. */
-export type LatencyCounts = Readonly<Record<(typeof requestKinds)[number], Float64Array>>;
-
 /** What happened in a span of time. */
 export interface Observation {
   readonly seconds: number;
-  /** What guests waited for. */
-  readonly latencies: LatencyCounts;
+  /** What guests waited for: counts, see latency-histogram.ts. */
+  readonly latencies: Float64Array;
   /** By background work. */
   readonly movedBytes: number;
 }
@@ -41,17 +36,19 @@ const cautiousBytesPerSecond = 64 * MiB;
 /** So long without a request guests are idle. */
 const idleSecondsMin = 0.5;
 /** What is known of guests without the work is looked up again when the work has gone on for so long. */
-const restEverySeconds = 4;
+const restEverySeconds = 8;
 /** A percentile needs requests; a few slow guests are compared by fewer. */
-const requestsToCompare = 100;
+const requestsToCompare = 1000;
 const requestsMin = 5;
-const compareAfterSeconds = 1;
+/** A disk's own hiccups would be taken for what the work does, were the spans shorter. */
+const compareSecondsMin = 0.5;
+const compareSecondsMax = 2;
 /** An older rest counts by half. */
 const restWeight = 0.5;
 /** Below this share of what is allowed there is room for more. */
-const roomShare = 0.8;
+const roomShare = 0.9;
 const growth = 1.25;
-const shrinkMin = 0.3;
+const shrinkMin = 0.5;
 const shrinkMax = 0.8;
 /** A limit far above what is reached says nothing, and would take long to come down. */
 const headroom = 2;
@@ -60,7 +57,7 @@ export class BackgroundLimit {
   readonly #options: LimitOptions;
   #bytesPerSecond = Number.POSITIVE_INFINITY;
   /** Of rests. */
-  #without: LatencyCounts | undefined;
+  #without: Float64Array | undefined;
   /** Since the limit was last changed. */
   #with: Observation | undefined;
   #idleSeconds = 0;
@@ -87,20 +84,22 @@ export class BackgroundLimit {
 
   /** Whether a rest has told enough. */
   static tellsEnough({ latencies, seconds }: Observation): boolean {
-    return totalOf(latencies) >= requestsToCompare || seconds >= compareAfterSeconds;
+    const isMuch = countOf(latencies) >= requestsToCompare;
+    return seconds >= (isMuch ? compareSecondsMin : compareSecondsMax);
   }
 
   /** Guests were seen without the work. */
   rested({ latencies }: Observation): void {
     this.#unrestedSeconds = 0;
     this.#with = undefined;
-    this.#without = blendedKinds(latencies, this.#without, restWeight);
+    const older = this.#without;
+    this.#without = older === undefined ? latencies : blended(latencies, older, restWeight);
   }
 
   /** The work went on. */
   worked(observation: Observation): void {
     const { seconds, latencies } = observation;
-    this.#idleSeconds = totalOf(latencies) === 0 ? this.#idleSeconds + seconds : 0;
+    this.#idleSeconds = countOf(latencies) === 0 ? this.#idleSeconds + seconds : 0;
     if (this.#idleSeconds >= idleSecondsMin) return this.#release();
     if (this.#idleSeconds > 0 && this.isFree) return;
     if (this.isFree) this.#bytesPerSecond = cautiousBytesPerSecond;
@@ -132,42 +131,23 @@ export class BackgroundLimit {
     }
   }
 
-  /** The latency of the worst kind, 1 being as much as is allowed; undefined: there were too few requests to tell. */
-  #strain(latencies: LatencyCounts): number | undefined {
+  /** The latency, 1 being as much as is allowed; undefined: there were too few requests to tell. */
+  #strain(latencies: Float64Array): number | undefined {
     const without = this.#without;
     if (without === undefined) return undefined;
-    const strains = requestKinds.flatMap((kind) => this.#strainOf(latencies[kind], without[kind]));
-    return strains.length === 0 ? undefined : Math.max(...strains);
-  }
-
-  #strainOf(counts: Float64Array, without: Float64Array): number[] {
     const { bounds, factor } = this.#options;
-    const fewest = Math.min(countOf(counts), countOf(without));
-    if (fewest < requestsMin) return [];
+    const fewest = Math.min(countOf(latencies), countOf(without));
+    if (fewest < requestsMin) return undefined;
     const share = Math.min(0.99, 1 - 1 / fewest);
-    return [quantile(counts, bounds, share) / quantile(without, bounds, share) / factor];
+    return quantile(latencies, bounds, share) / quantile(without, bounds, share) / factor;
   }
-}
-
-function totalOf(latencies: LatencyCounts): number {
-  return requestKinds.reduce((sum, kind) => sum + countOf(latencies[kind]), 0);
-}
-
-function blendedKinds(
-  latencies: LatencyCounts,
-  older: LatencyCounts | undefined,
-  weight: number,
-): LatencyCounts {
-  if (older === undefined) return latencies;
-  const of = (kind: keyof LatencyCounts) => blended(latencies[kind], older[kind], weight);
-  return { read: of('read'), write: of('write'), flush: of('flush') };
 }
 
 function together(observation: Observation, before: Observation | undefined): Observation {
   if (before === undefined) return observation;
   return {
     seconds: before.seconds + observation.seconds,
-    latencies: blendedKinds(observation.latencies, before.latencies, 1),
+    latencies: blended(observation.latencies, before.latencies, 1),
     movedBytes: before.movedBytes + observation.movedBytes,
   };
 }

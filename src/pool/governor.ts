@@ -8,7 +8,7 @@
  * Elsewhere: how the limit comes about (background-limit.ts), what is moved (src/migration, src/snapshot).
  */
 import { setTimeout } from 'node:timers/promises';
-import { BackgroundLimit, type LatencyCounts, type Observation } from './background-limit.ts';
+import { BackgroundLimit, type Observation } from './background-limit.ts';
 import { since } from './latency-histogram.ts';
 
 /** Monotonic. */
@@ -27,13 +27,13 @@ export const systemTiming: Timing = {
 /** Of what only grows. */
 interface Reading {
   readonly atMs: number;
-  readonly latencies: LatencyCounts;
+  readonly latencies: Float64Array;
   readonly movedBytes: number;
 }
 
 export interface GovernorParts {
-  /** What guests waited for so far; only grows. */
-  readonly latencies: () => LatencyCounts;
+  /** What guests waited for so far, all requests together; only grows. */
+  readonly latencies: () => Float64Array;
   /** Of the latencies' buckets. */
   readonly bounds: Float64Array;
   /** Makes durable what was moved, so that nothing of it is left to do in a rest. */
@@ -43,21 +43,25 @@ export interface GovernorParts {
   readonly timing: Timing;
 }
 
-/** What background work does to guests' 99th percentile, at most. docs/operations.md */
-const factor = 2;
+/** What background work may do to guests' 99th percentile: they are promised 2 (docs/architecture.md), and it is overshot when they change. */
+const factor = 1.5;
 const lookMs = 100;
 const restMs = 200;
 /** Requests that met the work are answered, and the disks idle again. */
 const settledMs = 50;
+/** Before anything is moved, to see whether there are guests. */
+const firstLookMs = 50;
 /** After so long without work what was known of the guests is old. */
 const forgottenMs = 1000;
 /** One piece of work is to take about so long, so that guests meet little at a time. */
-const turnSeconds = 0.1;
+const turnSeconds = 0.03;
 
 export class Governor {
   readonly #parts: GovernorParts;
   #limit: BackgroundLimit;
   #isHeld = false;
+  /** Nothing is known of the guests. */
+  #isNew = true;
   #running = 0;
   /** By all that has ended. */
   #movedBytes = 0;
@@ -127,6 +131,7 @@ export class Governor {
   }
 
   async #wait(): Promise<void> {
+    if (this.#isNew) await this.#lookFirst();
     for (;;) {
       this.#look();
       if (this.#limit.wantsRest) await this.#rest();
@@ -145,6 +150,15 @@ export class Governor {
     const paidBytes = ((nowMs - this.#paidAtMs) / 1000) * this.#limit.bytesPerSecond;
     this.#owedBytes = this.#limit.isFree ? 0 : Math.max(0, this.#owedBytes - paidBytes);
     this.#paidAtMs = nowMs;
+  }
+
+  async #lookFirst(): Promise<void> {
+    this.#isNew = false;
+    const begin = this.#now();
+    await this.#parts.timing.sleep(firstLookMs);
+    this.#limit.worked(this.#since(begin));
+    this.#seen = this.#now();
+    this.#tellHeld();
   }
 
   #look(): void {
@@ -181,8 +195,7 @@ export class Governor {
     const isAtWork = this.#running > 0 || this.#waiting > 0;
     if (isAtWork || this.#parts.timing.nowMs() - this.#seen.atMs < forgottenMs) return;
     this.#limit = this.#newLimit();
-    this.#seen = this.#now();
-    this.#tellHeld();
+    this.#isNew = true;
   }
 
   #tellHeld(): void {
@@ -202,10 +215,9 @@ export class Governor {
 
   #since(earlier: Reading): Observation {
     const now = this.#now();
-    const of = (kind: keyof LatencyCounts) => since(now.latencies[kind], earlier.latencies[kind]);
     return {
       seconds: (now.atMs - earlier.atMs) / 1000,
-      latencies: { read: of('read'), write: of('write'), flush: of('flush') },
+      latencies: since(now.latencies, earlier.latencies),
       movedBytes: now.movedBytes - earlier.movedBytes,
     };
   }

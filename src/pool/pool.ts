@@ -54,6 +54,7 @@ import { Grants } from './grants.ts';
 import { Growth } from './growth.ts';
 import { JournalFeed } from './journal-feed.ts';
 import { recordPayloadLimit } from './journal-replay.ts';
+import { blended } from './latency-histogram.ts';
 import type { LeaseTimes } from './lease.ts';
 import type { PoolLease } from './lease-keeper.ts';
 import type { PoolFolder } from './lineage.ts';
@@ -769,7 +770,7 @@ export class Pool {
     return new Governor({
       latencies: () => {
         const { read, write, flush } = this.#plane.latencies();
-        return { read: read.counts, write: write.counts, flush: flush.counts };
+        return [write, flush].reduce((sum, { counts }) => blended(sum, counts, 1), read.counts);
       },
       bounds: this.#services.dataPlane.latencyBounds,
       settle: () => this.flush(),

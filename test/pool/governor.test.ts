@@ -2,7 +2,7 @@
 //   freely when they are idle, and never stops for good; in a rest nothing of it is under way.
 // Method: a clock of the test's own and guests that are a formula: their latency grows with what was moved just before.
 import { beforeEach, expect, test } from 'vitest';
-import { floorBytesPerSecond, type LatencyCounts } from '../../src/pool/background-limit.ts';
+import { floorBytesPerSecond } from '../../src/pool/background-limit.ts';
 import { Governor } from '../../src/pool/governor.ts';
 
 const MiB = 1024 * 1024;
@@ -22,7 +22,7 @@ class Bench {
   worksInRests = 0;
   rests = 0;
   held: boolean[] = [];
-  readonly #counts = { read: empty(), write: empty(), flush: empty() };
+  readonly #counts = new Float64Array(bounds.length);
   /** That have not been served. */
   #requests = 0;
   /** When bytes were moved, and how many. */
@@ -31,7 +31,7 @@ class Bench {
 
   constructor() {
     this.governor = new Governor({
-      latencies: () => copyOf(this.#counts),
+      latencies: () => this.#counts.slice(),
       bounds,
       settle: async () => {
         this.rests += 1;
@@ -74,7 +74,7 @@ class Bench {
     const seconds = baseSeconds * (1 + bytesPerSecond / this.bearableBytesPerSecond);
     const found = bounds.findIndex((bound) => seconds < bound);
     const bucket = found < 0 ? bounds.length - 1 : found;
-    this.#counts.read[bucket] = (this.#counts.read[bucket] as number) + 1;
+    this.#counts[bucket] = (this.#counts[bucket] as number) + 1;
   }
 }
 
@@ -94,7 +94,7 @@ test('with guests it settles where they bear it', async () => {
   await bench.work(10);
   const reached = await bench.work(20);
   expect(bench.governor.isHeldBack).toBe(true);
-  // The factor is 2: latency doubles there.
+  // Latency doubles there.
   expect(reached).toBeGreaterThan(0.2 * bench.bearableBytesPerSecond);
   expect(reached).toBeLessThan(1.1 * bench.bearableBytesPerSecond);
 });
@@ -160,11 +160,3 @@ test('what fails is told to whoever asked, and the next one gets its turn', asyn
   await expect(failing).rejects.toThrow('no');
   expect(await bench.governor.run(async () => MiB)).toBe(MiB);
 });
-
-function empty(): Float64Array {
-  return new Float64Array(bounds.length);
-}
-
-function copyOf(counts: LatencyCounts): LatencyCounts {
-  return { read: counts.read.slice(), write: counts.write.slice(), flush: counts.flush.slice() };
-}
