@@ -1,7 +1,7 @@
-// Goal: kill -9 in the middle of drains and moves loses no acknowledged write, and each goes on by itself after the restart.
+// Goal: kill -9 in the middle of drains, rebalancing and moves loses no acknowledged write, and each goes on by itself after the restart.
 // Method: two libnbd clients write stamped blocks (clients/stamps.py) on a volume with a snapshot and on a clone while one disk after the
-//   other is drained, slowly, and the volume is moved; after each restart every block is compared, and the operation must come to its end.
-//   Replay with SEED=n. KILLS=n kills more often.
+//   other is drained, slowly, the pool is rebalanced and the volume is moved; after each
+//   restart every block is compared, and the operation must come to its end. Replay with SEED=n. KILLS=n kills more often.
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Service } from '../../tools/lib/service.ts';
@@ -47,11 +47,15 @@ async function writeVolumes(): Promise<void> {
   clients = [first, second];
 }
 
-/** Begins a movement of one of the kinds; its operation's id. */
+/** Begins a movement, one kind after the other; its operation's id. What was drained leaves something to be balanced. */
 async function beginMovement(round: number): Promise<string> {
   const disk = disks[round % 2] as string;
-  const args =
-    round % 3 === 2 ? ['volume', 'move', 'guest', '--to', disk] : ['disk', 'drain', disk];
+  const kinds = [
+    ['disk', 'drain', disk],
+    ['pool', 'rebalance', 'main'],
+    ['volume', 'move', 'guest', '--to', disk],
+  ];
+  const args = kinds[round % kinds.length] as string[];
   const operation = await service.varve('--no-wait', ...args, '--rate', '20MiB/s');
   return operation.id as string;
 }
