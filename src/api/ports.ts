@@ -6,6 +6,7 @@
 
 import type { ExportService } from '../export/export-service.ts';
 import type { RecordPool } from '../export/export-store.ts';
+import type { GuestDisks } from '../export/guest-disks.ts';
 import type { Leave } from '../migration/leave.ts';
 import type { MigrationService } from '../migration/migration-service.ts';
 import type { PoolMoves } from '../migration/pool-move/pool-moves.ts';
@@ -114,6 +115,7 @@ export interface ApiServices {
   readonly leave: Pick<Leave, 'plan'>;
   readonly snapshots: Snapshots;
   readonly exports: ExportService;
+  readonly guestDisks: Pick<GuestDisks, 'attach' | 'detach'>;
   readonly migration: MigrationPort;
   readonly poolMoves: PoolMovesPort;
   readonly operations: Operations;

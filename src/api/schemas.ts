@@ -346,6 +346,15 @@ export const Attachment = document('Attachment', {
   libvirt_xml: Text,
 });
 
+/** A volume in a guest, or out of it. */
+export const GuestDisk = document('GuestDisk', {
+  volume: Text,
+  export: Text,
+  node: Text,
+  device: Text,
+  ...changed,
+});
+
 export const CheckReport = document('CheckReport', {
   pool: Text,
   findings: Type.Array(
@@ -429,6 +438,7 @@ export type ExportDocument = Static<typeof Export>;
 export type OperationDocument = Static<typeof Operation>;
 export type VolumeMapDocument = Static<typeof VolumeMap>;
 export type AttachmentDocument = Static<typeof Attachment>;
+export type GuestDiskDocument = Static<typeof GuestDisk>;
 export type CheckReportDocument = Static<typeof CheckReport>;
 export type PlanDocument = Static<typeof Plan>;
 export type ResultDocument = Static<typeof Result>;

@@ -17,6 +17,7 @@ import { diskActionRoutes } from './routes/disk-actions.ts';
 import { diskRoutes } from './routes/disks.ts';
 import { eventRoutes } from './routes/events.ts';
 import { exportRoutes } from './routes/exports.ts';
+import { guestDiskRoutes } from './routes/guest-disks.ts';
 import { healthRoutes } from './routes/health.ts';
 import { leaveRoutes } from './routes/leave.ts';
 import { movementRoutes } from './routes/movements.ts';
@@ -45,6 +46,7 @@ const routes = [
   snapshotRoutes,
   scheduleRoutes,
   exportRoutes,
+  guestDiskRoutes,
   operationRoutes,
   eventRoutes,
   statusRoutes,

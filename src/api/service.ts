@@ -14,6 +14,7 @@ import type { Log } from '../base/log.ts';
 import { DataPlane } from '../dataplane/data-plane.ts';
 import { ExportService } from '../export/export-service.ts';
 import { HostStore } from '../export/export-store.ts';
+import { GuestDisks } from '../export/guest-disks.ts';
 import { PassthroughDisks } from '../export/passthrough.ts';
 import { freeSocketPath } from '../export/unix-socket.ts';
 import { Leave } from '../migration/leave.ts';
@@ -144,6 +145,7 @@ export class Service {
       leave,
       snapshots,
       exports,
+      guestDisks: new GuestDisks(exports),
       migration,
       poolMoves,
       operations,

@@ -87,6 +87,12 @@ export const errorCodes = {
   'export/busy': { status: 409, exit: 4, retry: true },
   /** The listening address cannot be used (taken, too long, not permitted). */
   'export/listen': { status: 409, exit: 4, retry: false },
+  /** QEMU's monitor cannot be reached, or does not answer. Name the socket of its `-qmp`. */
+  'guest/monitor': { status: 502, exit: 1, retry: true },
+  /** QEMU refused; nothing was attached. What it says tells why. */
+  'guest/refused': { status: 409, exit: 4, retry: false },
+  /** The guest uses the disk and has not let go of it in time. Unmount it there, then repeat. */
+  'guest/busy': { status: 409, exit: 4, retry: true },
   /** No such operation. */
   'op/not-found': { status: 404, exit: 3, retry: false },
   /** The operation has ended or cannot be stopped at this point. */

@@ -38,6 +38,10 @@ export const remedies: Readonly<Partial<Record<ErrorCode, string>>> = {
     "look at the guest's agent; without --quiesce the snapshot is crash-consistent",
   'schedule/not-found': 'varve snapshot schedule list',
   'export/passthrough': 'varve volume adopt DISK-URI NAME makes a volume of it',
+  'guest/monitor':
+    'name the socket of the guest (qemu -qmp unix:SOCKET,server=on,wait=off) that nobody else, libvirt say, holds',
+  'guest/refused': "look at QEMU's message, then repeat",
+  'guest/busy': 'unmount it in the guest, then repeat',
   'op/state': 'varve op show ID tells how it ended',
   'op/timeout': 'varve op wait ID waits again',
   'service/config': 'correct what the message names',

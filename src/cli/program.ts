@@ -6,6 +6,7 @@ import { version } from '../base/version.ts';
 import { addClientNoun } from './nouns/client.ts';
 import { addDiskNoun } from './nouns/disk.ts';
 import { addExportNoun } from './nouns/export.ts';
+import { addGuestDiskVerbs } from './nouns/guest-disk.ts';
 import { addOperationNoun } from './nouns/operation.ts';
 import { addPoolNoun } from './nouns/pool.ts';
 import { addServiceVerbs } from './nouns/service.ts';
@@ -29,6 +30,7 @@ export function buildProgram(): Command {
   addSnapshotNoun(program);
   addExportNoun(program);
   addClientNoun(program);
+  addGuestDiskVerbs(program);
   addOperationNoun(program);
   return program;
 }

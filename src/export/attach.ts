@@ -5,7 +5,9 @@
  * (QEMU's default is to fail at once), and discard reaches us, so that freed space comes back.
  */
 import { createHash } from 'node:crypto';
-import type { Address } from './address.ts';
+import { invariant } from '../base/errors.ts';
+import { type Address, parseAddress } from './address.ts';
+import type { ExportInfo } from './types.ts';
 
 export interface AttachOptions {
   readonly exportName: string;
@@ -18,6 +20,14 @@ export interface QmpCommand {
   readonly arguments: Record<string, unknown>;
 }
 
+/** What a guest has of an export. */
+export interface GuestDiskIds {
+  /** QEMU's block node. */
+  readonly node: string;
+  /** Its device. */
+  readonly device: string;
+}
+
 /** An hour: longer than any restart or upgrade; then the guest gets its error. */
 const reconnectDelaySeconds = 3600;
 /** Patience while QEMU starts before the service does. Needs QEMU 7.0. */
@@ -25,6 +35,21 @@ const openTimeoutSeconds = 30;
 /** QEMU refuses longer node names; virtio-blk cuts serials off. */
 const nodeNameCharsMax = 31;
 const serialCharsMax = 20;
+
+/** By the first of its addresses: the default socket, the one for guests on this host. */
+export function attachOptionsOf({
+  name,
+  listen: [listen],
+  readOnly,
+}: Pick<ExportInfo, 'name' | 'listen' | 'readOnly'>): AttachOptions {
+  invariant(listen !== undefined, 'an export has an address');
+  return { exportName: name, address: parseAddress(listen), readOnly };
+}
+
+export function guestDiskIds(exportName: string): GuestDiskIds {
+  const node = shortened(`varve-${exportName}`, nodeNameCharsMax);
+  return { node, device: `${node}-disk` };
+}
 
 /** Arguments for QEMU 7.0 or newer, one per element, ready for execve (not quoted for a shell). */
 export function qemuArguments(options: AttachOptions): string[] {
@@ -40,7 +65,7 @@ export function qemuArguments(options: AttachOptions): string[] {
 
 /** Commands that attach the export to a running QEMU, in order. */
 export function qmpCommands(options: AttachOptions): [QmpCommand, QmpCommand] {
-  const node = shortened(`varve-${options.exportName}`, nodeNameCharsMax);
+  const { node, device: id } = guestDiskIds(options.exportName);
   const blockdev = {
     driver: 'nbd',
     'node-name': node,
@@ -52,7 +77,7 @@ export function qmpCommands(options: AttachOptions): [QmpCommand, QmpCommand] {
   };
   const device = {
     driver: 'virtio-blk-pci',
-    id: `${node}-disk`,
+    id,
     drive: node,
     serial: shortened(options.exportName, serialCharsMax),
   };

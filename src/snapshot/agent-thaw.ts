@@ -5,8 +5,8 @@
  * way; a lost connection is made anew until the time is over. Thawing a thawed guest harms nothing.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import { TimeLimit } from '../base/time-limit.ts';
 import { AgentChannel, AgentRefusal } from './agent-channel.ts';
-import { TimeLimit } from './time-limit.ts';
 
 /** Between two attempts: short beside what applications in the guest bear, long beside a connect. */
 const retryMs = 100;

@@ -12,11 +12,11 @@
  * Source: QEMU Guest Agent Protocol Reference, guest-fsfreeze-*.
  */
 import type { StorageError } from '../base/errors.ts';
+import { TimeLimit } from '../base/time-limit.ts';
 import { abortReason } from '../volume/thick.ts';
 import { AgentChannel, AgentRefusal } from './agent-channel.ts';
 import { thawGuest } from './agent-thaw.ts';
 import { didNotHold, frozenBefore, mayBeFrozen, notQuiesced } from './quiesce-errors.ts';
-import { TimeLimit } from './time-limit.ts';
 
 export interface QuiesceOptions {
   /** Path of the unix socket of QEMU's chardev behind org.qemu.guest_agent.0. */

@@ -2,8 +2,8 @@
  * What can go wrong with a guest's freeze, told with its remedy. Every one is snapshot/quiesce. Pure.
  */
 import { messageOf, StorageError } from '../base/errors.ts';
+import { TimeOver } from '../base/time-limit.ts';
 import { AgentRefusal } from './agent-channel.ts';
-import { TimeOver } from './time-limit.ts';
 
 const withoutQuiesce = 'without --quiesce the snapshot is crash-consistent';
 

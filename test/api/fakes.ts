@@ -17,6 +17,7 @@ import { buildServer } from '../../src/api/server.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { StorageError } from '../../src/base/errors.ts';
 import { ExportService } from '../../src/export/export-service.ts';
+import { GuestDisks } from '../../src/export/guest-disks.ts';
 import type { DiskName } from '../../src/migration/migration-service.ts';
 import type {
   CheckReport,
@@ -303,6 +304,7 @@ export async function openApi(): Promise<TestApi> {
     volumes,
     snapshots,
     exports,
+    guestDisks: new GuestDisks(exports),
     migration,
     poolMoves,
     adoption,

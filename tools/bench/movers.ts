@@ -5,8 +5,8 @@
  */
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { QmpChannel } from '../../src/export/qmp-channel.ts';
 import { run } from '../lib/command.ts';
-import { Qmp } from '../lib/qmp.ts';
 import { Service } from '../lib/service.ts';
 import { secondsOf } from './chain-disks.ts';
 import { type RunningServer, startStorageDaemon } from './servers.ts';
@@ -151,12 +151,12 @@ const raw = ['-f', 'raw', '-O', 'raw'];
 class MirroredDisk implements MovableDisk {
   readonly #folder: string;
   readonly #sizeMiB: number;
-  readonly #qmp: Qmp;
+  readonly #qmp: QmpChannel;
   readonly server: RunningServer;
   #moves = 0;
   #node = 'disk';
 
-  private constructor(folder: string, sizeMiB: number, server: RunningServer, qmp: Qmp) {
+  private constructor(folder: string, sizeMiB: number, server: RunningServer, qmp: QmpChannel) {
     this.#folder = folder;
     this.#sizeMiB = sizeMiB;
     this.server = server;
@@ -171,7 +171,12 @@ class MirroredDisk implements MovableDisk {
       ...['--monitor', 'chardev=monitor'],
     ];
     const server = await startStorageDaemon(folder, 'raw', imageIn(folder, 0), flags);
-    return new MirroredDisk(folder, sizeMiB, server, await Qmp.connect(monitor));
+    return new MirroredDisk(
+      folder,
+      sizeMiB,
+      server,
+      await QmpChannel.open(monitor, AbortSignal.timeout(timeoutMs)),
+    );
   }
 
   async move(): Promise<number> {
@@ -183,9 +188,9 @@ class MirroredDisk implements MovableDisk {
     const job = { 'job-id': 'move', device: this.#node, target, sync: 'full' };
     const seconds = await secondsOf(async () => {
       await this.#qmp.command('blockdev-mirror', job);
-      await this.#qmp.event('BLOCK_JOB_READY');
+      await this.#qmp.event(({ event }) => event === 'BLOCK_JOB_READY');
       await this.#qmp.command('job-complete', { id: 'move' });
-      await this.#qmp.event('BLOCK_JOB_COMPLETED');
+      await this.#qmp.event(({ event }) => event === 'BLOCK_JOB_COMPLETED');
       await run('sync', [path], { timeoutMs });
     });
     await this.#qmp.command('blockdev-del', { 'node-name': this.#node });

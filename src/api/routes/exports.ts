@@ -3,8 +3,7 @@
  */
 import { type Static, Type } from 'typebox';
 import { invariant, StorageError } from '../../base/errors.ts';
-import { parseAddress } from '../../export/address.ts';
-import { libvirtXml, qemuArguments, qmpCommands } from '../../export/attach.ts';
+import { attachOptionsOf, libvirtXml, qemuArguments, qmpCommands } from '../../export/attach.ts';
 import type { ExportInfo } from '../../export/types.ts';
 import { clientItem, envelope, exportItem, planDocument } from '../documents.ts';
 import { padded } from '../paging.ts';
@@ -161,15 +160,10 @@ function add({ exports }: ApiServices, name: string, asked: AddBody, dryRun?: bo
   throw new StorageError('request/invalid', 'name a volume, with or without a snapshot, or a disk');
 }
 
-/** The first address is the default socket, the one to attach by on this host. */
 function attachment(info: ExportInfo) {
-  const [uri, listen] = [info.uris[0], info.listen[0]];
-  invariant(uri !== undefined && listen !== undefined, 'an export has an address');
-  const options = {
-    exportName: info.name,
-    address: parseAddress(listen),
-    readOnly: info.readOnly,
-  };
+  const [uri] = info.uris;
+  invariant(uri !== undefined, 'an export has an address');
+  const options = attachOptionsOf(info);
   return envelope('Attachment', {
     export: info.name,
     uri,

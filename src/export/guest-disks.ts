@@ -1,0 +1,137 @@
+/**
+ * Guest disks: a volume into a running QEMU guest and out of it, by QEMU's monitor.
+ *
+ * Guarantees: asking for what is so already changes nothing; when QEMU cannot be reached or refuses, the volume is exported only if it was before.
+ * What a guest reads and writes goes by NBD; the monitor is used only here, and closed afterwards.
+ */
+import { messageOf, StorageError } from '../base/errors.ts';
+import { TimeLimit, TimeOver } from '../base/time-limit.ts';
+import { attachOptionsOf, type GuestDiskIds, guestDiskIds, qmpCommands } from './attach.ts';
+import type { ExportService } from './export-service.ts';
+import { type GuestBus, isForWantOfRoom, isPlugged, plug, unplug } from './hot-plug.ts';
+import { QmpChannel, QmpRefusal } from './qmp-channel.ts';
+import type { ExportInfo } from './types.ts';
+
+export interface GuestDisk extends GuestDiskIds {
+  readonly volume: string;
+  readonly export: string;
+  readonly changed: boolean;
+}
+
+export interface GuestDiskOptions {
+  /** The path of its socket on the service's host. */
+  readonly monitor: string;
+  readonly dryRun?: boolean;
+}
+
+export interface DetachOptions extends GuestDiskOptions {
+  readonly timeoutMs?: number;
+}
+
+/** Longer than QEMU itself tries to reach an export. */
+const attachMs = 40_000;
+/** A guest that is alive lets go within seconds, behind PCIe about five. */
+const detachMs = 30_000;
+
+type Exports = Pick<ExportService, 'nameOfVolume' | 'get' | 'add' | 'remove'>;
+
+export class GuestDisks {
+  readonly #exports: Exports;
+
+  constructor(exports: Exports) {
+    this.#exports = exports;
+  }
+
+  /**
+   * Exports the volume if it is not, and plugs it in.
+   *
+   * @throws StorageError volume/not-found, export/exists, export/listen, guest/monitor, guest/refused
+   */
+  attach(
+    volume: string,
+    bus: GuestBus,
+    { monitor, dryRun = false }: GuestDiskOptions,
+  ): Promise<GuestDisk> {
+    return withMonitor(monitor, attachMs, async (qmp) => {
+      const before = this.#exports.nameOfVolume(volume);
+      const name = before ?? volume;
+      const disk = { volume, export: name, ...guestDiskIds(name) };
+      if (before !== null && (await isPlugged(qmp, disk))) return { ...disk, changed: false };
+      const info = await this.#exported(volume, before, dryRun);
+      if (info === null) return { ...disk, changed: true };
+      try {
+        await plug(qmp, qmpCommands(attachOptionsOf(info)), bus);
+      } catch (error) {
+        if (before === null) await this.#exports.remove(name, { disconnect: true });
+        throw error;
+      }
+      return { ...disk, changed: true };
+    });
+  }
+
+  /**
+   * Resolves when the guest has let go; the export stays.
+   *
+   * @throws StorageError guest/monitor, guest/refused; guest/busy: the guest has not let go in time, and may do so later
+   */
+  detach(
+    volume: string,
+    { monitor, dryRun = false, timeoutMs = detachMs }: DetachOptions,
+  ): Promise<GuestDisk> {
+    return withMonitor(monitor, timeoutMs, async (qmp) => {
+      const name = this.#exports.nameOfVolume(volume) ?? volume;
+      const disk = { volume, export: name, ...guestDiskIds(name) };
+      const changed = await isPlugged(qmp, disk);
+      if (!dryRun) await unplug(qmp, disk).catch(explained(volume));
+      return { ...disk, changed };
+    });
+  }
+
+  /** Null: nothing is to be done but checked. */
+  async #exported(
+    volume: string,
+    name: string | null,
+    dryRun: boolean,
+  ): Promise<ExportInfo | null> {
+    if (name === null) return (await this.#exports.add({ name: volume, volume, dryRun })).export;
+    return dryRun ? null : this.#exports.get(name);
+  }
+}
+
+/** @throws StorageError in place of what QEMU and its socket say */
+async function withMonitor<T>(
+  monitor: string,
+  timeoutMs: number,
+  work: (qmp: QmpChannel) => Promise<T>,
+): Promise<T> {
+  const limit = new TimeLimit(timeoutMs);
+  try {
+    const qmp = await QmpChannel.open(monitor, limit.signal);
+    try {
+      return await work(qmp);
+    } finally {
+      qmp.close();
+    }
+  } catch (error) {
+    throw error instanceof StorageError ? error : monitorError(monitor, error);
+  } finally {
+    limit.clear();
+  }
+}
+
+function monitorError(monitor: string, cause: unknown): StorageError {
+  const message = `QEMU at ${monitor}: ${messageOf(cause)}`;
+  if (!(cause instanceof QmpRefusal)) return new StorageError('guest/monitor', message, { cause });
+  const actions = isForWantOfRoom(cause)
+    ? ['start the guest with pcie-root-port devices that are free, or attach by --bus virtio-scsi']
+    : undefined;
+  return new StorageError('guest/refused', message, { cause, ...(actions && { actions }) });
+}
+
+function explained(volume: string): (error: unknown) => never {
+  return (cause) => {
+    if (!(cause instanceof TimeOver)) throw cause;
+    const message = `the guest has not let go of ${volume}: ${cause.message}; QEMU goes on asking it`;
+    throw new StorageError('guest/busy', message, { cause });
+  };
+}
