@@ -23,7 +23,7 @@ import {
   scanJournal,
 } from '../src/pool/format/journal-record.ts';
 import { decodeLabel, newestLabel } from '../src/pool/format/label.ts';
-import { leafEntries } from '../src/pool/format/leaf.ts';
+import { leafEntries, leafSeals } from '../src/pool/format/leaf.ts';
 import { slotCluster, slotDisk, slotHasAddress, slotMask } from '../src/pool/format/slot.ts';
 import { openForReading, readAt } from '../src/pool/probe.ts';
 
@@ -110,10 +110,16 @@ function describeEntry(key: Uint8Array, value: Uint8Array): string {
   const name = describeKey(key);
   if (kind === 'record') return `${name}: ${Buffer.from(value).toString('utf8')}`;
   if (kind !== 'leaf') return `${name}: ${value.length} bytes`;
-  const slots = [...leafEntries(value)].map(
-    ({ slot, hi, lo }) => `${slot} → ${describeState(hi, lo)}`,
+  const slots = leafEntries(value).map(({ slot, hi, lo }) => `${slot} → ${describeState(hi, lo)}`);
+  const seals = leafSeals(value).map(
+    ({ slot, hi, lo, hashHi, hashLo }) =>
+      `${slot} sealed: ${describeState(hi, lo)} is ${hex(hashHi)}${hex(hashLo)}`,
   );
-  return [`${name}:`, ...slots].join('\n    ');
+  return [`${name}:`, ...slots, ...seals].join('\n    ');
+}
+
+function hex(word: number): string {
+  return word.toString(16).padStart(8, '0');
 }
 
 async function printCheckpoint(handle: FileHandle): Promise<void> {

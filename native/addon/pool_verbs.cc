@@ -7,6 +7,7 @@
 #include "addon/runtime.h"
 #include "addon/verbs.h"
 #include "volume/cluster_copy.h"
+#include "volume/cluster_hash.h"
 
 namespace varve {
 namespace {
@@ -189,6 +190,32 @@ void CopyRuns(const Napi::CallbackInfo& info) {
                      [token](Status status) { Runtime::Get().events().Done(token, status); });
 }
 
+// A hash and an errno of each.
+std::vector<uint8_t> HashBytes(const std::vector<ClusterToHash>& clusters) {
+  std::vector<uint64_t> words;
+  for (const ClusterToHash& cluster : clusters) {
+    words.push_back(cluster.hash);
+    words.push_back(static_cast<uint64_t>(cluster.error));
+  }
+  std::vector<uint8_t> bytes(words.size() * sizeof(uint64_t));
+  std::memcpy(bytes.data(), words.data(), bytes.size());
+  return bytes;
+}
+
+void HashClusters(const Napi::CallbackInfo& info) {
+  double token = NumberAt(info, 0);
+  Pool& pool = Runtime::Get().pools.at(HandleAt(info, 1))->pool();
+  Napi::Float64Array numbers = info[2].As<Napi::Float64Array>();
+  std::vector<ClusterToHash> clusters;
+  for (size_t i = 0; i + 2 < numbers.ElementLength(); i += 3) {
+    const Address address = Address::Of(static_cast<unsigned>(numbers[i]), static_cast<uint64_t>(numbers[i + 1]));
+    clusters.push_back({address, static_cast<SlotMask>(numbers[i + 2])});
+  }
+  ClusterHashing::Start(&pool, pool.home(), std::move(clusters), [token](const std::vector<ClusterToHash>& hashed) {
+    Runtime::Get().events().Done(token, Status::Ok(), 0, HashBytes(hashed));
+  });
+}
+
 // Kind by kind: the count of each bucket, then the seconds of all together.
 Napi::Value PoolLatencies(const Napi::CallbackInfo& info) {
   const Latencies::Reading reading = Runtime::Get().pools.at(HandleAt(info, 0))->pool().latencies().Read();
@@ -234,6 +261,7 @@ void ExportPoolVerbs(Napi::Env env, Napi::Object exports) {
   exports.Set("latencyBounds", Napi::Function::New(env, LatencyBounds));
   exports.Set("setCopyEffort", Napi::Function::New(env, SetCopyEffort));
   exports.Set("copyRuns", Napi::Function::New(env, CopyRuns));
+  exports.Set("hashClusters", Napi::Function::New(env, HashClusters));
   exports.Set("grace", Napi::Function::New(env, Grace));
 }
 

@@ -6,11 +6,6 @@
 namespace varve {
 
 namespace {
-// Large enough not to be copied by the loop itself (inline_write_policy.h), and so many that disks read while they write.
-constexpr ClusterCopy::Effort kFullEffort = {1024 * 1024, 4, false};
-// What a guest's request may find in its way is a few requests of its own size.
-constexpr ClusterCopy::Effort kGentleEffort = {64 * 1024, 1, true};
-
 bool Continues(const CopyRun& run, const CopyRun& next) {
   return run.source_disk == next.source_disk && run.source_offset + run.bytes == next.source_offset &&
          run.target_disk == next.target_disk && run.target_offset + run.bytes == next.target_offset;
@@ -35,7 +30,7 @@ void ClusterCopy::Start(Pool* source, Pool* target, EventLoop* loop, const std::
 }
 
 void ClusterCopy::Begin() {
-  effort_ = source_->gentle_copies() || target_->gentle_copies() ? kGentleEffort : kFullEffort;
+  effort_ = CopyEffort::Of(source_->gentle_copies() || target_->gentle_copies());
   running_ = effort_.lanes + 1;  // one for this call
   for (size_t i = 0; i < effort_.lanes; i++) lanes_.push_back(std::make_unique<Lane>(this));
   for (size_t i = 0; i < effort_.lanes; i++) lanes_[i]->Next();

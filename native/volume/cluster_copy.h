@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "io/completion.h"
 #include "io/event_loop.h"
+#include "volume/copy_effort.h"
 #include "volume/pool.h"
 
 namespace varve {
@@ -32,12 +33,6 @@ class ClusterCopy {
   // Deletes itself after `done`, which runs once on the loop, never inside this call.
   static void Start(Pool* source, Pool* target, EventLoop* loop, const std::vector<CopyRun>& runs,
                     std::function<void(Status)> done);
-
-  struct Effort {
-    uint64_t piece_bytes;
-    size_t lanes;
-    bool writes_back;  // each piece at once, so that no guest's flush finds them all together
-  };
 
  private:
   // One piece on its way, then the next.
@@ -60,7 +55,7 @@ class ClusterCopy {
   bool TakePiece(CopyRun* piece);
   void LaneEnded();
 
-  Effort effort_{};
+  CopyEffort effort_{};
   Pool* const source_;
   Pool* const target_;
   EventLoop* const loop_;

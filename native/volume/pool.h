@@ -66,7 +66,7 @@ class Pool : private JournalObserver {
   // The pool is another's now, and what lies under this map may be another volume's: reads are refused.
   bool fenced() const { return fenced_.load(std::memory_order_relaxed); }
 
-  // Whether copies (cluster_copy.h) that begin from now on are to leave the disks to guests as far as they can. Any thread.
+  // Whether copies and hashing (copy_effort.h) that begin from now on are to leave the disks to guests as far as they can. Any thread.
   void SetGentleCopies(bool gentle) { gentle_copies_.store(gentle, std::memory_order_relaxed); }
   bool gentle_copies() const { return gentle_copies_.load(std::memory_order_relaxed); }
 

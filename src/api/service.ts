@@ -23,6 +23,7 @@ import { PoolMoves } from '../migration/pool-move/pool-moves.ts';
 import { scanDisks } from '../pool/disk-scan.ts';
 import { Pools } from '../pool/pools.ts';
 import type { EmitEvent } from '../pool/types.ts';
+import { ScrubService } from '../scrub/scrub-service.ts';
 import { SnapshotService } from '../snapshot/snapshot-service.ts';
 import { Adoption } from '../volume/adoption.ts';
 import { VolumeService } from '../volume/volume-service.ts';
@@ -117,6 +118,7 @@ export class Service {
       (opened) => opened.close(),
     );
     snapshots.setConnections(exports);
+    new ScrubService({ pools, clock, emit });
     pools.addDiskUses(() => exports.diskUses());
     pools.onFenced(({ name }) => exports.abandon(name));
     const poolMoves = this.#opened(

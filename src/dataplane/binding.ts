@@ -454,6 +454,11 @@ export interface Addon {
    * offset, bytes, … The next round of `target` syncs what was written. Both pools stay open until the end.
    */
   copyRuns(token: Token, source: Handle, target: Handle, runs: Float64Array): void;
+  /**
+   * Reads sub-blocks of clusters and hashes them, with the effort of copies. clusters: disk, cluster, mask of its sub-blocks, … data: of each
+   * u64 LE XXH64 (seed 0) of those sub-blocks, ascending, then u64 LE errno, 0 when they could be read. The pool stays open until the end.
+   */
+  hashClusters(token: Token, pool: Handle, clusters: Float64Array): void;
   /** Done when every request admitted before has ended. */
   grace(token: Token, pool: Handle): void;
 
@@ -487,7 +492,7 @@ export interface Addon {
 }
 
 /** The addon's interface version this code was written for; checked before anything else is called. */
-export const addonAbi = 5;
+export const addonAbi = 6;
 
 /** Loads the addon. @throws Error when it was not built or is of another version. */
 export function loadAddon(): Addon {

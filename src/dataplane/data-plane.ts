@@ -614,6 +614,14 @@ export class PoolPlane {
     );
   }
 
+  /** `clusters`: disk, cluster, mask of sub-blocks, …; in their order. See Addon.hashClusters. */
+  async hashClusters(clusters: readonly number[]): Promise<ClusterHash[]> {
+    const done = await this.plane.call((token) =>
+      this.plane.addon.hashClusters(token, this.handle, Float64Array.from(clusters)),
+    );
+    return decodeHashes(done.data ?? new Uint8Array());
+  }
+
   /** Resolves when every request admitted before has ended. */
   async grace(): Promise<void> {
     await this.plane.call((token) => this.plane.addon.grace(token, this.handle));
@@ -628,6 +636,22 @@ export class PoolPlane {
     await this.plane.call((token) => this.plane.addon.closePool(token, this.handle));
     this.plane.forgetPool(this.handle);
   }
+}
+
+/** What the content of a cluster hashes to, as two words; `error`: an errno when it cannot be read, else 0. */
+export interface ClusterHash {
+  readonly hashHi: number;
+  readonly hashLo: number;
+  readonly error: number;
+}
+
+function decodeHashes(data: Uint8Array): ClusterHash[] {
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  return Array.from({ length: data.length / 16 }, (_, n) => ({
+    hashLo: view.getUint32(16 * n, true),
+    hashHi: view.getUint32(16 * n + 4, true),
+    error: view.getUint32(16 * n + 8, true),
+  }));
 }
 
 /** Of requests that took less than each bound, and not less than the one before: how many. All numbers only grow. */

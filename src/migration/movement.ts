@@ -86,8 +86,8 @@ async function walk(
   return count;
 }
 
-/** As many as guests are to meet at once. */
-function slotsFor(pool: Pool, slotsMax: number): number {
+/** As many clusters as guests are to meet at once. */
+export function slotsFor(pool: Pool, slotsMax: number): number {
   const borne = Math.floor(pool.governor.bytesPerTurn / pool.clusterBytes);
   return Math.max(1, Math.min(slotsMax, borne));
 }

@@ -14,6 +14,7 @@ import type { VolumePlane } from '../dataplane/data-plane.ts';
 import { type ClusterPlace, coalesce, placesOf, type Target } from '../pool/allocator.ts';
 import { type BatchOp, packed } from '../pool/format/batch.ts';
 import type { LeafEntry } from '../pool/format/leaf.ts';
+import type { LeafSeal } from '../pool/format/seal.ts';
 import { slotMask } from '../pool/format/slot.ts';
 import { compareEntries, type SlotEntry, type SlotStates } from '../pool/format/slot-states.ts';
 import { addressOf, type ClusterAddress, placeOf } from '../pool/pending-moves.ts';
@@ -195,7 +196,7 @@ async function unchanged(
 }
 
 async function commitMoves(pool: Pool, unit: Unit, moves: readonly Move[]): Promise<void> {
-  const { states } = await pool.index.readRegion(unit.layer, unit.region);
+  const { states } = await pool.index.readRegion(unit.layer, unit.region, { seals: true });
   const groups = byLeaf(moves).map((ofLeaf) => opsOf(unit, ofLeaf, states));
   for (const batch of packed(groups, pool.batchBytesMax)) await pool.commit(batch);
 }
@@ -223,14 +224,25 @@ function opsOf(unit: Unit, moves: readonly Move[], states: SlotStates): BatchOp[
       .sort(compareEntries)
       .map((entry) => ({ slot: slot % slotsPerLeaf, hi: entry.hi, lo: entry.lo }));
   });
+  const leaf = Math.floor(first / slotsPerLeaf);
+  const seals = moves.flatMap((move) => movedSeals(move, states));
   const released = moves.flatMap(({ clusters }) => clusters.map(placeOf));
   const joined = released.length - moves.length;
   return [
-    { op: 'patch', layer: unit.layer, leaf: Math.floor(first / slotsPerLeaf), entries },
+    { op: 'patch', layer: unit.layer, leaf, entries },
+    ...(seals.length === 0 ? [] : [{ op: 'seal', layer: unit.layer, leaf, seals } as const]),
     ...coalesce(moves.map(({ to }) => to)).map((run): BatchOp => ({ op: 'acquire', ...run })),
     ...coalesce(released).map((run): BatchOp => ({ op: 'release', ...run })),
     ...(joined === 0 ? [] : [{ op: 'count', layer: unit.layer, change: -joined } as const]),
   ];
+}
+
+/** The copy is what its source was said to be; of several clusters that become one nothing is known. */
+function movedSeals({ slot, clusters, to }: Move, states: SlotStates): LeafSeal[] {
+  const [seal] = states.seals(slot);
+  if (seal === undefined || clusters.length > 1) return [];
+  const { hi, lo } = addressOf(to.disk, to.cluster);
+  return [{ ...seal, slot: slot % slotsPerLeaf, hi, lo: lo + slotMask(seal.lo) }];
 }
 
 function addressIn({ hi, lo }: SlotEntry): ClusterAddress {

@@ -58,12 +58,13 @@ async function mergedLeaves(
   batch: readonly PendingLeaf[],
 ): Promise<IndexChange[]> {
   const bases = await readBases(target, generation, batch);
-  const states = new SlotStates(slotsPerLeaf);
+  const states = new SlotStates(slotsPerLeaf).keepSeals();
   return batch.map((pending, at) => {
     const base = bases[at];
     states.clear(0, slotsPerLeaf);
     if (base !== undefined) decodeLeaf(base, states);
     generation.slab.mergeInto(pending.index, states, 0);
+    generation.sealInto(pending.layer, pending.leaf, states, 0);
     return { key: leafKey(pending.layer, pending.leaf), value: encodeLeaf(states) };
   });
 }

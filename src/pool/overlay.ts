@@ -10,6 +10,7 @@
 import { invariant } from '../base/errors.ts';
 import { slotsPerLeaf } from '../base/units.ts';
 import type { LeafEntry } from './format/leaf.ts';
+import type { LeafSeal } from './format/seal.ts';
 import { slotHasAddress, slotMask } from './format/slot.ts';
 import { type SlotEntry, SlotStates } from './format/slot-states.ts';
 import type { IndexChange } from './index-store.ts';
@@ -32,6 +33,8 @@ export class Generation {
   readonly slab = new LeafSlab();
   readonly #leaves = new Map<number, Map<number, number>>();
   readonly #cleared = new Map<number, LeafRange[]>();
+  /** By layer and leaf, in the order in which they came. */
+  readonly #seals = new Map<number, Map<number, readonly LeafSeal[]>>();
   readonly #keys = new Map<string, IndexChange>();
 
   get isEmpty(): boolean {
@@ -46,18 +49,29 @@ export class Generation {
   /** A slot with at most one cluster, as heads have them. */
   setSlot(layer: number, slot: number, lo: number, hi: number, zero: number): void {
     const within = slot % slotsPerLeaf;
-    const index = this.#leafIndex(layer, (slot - within) / slotsPerLeaf);
-    this.slab.set(index, within, lo, hi, zero);
+    const leaf = (slot - within) / slotsPerLeaf;
+    this.slab.set(this.#leafIndex(layer, leaf), within, lo, hi, zero);
+    if (this.#seals.size > 0) this.#unseal(layer, leaf, (sealed) => sealed === within);
   }
 
   /** The whole new content of every slot that appears. */
   patch(layer: number, leaf: number, entries: readonly LeafEntry[]): void {
     const index = this.#leafIndex(layer, leaf);
     const states = new SlotStates(slotsPerLeaf);
-    for (const [slot, content] of bySlot(entries)) {
+    const slots = bySlot(entries);
+    for (const [slot, content] of slots) {
       states.set(slot, content);
       this.slab.copySlot(index, slot, states, slot);
     }
+    this.#unseal(layer, leaf, (sealed) => slots.has(sealed));
+  }
+
+  /** Of entries that are there like that: those of this generation, or what it is laid over. */
+  seal(layer: number, leaf: number, seals: readonly LeafSeal[]): void {
+    this.#leafIndex(layer, leaf);
+    const ofLayer = this.#seals.get(layer) ?? new Map<number, readonly LeafSeal[]>();
+    this.#seals.set(layer, ofLayer);
+    ofLayer.set(leaf, [...(ofLayer.get(leaf) ?? []), ...seals]);
   }
 
   /** Whatever those leaves held, here and below, is gone. */
@@ -66,6 +80,8 @@ export class Generation {
     for (const leaf of leaves?.keys() ?? []) {
       if (contains(range, leaf)) leaves?.delete(leaf);
     }
+    const seals = this.#seals.get(layer);
+    for (const leaf of seals?.keys() ?? []) if (contains(range, leaf)) seals?.delete(leaf);
     const ranges = this.#cleared.get(layer);
     if (ranges === undefined) this.#cleared.set(layer, [range]);
     else ranges.push(range);
@@ -85,6 +101,14 @@ export class Generation {
     if (this.isCleared(layer, leaf)) into.clear(first, slotsPerLeaf);
     const index = this.#leaves.get(layer)?.get(leaf);
     if (index !== undefined) this.slab.mergeInto(index, into, first);
+    if (into.keepsSeals) this.sealInto(layer, leaf, into, first);
+  }
+
+  /** Its seals of one leaf, laid over what else it says. */
+  sealInto(layer: number, leaf: number, into: SlotStates, first: number): void {
+    for (const { slot, ...seal } of this.#seals.get(layer)?.get(leaf) ?? []) {
+      into.seal(first + slot, seal);
+    }
   }
 
   /** Whether it says anything of leaves [from, end) of the layer, be it that they are gone. */
@@ -130,6 +154,17 @@ export class Generation {
 
   keyChanges(): IndexChange[] {
     return [...this.#keys.values()];
+  }
+
+  /** What is changed from here on is sealed no more. */
+  #unseal(layer: number, leaf: number, isChanged: (slot: number) => boolean): void {
+    const ofLayer = this.#seals.get(layer);
+    const seals = ofLayer?.get(leaf);
+    if (seals === undefined) return;
+    ofLayer?.set(
+      leaf,
+      seals.filter(({ slot }) => !isChanged(slot)),
+    );
   }
 
   #leafIndex(layer: number, leaf: number): number {

@@ -34,6 +34,11 @@ export interface ChainRegion {
   readonly sequence: number;
 }
 
+export interface ReadOptions {
+  /** Also what clusters hash to. */
+  readonly seals?: boolean;
+}
+
 /** What layers without anything in a region have there. */
 const nothing = new SlotStates(slotsPerRegion);
 
@@ -66,8 +71,12 @@ export class PoolIndex {
   }
 
   /** @throws StorageError pool/damaged */
-  async readRegion(layer: number, region: number): Promise<Region> {
-    const { stack, nextLeaf, sequence } = await this.readChainRegion(() => [layer], region);
+  async readRegion(layer: number, region: number, options: ReadOptions = {}): Promise<Region> {
+    const { stack, nextLeaf, sequence } = await this.readChainRegion(
+      () => [layer],
+      region,
+      options,
+    );
     return { states: stack[0] as SlotStates, nextLeaf, sequence };
   }
 
@@ -77,7 +86,11 @@ export class PoolIndex {
    * @param chain asked again when everything was read: an answer never mixes two chains
    * @throws StorageError pool/damaged
    */
-  async readChainRegion(chain: () => readonly number[], region: number): Promise<ChainRegion> {
+  async readChainRegion(
+    chain: () => readonly number[],
+    region: number,
+    { seals = false }: ReadOptions = {},
+  ): Promise<ChainRegion> {
     const { overlay } = this.state;
     const end = (region + 1) * leavesPerRegion;
     for (;;) {
@@ -89,7 +102,9 @@ export class PoolIndex {
       const next = layers.map((layer) => overlay.nextLeaf(layer, end));
       return {
         chain: layers,
-        stack: layers.map((layer, at) => this.#mergeRegion(layer, region, stored.entries[at])),
+        stack: layers.map((layer, at) =>
+          this.#mergeRegion({ layer, region, seals }, stored.entries[at]),
+        ),
         nextLeaf: least([stored.next, ...next]),
         sequence: this.state.applied.sequence,
       };
@@ -145,13 +160,17 @@ export class PoolIndex {
     return { entries, next };
   }
 
-  #mergeRegion(layer: number, region: number, entries: readonly IndexEntry[] = []): SlotStates {
+  #mergeRegion(
+    { layer, region, seals }: { layer: number; region: number; seals: boolean },
+    entries: readonly IndexEntry[] = [],
+  ): SlotStates {
     const { overlay } = this.state;
     const first = region * leavesPerRegion;
     if (entries.length === 0 && !overlay.touches(layer, first, first + leavesPerRegion)) {
       return nothing;
     }
     const states = new SlotStates(slotsPerRegion);
+    if (seals) states.keepSeals();
     for (const { key, value } of entries) {
       decodeLeaf(value, states, (leafOf(key) - first) * slotsPerLeaf);
     }

@@ -50,6 +50,7 @@ export class PoolState {
   /** Their values, of kinds that have not changed since somebody asked. */
   readonly #values = new Map<string, readonly unknown[]>();
   readonly #layerClusters: Map<number, number>;
+  readonly #patches = new Map<number, number>();
   readonly #dirtyLayers = new Set<number>();
   #applied: Applied;
   #foldedPosition: number;
@@ -80,6 +81,11 @@ export class PoolState {
   /** Clusters the layer owns. */
   clustersOf(layer: number): number {
     return this.#layerClusters.get(layer) ?? 0;
+  }
+
+  /** How often batches have changed the layer's map in this life. */
+  patchesOf(layer: number): number {
+    return this.#patches.get(layer) ?? 0;
   }
 
   record(name: string): unknown {
@@ -171,9 +177,13 @@ export class PoolState {
         return;
       case 'patch':
         this.overlay.current.patch(op.layer, op.leaf, op.entries);
+        this.#patches.set(op.layer, this.patchesOf(op.layer) + 1);
         return;
       case 'count':
         this.#count(op.layer, op.change);
+        return;
+      case 'seal':
+        this.overlay.current.seal(op.layer, op.leaf, op.seals);
     }
   }
 
@@ -197,6 +207,7 @@ export class PoolState {
     const layer = /^layer\/(\d+)$/.exec(name)?.[1];
     if (layer === undefined) return;
     this.#layerClusters.delete(Number(layer));
+    this.#patches.delete(Number(layer));
     this.#dirtyLayers.add(Number(layer));
   }
 

@@ -17,6 +17,7 @@ import type { Log } from '../base/log.ts';
 import { clustersFor } from '../base/units.ts';
 import type { Handle } from '../dataplane/binding.ts';
 import type {
+  ClusterHash,
   CowWanted,
   DataPlane,
   DiskPlane,
@@ -48,7 +49,9 @@ import {
 import { ForeignDisks } from './foreign-disks.ts';
 import type { BatchOp, ClusterRun } from './format/batch.ts';
 import { memberGeometry } from './format/geometry.ts';
-import { hasMoves, type Label, withMoves } from './format/label.ts';
+import { hasMoves, hasSeals, type Label, withMoves, withSeals } from './format/label.ts';
+import { slotMask } from './format/slot.ts';
+import type { SlotEntry } from './format/slot-states.ts';
 import { Governor, systemTiming } from './governor.ts';
 import { Grants } from './grants.ts';
 import { Growth } from './growth.ts';
@@ -83,6 +86,7 @@ import { type ReplicaParts, Replicas } from './replicas.ts';
 import type { DiskInfo, EmitEvent, PoolActivity, PoolInfo, PoolSettings } from './types.ts';
 
 const EIO = 5;
+const nothing = () => {};
 
 export interface PoolServices {
   readonly dataPlane: DataPlane;
@@ -313,6 +317,13 @@ export class Pool {
     if (unaware.length > 0) await this.#disks.writeLabels(({ label }) => withMoves(label), unaware);
   }
 
+  /** The same of versions that do not know seals. @throws StorageError disk/io */
+  async noteSeals(): Promise<void> {
+    this.expectWritable();
+    const unaware = this.disks.filter(({ label }) => !hasSeals(label));
+    if (unaware.length > 0) await this.#disks.writeLabels(({ label }) => withSeals(label), unaware);
+  }
+
   /** While `work` runs no volume is opened or closed; it must not open or close one itself. */
   holdOpenings<T>(work: () => Promise<T>): Promise<T> {
     return this.#volumes.holding(work);
@@ -383,6 +394,27 @@ export class Pool {
       source.#lent.delete(copying);
     }
     source.expectOnline();
+  }
+
+  /**
+   * What clusters hold now: XXH64 of the sub-blocks that each entry claims, ascending.
+   *
+   * @throws StorageError pool/failed
+   */
+  async hashClusters(entries: readonly SlotEntry[]): Promise<readonly ClusterHash[]> {
+    this.expectOnline();
+    const numbers = entries.flatMap((entry) => {
+      const { disk, cluster } = placeOf(entry);
+      return [disk, cluster, slotMask(entry.lo)];
+    });
+    const hashing = this.#plane.hashClusters(numbers);
+    const lent = hashing.then(nothing, nothing);
+    this.#lent.add(lent);
+    try {
+      return await hashing;
+    } finally {
+      this.#lent.delete(lent);
+    }
   }
 
   /** For whoever copies clusters that others may give up, and use again, meanwhile. `end` once. */

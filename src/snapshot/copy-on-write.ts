@@ -14,6 +14,7 @@ import type { CowWanted, VolumePlane } from '../dataplane/data-plane.ts';
 import { type ClusterPlace, placesOf } from '../pool/allocator.ts';
 import { type BatchOp, packed } from '../pool/format/batch.ts';
 import type { LeafEntry } from '../pool/format/leaf.ts';
+import type { Seal } from '../pool/format/seal.ts';
 import { slotDisk, slotMask } from '../pool/format/slot.ts';
 import { compareEntries, type SlotEntry, type SlotStates } from '../pool/format/slot-states.ts';
 import { addressOf, type ClusterAddress, placeOf } from '../pool/pending-moves.ts';
@@ -41,6 +42,7 @@ interface Move extends Waiting {
   /** The layer whose slot holds the cluster, and the slot's content there. */
   readonly owner: number;
   readonly content: readonly SlotEntry[];
+  readonly seals: readonly Seal[];
   readonly from: ClusterAddress;
   /** Of the owner's entry, and what of it shows through to the head. */
   readonly mask: number;
@@ -153,6 +155,7 @@ export class CopyOnWrite {
     const { chain, stack } = await pool.index.readChainRegion(
       () => chainOf(pool, volume?.headLayer),
       region,
+      { seals: true },
     );
     const at = slot % slotsPerRegion;
     const [cluster] = visibleIn(stack.slice(1), at).filter(({ mask }) => (mask & ~zero) !== 0);
@@ -168,6 +171,7 @@ export class CopyOnWrite {
       head: chain[0] as number,
       owner: chain[owner] as number,
       content: (stack[owner] as SlotStates).entries(at),
+      seals: (stack[owner] as SlotStates).seals(at),
       from: { hi: cluster.hi, lo: cluster.lo - mask },
       mask,
       visible: cluster.mask & ~zero,
@@ -190,15 +194,27 @@ function opsOf(move: Move): BatchOp[] {
   const leaf = Math.floor(wanted.slot / slotsPerLeaf);
   const slot = wanted.slot % slotsPerLeaf;
   const { disk, cluster } = placeOf(to);
-  const moved = content.map(({ hi, lo }) =>
-    hi === from.hi && lo === from.lo + mask ? { hi: to.hi, lo: to.lo + mask } : { hi, lo },
-  );
+  const now = <T extends SlotEntry>(entry: T): T =>
+    entry.hi === from.hi && entry.lo === from.lo + mask
+      ? { ...entry, hi: to.hi, lo: to.lo + mask }
+      : entry;
   const zeroes = wanted.zero === 0 ? [] : [{ hi: 0, lo: wanted.zero }];
   const place = headsPlace(move);
   const own = [...zeroes, { hi: place.hi, lo: place.lo + visible }];
-  const ofOwner: BatchOp = { op: 'patch', layer: owner, leaf, entries: inSlot(slot, moved) };
+  const ofOwner: BatchOp = {
+    op: 'patch',
+    layer: owner,
+    leaf,
+    entries: inSlot(slot, content.map(now)),
+  };
+  const sealed: BatchOp = {
+    op: 'seal',
+    layer: owner,
+    leaf,
+    seals: move.seals.map((seal) => ({ ...now(seal), slot })),
+  };
   return [
-    ...(move.isForeign ? [] : [ofOwner]),
+    ...(move.isForeign ? [] : [ofOwner, ...(move.seals.length === 0 ? [] : [sealed])]),
     { op: 'patch', layer: head, leaf, entries: inSlot(slot, own) },
     { op: 'acquire', disk, firstCluster: cluster, count: 1 },
     { op: 'count', layer: head, change: 1 },

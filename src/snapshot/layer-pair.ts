@@ -18,7 +18,7 @@ import {
   prune,
   type SlotRange,
 } from './merge.ts';
-import { changeOps, releaseOps } from './plan-ops.ts';
+import { changeOps, releaseOps, sealOps } from './plan-ops.ts';
 
 const EBUSY = 16;
 
@@ -46,32 +46,34 @@ export async function mergeRegion(
   into: 'child' | 'parent',
 ): Promise<void> {
   const { isBase } = pair;
-  await changeFrozen(pool, pair, region, (upper, lower, range) =>
-    mergeFrozen(upper, lower, range, { into, isBase }),
-  );
+  const plan: Planner = (upper, lower, range) => mergeFrozen(upper, lower, range, { into, isBase });
+  await changeStill(pool, pair, region, plan, { isUpperFrozen: true });
 }
 
 /** One region of a frozen layer gives up what its frozen child overrides. */
 export async function pruneRegion(pool: Pool, pair: Pair, region: number): Promise<void> {
-  await changeFrozen(pool, pair, region, (upper, lower, range) => ({
+  const plan: Planner = (upper, lower, range) => ({
     ...prune(upper, lower, range),
     upper: nothing,
-  }));
+  });
+  await changeStill(pool, pair, region, plan, { isUpperFrozen: true });
 }
 
 const nothing: LayerChange = { slots: [], clusters: 0 };
 
-/** Nobody writes to either: the index has all of both. */
-async function changeFrozen(
+/** Nobody writes to either, be the upper one frozen or a head that is not open: the index has all of both. */
+async function changeStill(
   pool: Pool,
   pair: Pair,
   region: number,
   plan: Planner,
+  { isUpperFrozen }: { readonly isUpperFrozen: boolean },
 ): Promise<PairPlan[]> {
-  const { stack } = await pool.index.readChainRegion(() => [pair.upper, pair.lower], region);
+  const layers = [pair.upper, pair.lower];
+  const { stack } = await pool.index.readChainRegion(() => layers, region, { seals: true });
   const [upper, lower] = stack as [SlotStates, SlotStates];
   const plans = planRegion(upper, lower, plan);
-  await commitAll(pool, pair, region, plans);
+  await commitAll(pool, pair, region, plans, { sealed: stack, isUpperFrozen });
   return plans;
 }
 
@@ -92,7 +94,7 @@ export async function absorbRegion(
     : (head, layer, range) => absorb(head, layer, range, pair.isBase);
   const plans =
     plane === undefined
-      ? await changeFrozen(pool, pair, region, plan)
+      ? await changeStill(pool, pair, region, plan, { isUpperFrozen: false })
       : await changeLive(pool, plane, pair, region, plan, {
           forgetBelow: pair.isBase && !keepsBoundary,
         });
@@ -116,9 +118,9 @@ async function changeLive(
   const head = await lock(plane, range);
   if (head === undefined) return undefined;
   try {
-    const { states: lower } = await pool.index.readRegion(pair.lower, region);
+    const { states: lower } = await pool.index.readRegion(pair.lower, region, { seals: true });
     const plans = planRegion(head, lower, plan);
-    await commitAll(pool, pair, region, plans);
+    await commitAll(pool, pair, region, plans, { sealed: [lower], isUpperFrozen: false });
     plane.unlockSlots(
       range,
       plans.flatMap(({ upper }) => headPatches(upper)),
@@ -156,11 +158,19 @@ async function commitAll(
   pair: Pair,
   region: number,
   plans: readonly PairPlan[],
+  { sealed, isUpperFrozen }: { sealed: readonly SlotStates[]; isUpperFrozen: boolean },
 ): Promise<void> {
   const firstSlot = region * slotsPerRegion;
+  const [upper, lower] = [
+    { layer: pair.upper, firstSlot },
+    { layer: pair.lower, firstSlot },
+  ];
   const groups = plans.map((plan): BatchOp[] => [
-    ...changeOps({ layer: pair.upper, firstSlot }, plan.upper),
-    ...changeOps({ layer: pair.lower, firstSlot }, plan.lower),
+    ...changeOps(upper, plan.upper),
+    ...changeOps(lower, plan.lower),
+    // A head overwrites what it has: nothing of it is sealed.
+    ...(isUpperFrozen ? sealOps(upper, plan.upper, sealed) : []),
+    ...sealOps(lower, plan.lower, sealed),
     ...releaseOps(plan),
   ]);
   for (const batch of packed(groups, pool.batchBytesMax)) await pool.commit(batch);

@@ -4,6 +4,7 @@
 import { leavesPerRegion } from '../base/units.ts';
 import type { SlotStates } from '../pool/format/slot-states.ts';
 import type { Pool } from '../pool/pool.ts';
+import type { ReadOptions } from '../pool/pool-index.ts';
 
 export interface RegionStack {
   readonly region: number;
@@ -15,12 +16,13 @@ export interface RegionStack {
 export async function* regionsOf(
   pool: Pool,
   layers: readonly number[],
+  options: ReadOptions = {},
 ): AsyncGenerator<RegionStack> {
   for (let region = 0; ; region++) {
     const leaf = await pool.index.nextLeaf(layers, region * leavesPerRegion);
     if (leaf === Number.POSITIVE_INFINITY) return;
     region = regionOf(leaf);
-    yield await readRegion(pool, layers, region);
+    yield await readRegion(pool, layers, region, options);
   }
 }
 
@@ -48,7 +50,8 @@ async function readRegion(
   pool: Pool,
   layers: readonly number[],
   region: number,
+  options: ReadOptions = {},
 ): Promise<RegionStack> {
-  const { stack } = await pool.index.readChainRegion(() => layers, region);
+  const { stack } = await pool.index.readChainRegion(() => layers, region, options);
   return { region, stack };
 }

@@ -12,6 +12,7 @@ import { DataPlane } from '../../src/dataplane/data-plane.ts';
 import { type LeaseTimes, leaseTimes } from '../../src/pool/lease.ts';
 import { Pools } from '../../src/pool/pools.ts';
 import type { EventInput } from '../../src/pool/types.ts';
+import { ScrubService } from '../../src/scrub/scrub-service.ts';
 import { SnapshotService } from '../../src/snapshot/snapshot-service.ts';
 import { VolumeService } from '../../src/volume/volume-service.ts';
 
@@ -63,6 +64,7 @@ export class Fixture {
   pools!: Pools;
   volumes!: VolumeService;
   snapshots!: SnapshotService;
+  scrubs!: ScrubService;
 
   private constructor(
     readonly folder: string,
@@ -107,6 +109,7 @@ export class Fixture {
     const { pools, clock } = this;
     this.volumes = new VolumeService({ pools, clock, emit });
     this.snapshots = new SnapshotService({ pools, volumes: this.volumes, clock, emit });
+    this.scrubs = new ScrubService({ pools, clock, emit });
   }
 
   async restart(whileDown: () => Promise<void> = async () => {}): Promise<void> {

@@ -8,12 +8,13 @@ import { describe, expect, test } from 'vitest';
 import { type FoldTarget, fold } from '../../src/pool/fold.ts';
 import { leafKey, parseIndexKey } from '../../src/pool/format/index-keys.ts';
 import { decodeLeaf, type LeafEntry } from '../../src/pool/format/leaf.ts';
+import { isSealable, type LeafSeal, type Seal } from '../../src/pool/format/seal.ts';
 import { slotHasAddress } from '../../src/pool/format/slot.ts';
 import { type SlotEntry, SlotStates } from '../../src/pool/format/slot-states.ts';
 import type { IndexChange, IndexRange } from '../../src/pool/index-store.ts';
 import { bySlot, Overlay } from '../../src/pool/overlay.ts';
 import type { Frozen } from '../../src/pool/pool-state.ts';
-import { leafContent, slotContent, statesOf } from './format/slot-samples.ts';
+import { hashWords, leafContent, slotContent, statesOf } from './format/slot-samples.ts';
 
 class PowerCut extends Error {}
 
@@ -101,6 +102,17 @@ const step = fc.oneof(
     }),
   },
   {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant('seal' as const),
+      layer: fc.integer({ min: 1, max: layers }),
+      leaf: fc.integer({ min: 0, max: leaves - 1 }),
+      hash: hashWords,
+      /** Of another content than the slot has: void. */
+      isStale: fc.boolean(),
+    }),
+  },
+  {
     weight: 1,
     arbitrary: fc.record({
       kind: fc.constant('clear' as const),
@@ -121,6 +133,7 @@ class Run {
   readonly overlay = new Overlay();
   readonly store = new MemoryStore();
   readonly model = new Map<string, SlotEntry[]>();
+  readonly #sealed = new Map<string, Seal[]>();
   #frozen: Frozen | undefined;
 
   set(layer: number, slot: number, content: readonly SlotEntry[]): void {
@@ -136,6 +149,7 @@ class Run {
   }
 
   #model(layer: number, slot: number, content: SlotEntry[]): void {
+    this.#sealed.delete(`${layer}/${slot}`);
     if (content.length === 0) this.model.delete(`${layer}/${slot}`);
     else this.model.set(`${layer}/${slot}`, content);
   }
@@ -144,7 +158,27 @@ class Run {
     this.overlay.current.clearLeaves(layer, { firstLeaf, count });
     for (let slot = firstLeaf * 64; slot < (firstLeaf + count) * 64; slot++) {
       this.model.delete(`${layer}/${slot}`);
+      this.#sealed.delete(`${layer}/${slot}`);
     }
+  }
+
+  /** The first cluster of every slot of a leaf; stale: with another mask. */
+  seal(layer: number, leaf: number, hash: Pick<Seal, 'hashHi' | 'hashLo'>, isStale: boolean): void {
+    const seals: LeafSeal[] = [];
+    for (let slot = 0; slot < 64; slot++) {
+      const name = `${layer}/${64 * leaf + slot}`;
+      const entry = this.model.get(name)?.find(isSealable);
+      if (entry === undefined) continue;
+      const lo = isStale ? (entry.lo ^ 1) >>> 0 : entry.lo;
+      if (!isSealable({ hi: entry.hi, lo })) continue;
+      seals.push({ slot, hi: entry.hi, lo, ...hash });
+      if (isStale) continue;
+      const others = this.#sealed
+        .get(name)
+        ?.filter((known) => known.lo !== lo || known.hi !== entry.hi);
+      this.#sealed.set(name, [...(others ?? []), { hi: entry.hi, lo, ...hash }]);
+    }
+    this.overlay.current.seal(layer, leaf, seals);
   }
 
   freeze(): void {
@@ -175,12 +209,17 @@ class Run {
   }
 
   #expectLeaf(layer: number, leaf: number): void {
-    const states = new SlotStates(64);
+    const states = new SlotStates(64).keepSeals();
     this.store.readLeaf(layer, leaf, states);
     this.overlay.mergeInto(layer, leaf, states, 0);
     for (let slot = 0; slot < 64; slot++) {
       const expected = this.model.get(`${layer}/${leaf * 64 + slot}`) ?? [];
-      expect(states.entries(slot), `layer ${layer} leaf ${leaf} slot ${slot}`).toEqual(expected);
+      const where = `layer ${layer} leaf ${leaf} slot ${slot}`;
+      expect(states.entries(slot), where).toEqual(expected);
+      const seals = this.#sealed.get(`${layer}/${leaf * 64 + slot}`) ?? [];
+      if (seals.length + states.seals(slot).length > 0) {
+        expect(states.seals(slot), where).toEqual(seals);
+      }
     }
   }
 }
@@ -193,10 +232,11 @@ describe('overlay and fold', () => {
         for (const next of steps) {
           if (next.kind === 'set') run.set(next.layer, next.slot, next.content);
           if (next.kind === 'patch') run.patch(next.layer, next.leaf, patchOf(next.contents));
+          if (next.kind === 'seal') run.seal(next.layer, next.leaf, next.hash, next.isStale);
           if (next.kind === 'clear') run.clear(next.layer, next.firstLeaf, next.count);
           if (next.kind === 'freeze') run.freeze();
           if (next.kind === 'fold') await run.fold(next.failAt);
-          if (next.kind !== 'set') run.expectEqual();
+          if (next.kind !== 'set' && next.kind !== 'seal') run.expectEqual();
         }
         run.expectEqual();
         await run.fold(Number.POSITIVE_INFINITY);

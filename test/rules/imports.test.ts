@@ -20,7 +20,16 @@ const arrows: Record<string, readonly string[]> = {
     'src/dataplane',
     'src/base',
   ],
+  'src/scrub': [
+    'src/migration',
+    'src/snapshot',
+    'src/volume',
+    'src/pool',
+    'src/dataplane',
+    'src/base',
+  ],
   'src/api': [
+    'src/scrub',
     'src/migration',
     'src/export',
     'src/snapshot',

@@ -1,5 +1,6 @@
 // Goal: whatever is done to volumes, snapshots, bookmarks and clones, each shows exactly the bytes it should, what a deletion was said to
-//   free comes back, changed blocks cover every difference, and the pool is sound at the end. Redirect and copy on write alike.
+//   free comes back, changed blocks cover every difference, no seal of a frozen cluster is
+//   ever untrue, and the pool is sound at the end. Redirect and copy on write alike.
 // Method: random sequences of commands against byte arrays, on a real pool and data plane; restarts and kills of background work in between.
 //   Replay one case: SEED=7 (fast-check prints seed and path).
 import fc from 'fast-check';
@@ -8,6 +9,7 @@ import { KiB, MiB } from '../../src/base/units.ts';
 import { drain } from '../../src/migration/drain.ts';
 import type { OpenVolume } from '../../src/volume/volume-service.ts';
 import { Fixture } from '../pool/fixture.ts';
+import { unsealedClusters, untrueSeals } from '../scrub/seals.ts';
 
 const clusterBytes = 16 * KiB;
 const subBlock = clusterBytes / 16;
@@ -58,6 +60,7 @@ const command = fc.oneof(
   { weight: 1, arbitrary: fc.record({ op: fc.constant('restart' as const) }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('fold' as const) }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('move' as const), pick }) },
+  { weight: 4, arbitrary: fc.record({ op: fc.constant('seal' as const) }) },
 );
 type Command = typeof command extends fc.Arbitrary<infer T> ? T : never;
 
@@ -165,6 +168,8 @@ class Run {
         return this.#restart();
       case 'fold':
         return this.#pool.index.fold();
+      case 'seal':
+        return this.#fixture.scrubs.sealed(this.#pool);
       case 'move':
         return this.#moveAllFrom(step.pick % diskCount);
     }
@@ -204,6 +209,15 @@ class Run {
         await opened.close();
       }
     }
+  }
+
+  /** Nothing that is sealed looks damaged, and whatever is frozen can be sealed. */
+  async expectSealsTrue(): Promise<void> {
+    expect(await untrueSeals(this.#pool)).toEqual([]);
+    await this.#fixture.snapshots.settled(this.#pool);
+    await this.#fixture.scrubs.sealed(this.#pool);
+    expect(await untrueSeals(this.#pool)).toEqual([]);
+    expect(await unsealedClusters(this.#pool)).toEqual([]);
   }
 
   /** The counts of layers are what is used, and nothing is left when everything is deleted. */
@@ -442,8 +456,10 @@ describe('a tree of volumes, snapshots and clones', () => {
           await run.create(mode);
           for (const step of steps) await run.run(step);
           await run.expectAll();
+          await run.expectSealsTrue();
           await run.expectSpaceExplained();
           await run.expectAll();
+          await run.expectSealsTrue();
           await run.deleteAll();
           await run.end();
         }),

@@ -15,6 +15,7 @@ import {
   recordKey,
 } from '../format/index-keys.ts';
 import { decodeLeaf, encodeLeaf } from '../format/leaf.ts';
+import type { LeafSeal } from '../format/seal.ts';
 import { type SlotEntry, SlotStates } from '../format/slot-states.ts';
 import type { LayerPatch, Tail, UsedPatch } from './tail.ts';
 
@@ -49,11 +50,13 @@ function chunkPatches(disk: number, patch: UsedPatch, isNew: boolean): PatchedKe
 
 function patchedLeaf(
   changes: ReadonlyMap<number, readonly SlotEntry[]>,
+  seals: readonly LeafSeal[],
   base: Uint8Array | undefined,
 ): Uint8Array | null {
-  const states = new SlotStates(slotsPerLeaf);
+  const states = new SlotStates(slotsPerLeaf).keepSeals();
   if (base !== undefined) decodeLeaf(base, states);
   for (const [slot, content] of changes) states.set(slot, content);
+  for (const { slot, ...seal } of seals) states.seal(slot, seal);
   return encodeLeaf(states);
 }
 
@@ -64,7 +67,10 @@ function isCleared(layer: LayerPatch | undefined, leaf: number): boolean {
 function leafPatches(layer: number, patch: LayerPatch): PatchedKey[] {
   return [...patch.leaves].map(([leaf, changes]) => ({
     key: leafKey(layer, leaf),
-    patch: (base) => patchedLeaf(changes, isCleared(patch, leaf) ? undefined : base),
+    patch: (base) => {
+      const left = isCleared(patch, leaf) ? undefined : base;
+      return patchedLeaf(changes, patch.seals.get(leaf) ?? [], left);
+    },
   }));
 }
 

@@ -14,6 +14,7 @@ import { type DeltaView, forEachDelta } from '../format/delta.ts';
 import { FormatError } from '../format/format-error.ts';
 import { parseIndexKey } from '../format/index-keys.ts';
 import { decodeDeltasPayload, type JournalRecord, recordKind } from '../format/journal-record.ts';
+import type { LeafSeal } from '../format/seal.ts';
 import { slotCluster, slotDisk, slotHasAddress } from '../format/slot.ts';
 import type { SlotEntry } from '../format/slot-states.ts';
 import { bySlot } from '../overlay.ts';
@@ -31,6 +32,8 @@ export interface LayerPatch {
   readonly cleared: { readonly first: number; readonly end: number }[];
   /** The new content of changed slots, by leaf. */
   readonly leaves: Map<number, Map<number, readonly SlotEntry[]>>;
+  /** Of entries that are there like that in the end, by leaf; each of these leaves is among `leaves`. */
+  readonly seals: Map<number, readonly LeafSeal[]>;
 }
 
 export class Tail {
@@ -110,6 +113,9 @@ export class Tail {
           this.#change(op.layer, op.leaf, slot, content);
         }
         return;
+      case 'seal':
+        this.#seal(op);
+        return;
       case 'count':
       // Counts follow the fold; they are compared with the leaves of the checkpoint (walk.ts).
     }
@@ -138,22 +144,32 @@ export class Tail {
   }
 
   #change(layer: number, leaf: number, slot: number, content: readonly SlotEntry[]): void {
-    const { leaves } = this.#layer(layer);
+    const { leaves, seals } = this.#layer(layer);
     const slots = leaves.get(leaf) ?? new Map<number, readonly SlotEntry[]>();
     leaves.set(leaf, slots.set(slot, content));
+    const sealed = seals.get(leaf)?.filter((seal) => seal.slot !== slot);
+    if (sealed !== undefined) seals.set(leaf, sealed);
+  }
+
+  #seal({ layer, leaf, seals }: Extract<BatchOp, { op: 'seal' }>): void {
+    const patch = this.#layer(layer);
+    if (!patch.leaves.has(leaf)) patch.leaves.set(leaf, new Map());
+    patch.seals.set(leaf, [...(patch.seals.get(leaf) ?? []), ...seals]);
   }
 
   #clear(layer: LayerPatch, first: number, end: number): void {
     layer.cleared.push({ first, end });
     for (const leaf of layer.leaves.keys()) {
-      if (leaf >= first && leaf < end) layer.leaves.delete(leaf);
+      if (leaf < first || leaf >= end) continue;
+      layer.leaves.delete(leaf);
+      layer.seals.delete(leaf);
     }
   }
 
   #layer(layer: number): LayerPatch {
     const known = this.layers.get(layer);
     if (known !== undefined) return known;
-    const patch: LayerPatch = { cleared: [], leaves: new Map() };
+    const patch: LayerPatch = { cleared: [], leaves: new Map(), seals: new Map() };
     this.layers.set(layer, patch);
     return patch;
   }

@@ -8,6 +8,7 @@ import { slotsPerLeaf } from '../../base/units.ts';
 import { readU64, viewOf, writeU64 } from './bytes.ts';
 import { expectFormat } from './format-error.ts';
 import { entryBytes, type LeafEntry } from './leaf.ts';
+import { isSealable, type LeafSeal } from './seal.ts';
 
 /** A run of physical clusters on one disk. */
 export interface ClusterRun {
@@ -35,7 +36,14 @@ export type BatchOp =
       readonly entries: readonly LeafEntry[];
     }
   /** The layer owns so many clusters more, or fewer. */
-  | { readonly op: 'count'; readonly layer: number; readonly change: number };
+  | { readonly op: 'count'; readonly layer: number; readonly change: number }
+  /** Seals entries that are there like that; of others it is void. A patch before it in the batch has its effect. */
+  | {
+      readonly op: 'seal';
+      readonly layer: number;
+      readonly leaf: number;
+      readonly seals: readonly LeafSeal[];
+    };
 
 const codes = {
   put: 1,
@@ -45,6 +53,7 @@ const codes = {
   'delete-leaves': 5,
   patch: 6,
   count: 7,
+  seal: 8,
 } as const;
 const putHeaderBytes = 7;
 const deleteHeaderBytes = 3;
@@ -52,6 +61,8 @@ const runBytes = 18;
 const deleteLeavesBytes = 25;
 const patchHeaderBytes = 19;
 const countBytes = 17;
+const sealHeaderBytes = 19;
+const sealBytes = 17;
 
 function opBytes(op: BatchOp): number {
   switch (op.op) {
@@ -65,6 +76,8 @@ function opBytes(op: BatchOp): number {
       return patchHeaderBytes + op.entries.length * entryBytes;
     case 'count':
       return countBytes;
+    case 'seal':
+      return sealHeaderBytes + op.seals.length * sealBytes;
     default:
       return runBytes;
   }
@@ -118,6 +131,20 @@ function encodePatch(view: DataView, at: number, op: Extract<BatchOp, { op: 'pat
   });
 }
 
+function encodeSeals(view: DataView, at: number, op: Extract<BatchOp, { op: 'seal' }>): void {
+  invariant(op.seals.length <= 0xffff, 'a leaf has fewer entries');
+  writeU64(view, at + 1, op.layer);
+  writeU64(view, at + 9, op.leaf);
+  view.setUint16(at + 17, op.seals.length, true);
+  op.seals.forEach(({ slot, hi, lo, hashHi, hashLo }, index) => {
+    const from = at + sealHeaderBytes + index * sealBytes;
+    view.setUint8(from, slot);
+    [lo, hi, hashLo, hashHi].forEach((word, n) => {
+      view.setUint32(from + 1 + 4 * n, word, true);
+    });
+  });
+}
+
 function encodeOp(bytes: Uint8Array, view: DataView, at: number, op: BatchOp): void {
   view.setUint8(at, codes[op.op]);
   switch (op.op) {
@@ -142,6 +169,9 @@ function encodeOp(bytes: Uint8Array, view: DataView, at: number, op: BatchOp): v
     case 'count':
       writeU64(view, at + 1, op.layer);
       view.setBigInt64(at + 9, BigInt(op.change), true);
+      return;
+    case 'seal':
+      encodeSeals(view, at, op);
   }
 }
 
@@ -220,6 +250,21 @@ function decodePatch(cursor: Cursor): BatchOp {
   return { op: 'patch', layer, leaf, entries };
 }
 
+function decodeSeals(cursor: Cursor): BatchOp {
+  const layer = cursor.u64();
+  const leaf = cursor.u64();
+  const count = cursor.u16();
+  const seals: LeafSeal[] = [];
+  for (let at = 0; at < count; at++) {
+    const slot = cursor.u8();
+    const [lo, hi, hashLo, hashHi] = [cursor.u32(), cursor.u32(), cursor.u32(), cursor.u32()];
+    const isSound = slot < slotsPerLeaf && isSealable({ hi, lo });
+    expectFormat(isSound, 'bad-value', `batch: seal of slot ${slot}`);
+    seals.push({ slot, hi, lo, hashHi, hashLo });
+  }
+  return { op: 'seal', layer, leaf, seals };
+}
+
 function decodeOp(cursor: Cursor): BatchOp {
   const code = cursor.u8();
   switch (code) {
@@ -242,6 +287,8 @@ function decodeOp(cursor: Cursor): BatchOp {
       return decodePatch(cursor);
     case codes.count:
       return { op: 'count', layer: cursor.u64(), change: cursor.i64() };
+    case codes.seal:
+      return decodeSeals(cursor);
   }
   expectFormat(false, 'bad-value', `batch: unknown operation ${code}`);
 }

@@ -23,7 +23,7 @@ const journalBytesMin = 256 * KiB;
 const dataClustersMin = 64;
 /** As a disk grows by a cluster, journal and reserve may grow by more: three at most, as both round up. */
 const roundingClusters = 3;
-/** An index entry of a leaf with a single slot takes 32 bytes in a checkpoint; the rest are bitmaps and records. */
+/** An index entry of a leaf with a single slot takes 40 bytes in a checkpoint, its seal among them; the rest are bitmaps and records. */
 const checkpointBytesPerCluster = 48;
 
 export interface GeometryOptions {

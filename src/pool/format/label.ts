@@ -26,8 +26,10 @@ const movesFeature = 2n;
  * every durable record.
  */
 const lostRingsFeature = 4n;
+/** As above: leaves may carry seals. Who does not know them could not read such a leaf, nor a batch that seals. */
+const sealsFeature = 8n;
 const featuresOfFields = membershipFeature | lostRingsFeature;
-const featuresKnown = featuresOfFields | movesFeature;
+const featuresKnown = featuresOfFields | movesFeature | sealsFeature;
 const magic = Buffer.from('VARVEDSK', 'latin1');
 const poolNameBytes = 64;
 const noUuid = '00000000-0000-0000-0000-000000000000';
@@ -126,6 +128,15 @@ export function hasMoves({ featuresRefused }: Label): boolean {
 /** What of the label is different once volumes have moved. */
 export function withMoves({ featuresRefused }: Label): Pick<Label, 'featuresRefused'> {
   return { featuresRefused: featuresRefused | movesFeature };
+}
+
+export function hasSeals({ featuresRefused }: Label): boolean {
+  return (featuresRefused & sealsFeature) !== 0n;
+}
+
+/** What of the label is different once clusters are sealed. */
+export function withSeals({ featuresRefused }: Label): Pick<Label, 'featuresRefused'> {
+  return { featuresRefused: featuresRefused | sealsFeature };
 }
 
 /** The byte at which the copy of that generation lies. */

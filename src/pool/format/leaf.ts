@@ -1,16 +1,22 @@
 /**
  * Leaves: the states of 64 consecutive slots as an index value (docs/format.md section 5).
  *
- * Stored, a leaf has nine bytes per entry: ascending by slot, entries of one slot ascending by address (the zero entry first), so that
- * equal content has equal bytes. In memory it is part of a `SlotStates`.
+ *   u8 slot (bit 7: sealed) | u64 state | sealed entries: u64 XXH64
+ *
+ * Stored, a leaf has nine bytes per entry, a sealed one 17: ascending by slot, entries of one slot ascending by address (the zero entry first),
+ * so that equal content has equal bytes. In memory it is part of a `SlotStates`.
  */
 import { slotsPerLeaf } from '../../base/units.ts';
 import { viewOf } from './bytes.ts';
 import { expectFormat } from './format-error.ts';
+import { isSealable, type LeafSeal, type Seal } from './seal.ts';
 import { slotHasAddress, slotMask } from './slot.ts';
 import type { SlotEntry, SlotStates } from './slot-states.ts';
 
 export const entryBytes = 9;
+const hashBytes = 8;
+/** Set in the slot's byte of an entry whose seal follows. */
+const sealedFlag = 0x80;
 
 /** One stored entry. As part of a patch, state 0 says that the slot becomes empty. */
 export interface LeafEntry extends SlotEntry {
@@ -18,14 +24,15 @@ export interface LeafEntry extends SlotEntry {
   readonly slot: number;
 }
 
-function countEntries(states: SlotStates, first: number): number {
-  let count = 0;
+function storedBytes(states: SlotStates, first: number): number {
+  let bytes = 0;
   for (let slot = first; slot < first + slotsPerLeaf; slot++) {
-    if (states.zero(slot) !== 0) count += 1;
+    if (states.zero(slot) !== 0) bytes += entryBytes;
     if (states.lo(slot) === 0 && states.hi(slot) === 0) continue;
-    count += 1 + (states.extras.get(slot)?.length ?? 0);
+    bytes += entryBytes * (1 + (states.extras.get(slot)?.length ?? 0));
+    bytes += hashBytes * states.seals(slot).length;
   }
-  return count;
+  return bytes;
 }
 
 /**
@@ -34,26 +41,52 @@ function countEntries(states: SlotStates, first: number): number {
  * @returns null when every slot is empty: such a leaf is not stored
  */
 export function encodeLeaf(states: SlotStates, first = 0): Uint8Array | null {
-  const count = countEntries(states, first);
-  if (count === 0) return null;
-  const value = new Uint8Array(count * entryBytes);
-  const view = viewOf(value);
-  let at = 0;
-  const put = (slot: number, hi: number, lo: number) => {
-    value[at] = slot;
-    view.setUint32(at + 1, lo, true);
-    view.setUint32(at + 5, hi, true);
-    at += entryBytes;
-  };
+  const bytes = storedBytes(states, first);
+  if (bytes === 0) return null;
+  const writer = new EntryWriter(bytes);
   for (let slot = 0; slot < slotsPerLeaf; slot++) {
     const zero = states.zero(first + slot);
-    if (zero !== 0) put(slot, 0, zero);
+    if (zero !== 0) writer.put(slot, 0, zero, undefined);
     const [lo, hi] = [states.lo(first + slot), states.hi(first + slot)];
     if (lo === 0 && hi === 0) continue;
-    put(slot, hi, lo);
-    for (const extra of states.extras.get(first + slot) ?? []) put(slot, extra.hi, extra.lo);
+    const seals = states.seals(first + slot);
+    writer.put(slot, hi, lo, sealOf(seals, hi, lo));
+    for (const extra of states.extras.get(first + slot) ?? []) {
+      writer.put(slot, extra.hi, extra.lo, sealOf(seals, extra.hi, extra.lo));
+    }
   }
-  return value;
+  return writer.value;
+}
+
+function sealOf(seals: readonly Seal[], hi: number, lo: number): Seal | undefined {
+  if (seals.length === 0) return undefined;
+  return seals.find((seal) => seal.hi === hi && seal.lo === lo);
+}
+
+/** Appends entries to a value of known size. */
+class EntryWriter {
+  readonly value: Uint8Array;
+  readonly #view: DataView;
+  #at = 0;
+
+  constructor(bytes: number) {
+    this.value = new Uint8Array(bytes);
+    this.#view = viewOf(this.value);
+  }
+
+  put(slot: number, hi: number, lo: number, seal: Seal | undefined): void {
+    this.value[this.#at] = seal === undefined ? slot : slot | sealedFlag;
+    this.#putU64(this.#at + 1, hi, lo);
+    this.#at += entryBytes;
+    if (seal === undefined) return;
+    this.#putU64(this.#at, seal.hashHi, seal.hashLo);
+    this.#at += hashBytes;
+  }
+
+  #putU64(at: number, hi: number, lo: number): void {
+    this.#view.setUint32(at, lo, true);
+    this.#view.setUint32(at + 4, hi, true);
+  }
 }
 
 /** What holds between an entry and the one before it in the same slot, `masks` being the bits taken so far. */
@@ -68,15 +101,28 @@ function expectBehind(entry: LeafEntry, previous: LeafEntry, masks: number): voi
   expectFormat(filled || behindZeroes, 'bad-value', `${where}: one of several is empty`);
 }
 
-/** Calls `visit` for every entry in order. @throws FormatError truncated, bad-value when it is not canonical */
-function forEachEntry(value: Uint8Array, visit: (slot: number, hi: number, lo: number) => void) {
-  const whole = value.length > 0 && value.length % entryBytes === 0;
-  expectFormat(whole, 'truncated', `leaf: ${value.length} bytes are no whole entries`);
+type VisitEntry = (slot: number, hi: number, lo: number) => void;
+type VisitSeal = (slot: number, seal: Seal) => void;
+
+/**
+ * Calls `visit` for every entry in order, and `onSeal` behind each that is sealed.
+ *
+ * @throws FormatError truncated, bad-value when it is not canonical
+ */
+function forEachEntry(value: Uint8Array, visit: VisitEntry, onSeal?: VisitSeal): void {
+  expectFormat(value.length > 0, 'truncated', 'leaf: 0 bytes are no whole entries');
   const view = viewOf(value);
   let previous: LeafEntry = { slot: -1, hi: 0, lo: 0 };
   let masks = 0;
-  for (let at = 0; at < value.length; at += entryBytes) {
-    const slot = view.getUint8(at);
+  for (let at = 0; at < value.length; ) {
+    const isSealed = ((value[at] as number) & sealedFlag) !== 0;
+    const end = at + entryBytes + (isSealed ? hashBytes : 0);
+    expectFormat(
+      end <= value.length,
+      'truncated',
+      `leaf: ${value.length} bytes are no whole entries`,
+    );
+    const slot = view.getUint8(at) & ~sealedFlag;
     const lo = view.getUint32(at + 1, true);
     const hi = view.getUint32(at + 5, true);
     expectFormat(slot < slotsPerLeaf && slot >= previous.slot, 'bad-value', `leaf: slot ${slot}`);
@@ -87,7 +133,16 @@ function forEachEntry(value: Uint8Array, visit: (slot: number, hi: number, lo: n
     masks |= slotMask(lo);
     previous = entry;
     visit(slot, hi, lo);
+    if (isSealed) {
+      expectFormat(isSealable(entry), 'bad-value', `leaf: nothing to seal in slot ${slot}`);
+      if (onSeal !== undefined) onSeal(slot, { hi, lo, ...hashAt(view, at + entryBytes) });
+    }
+    at = end;
   }
+}
+
+function hashAt(view: DataView, at: number): Pick<Seal, 'hashHi' | 'hashLo'> {
+  return { hashHi: view.getUint32(at + 4, true), hashLo: view.getUint32(at, true) };
 }
 
 /** Every entry of a stored leaf in order. @throws FormatError truncated, bad-value when it is not canonical */
@@ -95,6 +150,14 @@ export function leafEntries(value: Uint8Array): LeafEntry[] {
   const entries: LeafEntry[] = [];
   forEachEntry(value, (slot, hi, lo) => entries.push({ slot, hi, lo }));
   return entries;
+}
+
+/** Every seal in a stored leaf in order. @throws FormatError truncated, bad-value when it is not canonical */
+export function leafSeals(value: Uint8Array): LeafSeal[] {
+  const seals: LeafSeal[] = [];
+  const onSeal = (slot: number, seal: Seal) => seals.push({ slot, ...seal });
+  forEachEntry(value, () => {}, onSeal);
+  return seals;
 }
 
 /** The stored form of entries in canonical order; null when there are none. */
@@ -111,17 +174,19 @@ export function encodeLeafEntries(entries: readonly LeafEntry[]): Uint8Array | n
 }
 
 /**
- * Fills the slots [first, first + 64), which must be empty.
+ * Fills the slots [first, first + 64), which must be empty; with seals where `into` keeps them.
  *
  * @throws FormatError truncated, bad-value when the encoding is not canonical; `into` is then undefined
  */
 export function decodeLeaf(value: Uint8Array, into: SlotStates, first = 0): void {
-  forEachEntry(value, (slot, hi, lo) => {
+  const visit: VisitEntry = (slot, hi, lo) => {
     const at = first + slot;
     if (!slotHasAddress(hi, lo)) into.zeros[at] = slotMask(lo);
     else if (into.lo(at) === 0 && into.hi(at) === 0) {
       into.words[2 * at] = lo;
       into.words[2 * at + 1] = hi;
     } else into.extras.set(at, [...(into.extras.get(at) ?? []), { hi, lo }]);
-  });
+  };
+  const onSeal: VisitSeal = (slot, seal) => into.seal(first + slot, seal);
+  forEachEntry(value, visit, into.keepsSeals ? onSeal : undefined);
 }

@@ -4,11 +4,14 @@
  *   words    lo, hi of the slot's first cluster (format/slot.ts); both 0 when it has none
  *   zeros    sub-blocks that are owned zeroes, one mask per slot
  *   extras   further clusters of a split slot, ascending by address; most slots have none
+ *   seals    what the content of clusters hashes to, where somebody asked for that: seal.ts
  *
- * Invariant: the masks of one slot, the zero mask among them, are disjoint. The entries of a slot come in ascending order of
- * their address, so that equal content has equal bytes: the zero entry (address 0) first.
+ * Invariants: the masks of one slot, the zero mask among them, are disjoint. The entries of a slot come in ascending order of
+ * their address, so that equal content has equal bytes: the zero entry (address 0) first. A seal is of an entry that is there, as it is:
+ * whatever sets a slot takes its seals away.
  */
 import { invariant } from '../../base/errors.ts';
+import { isSealOf, type Seal } from './seal.ts';
 import { slotHasAddress, slotMask } from './slot.ts';
 
 /** One entry of a slot: a cluster with its mask, or (address 0) the owned zeroes. */
@@ -22,8 +25,12 @@ export function compareEntries(a: SlotEntry, b: SlotEntry): number {
   return a.hi - b.hi || a.lo - b.lo;
 }
 
+const noSeals: readonly Seal[] = [];
+
 export class SlotStates {
   readonly extras = new Map<number, readonly SlotEntry[]>();
+  /** By slot; null: they are not wanted, and not kept. */
+  #seals: Map<number, readonly Seal[]> | null = null;
 
   /** All empty, or with those first clusters and zero masks, which it takes over. */
   constructor(
@@ -73,12 +80,36 @@ export class SlotStates {
     return mask;
   }
 
+  /** Keeps the seals that are given from now on. */
+  keepSeals(): this {
+    this.#seals ??= new Map();
+    return this;
+  }
+
+  get keepsSeals(): boolean {
+    return this.#seals !== null;
+  }
+
+  /** The seals of a slot's clusters, ascending by address. */
+  seals(slot: number): readonly Seal[] {
+    return this.#seals?.get(slot) ?? noSeals;
+  }
+
+  /** Seals one of the slot's clusters; void when it is not there like that (any more). */
+  seal(slot: number, seal: Seal): void {
+    if (this.#seals === null) return;
+    if (!this.clusters(slot).some((entry) => isSealOf(seal, entry))) return;
+    const others = this.seals(slot).filter((known) => compareEntries(known, seal) !== 0);
+    this.#seals.set(slot, [...others, seal].sort(compareEntries));
+  }
+
   /** A slot with at most one cluster. */
   setOne(slot: number, lo: number, hi: number, zero: number): void {
     this.words[2 * slot] = lo;
     this.words[2 * slot + 1] = hi;
     this.zeros[slot] = zero;
     if (this.extras.size > 0) this.extras.delete(slot);
+    this.#seals?.delete(slot);
   }
 
   /** Any content; entries in any order. */
@@ -100,8 +131,8 @@ export class SlotStates {
   clear(first: number, count: number): void {
     this.words.fill(0, 2 * first, 2 * (first + count));
     this.zeros.fill(0, first, first + count);
-    if (this.extras.size === 0) return;
-    for (let slot = first; slot < first + count; slot++) this.extras.delete(slot);
+    dropSlots(this.extras, first, count);
+    if (this.#seals !== null) dropSlots(this.#seals, first, count);
   }
 
   /** Takes one slot over from other states. */
@@ -110,4 +141,9 @@ export class SlotStates {
     const extras = from.extras.get(fromSlot);
     if (extras !== undefined) this.extras.set(slot, extras);
   }
+}
+
+function dropSlots(map: Map<number, unknown>, first: number, count: number): void {
+  if (map.size === 0) return;
+  for (let slot = first; slot < first + count; slot++) map.delete(slot);
 }

@@ -2,6 +2,7 @@
  * Arbitrary contents of slots: owned zeroes, one cluster (also without a valid sub-block), or several with disjoint masks.
  */
 import fc from 'fast-check';
+import { isSealable, type Seal } from '../../../src/pool/format/seal.ts';
 import { makeSlot } from '../../../src/pool/format/slot.ts';
 import { type SlotEntry, SlotStates } from '../../../src/pool/format/slot-states.ts';
 
@@ -40,6 +41,22 @@ export const leafContent = fc.uniqueArray(
   fc.record({ slot: fc.integer({ min: 0, max: 63 }), content: slotContent }),
   { selector: ({ slot }) => slot, maxLength: 64 },
 );
+
+export const hashWords = fc.record({
+  hashHi: fc.integer({ min: 0, max: 0xffffffff }),
+  hashLo: fc.integer({ min: 0, max: 0xffffffff }),
+});
+
+/** The clusters of a slot that can be sealed, with seals made of those hashes in turn. */
+export function sealsFor(
+  content: readonly SlotEntry[],
+  hashes: readonly Pick<Seal, 'hashHi' | 'hashLo'>[],
+): Seal[] {
+  const sealable = content.filter(isSealable);
+  return hashes
+    .slice(0, sealable.length)
+    .map((hash, at) => ({ ...(sealable[at] as SlotEntry), ...hash }));
+}
 
 export function statesOf(
   count: number,

@@ -1,0 +1,133 @@
+// Goal: what is frozen gets sealed, and nothing else; seals are durable, survive moves and merges, go with what they seal, and old versions are kept out.
+// Method: a real pool and data plane; seals read by a walk of our own and compared with the content (random trees: test/snapshot/tree.test.ts).
+import { rm } from 'node:fs/promises';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { KiB, MiB } from '../../src/base/units.ts';
+import { drain } from '../../src/migration/drain.ts';
+import { checkOfflineWithIndex } from '../../src/pool/check/host-index.ts';
+import { hasSeals } from '../../src/pool/format/label.ts';
+import { Fixture } from '../pool/fixture.ts';
+import { allSeals, unsealedClusters, untrueSeals } from './seals.ts';
+
+const clusterBytes = 16 * KiB;
+const sizeBytes = 64 * clusterBytes;
+
+let fixture: Fixture;
+beforeEach(async () => {
+  fixture = await Fixture.open();
+  const uris = [0, 1].map((n) => `file:${fixture.path(`disk${n}`)}?size=${64 * MiB}`);
+  await fixture.pools.create('p', uris, { clusterBytes });
+  await fixture.volumes.create({ name: 'v', sizeBytes, pool: 'p' });
+});
+afterEach(() => fixture.close());
+
+const pool = () => fixture.pools.get('p');
+
+async function write(at: number, bytes: number, fill: number): Promise<void> {
+  const { plane, close } = await fixture.volumes.open('v');
+  await plane.write(at, new Uint8Array(bytes).fill(fill));
+  await close();
+}
+
+const snapshot = (name: string) =>
+  fixture.snapshots.create({ names: [{ volume: 'v', snapshot: name }] });
+
+async function sealed() {
+  await fixture.snapshots.settled(pool());
+  await fixture.scrubs.sealed(pool());
+  expect(await untrueSeals(pool())).toEqual([]);
+  return allSeals(pool());
+}
+
+test('what is frozen is sealed, sub-block by sub-block that it claims; what is written to is not', async () => {
+  await write(0, 3 * clusterBytes, 1);
+  await write(10 * clusterBytes, 5 * KiB, 2);
+  expect(await sealed()).toEqual([]);
+  expect(pool().disks.some(({ label }) => hasSeals(label))).toBe(false);
+
+  await snapshot('s');
+  await write(20 * clusterBytes, clusterBytes, 3);
+  const seals = await sealed();
+  expect(seals.map(({ slot }) => slot)).toEqual([0, 1, 2, 10]);
+  expect(seals.map(({ lo }) => lo & 0xffff)).toEqual([0xffff, 0xffff, 0xffff, 0x001f]);
+  expect(new Set(seals.slice(0, 3).map(({ hashLo }) => hashLo)).size).toBe(1);
+  expect(await unsealedClusters(pool())).toEqual([]);
+  expect(pool().disks.every(({ label }) => hasSeals(label))).toBe(true);
+});
+
+test('seals are there after a restart, and after the host has lost its index', async () => {
+  await write(0, 8 * clusterBytes, 1);
+  await snapshot('s');
+  const seals = await sealed();
+  expect(seals).toHaveLength(8);
+  await fixture.restart();
+  expect(await allSeals(pool())).toEqual(seals);
+  const { uuid } = pool();
+  await fixture.restart(() => rm(`${fixture.stateDir}/pools/${uuid}/index`, { recursive: true }));
+  expect(await allSeals(pool())).toEqual(seals);
+});
+
+test('the offline check sees the same seals on the disks as in the index, in checkpoint and journal', async () => {
+  await write(0, 4 * clusterBytes, 1);
+  await snapshot('s1');
+  await sealed();
+  await fixture.restart();
+  await write(2 * clusterBytes, 4 * clusterBytes, 2);
+  await snapshot('s2');
+  await sealed();
+  await fixture.snapshots.delete([{ volume: 'v', snapshot: 's1' }], {});
+  await sealed();
+  await pool().index.fold();
+  const disks = [0, 1].map((n) => fixture.path(`disk${n}`));
+  const index = `${fixture.stateDir}/pools/${pool().uuid}/index`;
+  await fixture.stop();
+  const { findings } = await checkOfflineWithIndex(disks, index);
+  expect(findings).toEqual([]);
+  await fixture.start();
+});
+
+test('a seal stays with content that moves or comes to another layer, and goes when less of the cluster counts', async () => {
+  await write(0, 4 * clusterBytes, 1);
+  await snapshot('s1');
+  const before = await sealed();
+  await drain({ pool: pool(), volumes: fixture.volumes }, 0, {
+    before: async () => {},
+    report() {},
+  });
+  const moved = await allSeals(pool());
+  expect(moved.map(({ hashHi, hashLo }) => [hashHi, hashLo])).toEqual(
+    before.map(({ hashHi, hashLo }) => [hashHi, hashLo]),
+  );
+  expect(await untrueSeals(pool())).toEqual([]);
+  // One cluster is overridden wholly, one in part, two not at all.
+  await write(0, clusterBytes, 2);
+  await write(clusterBytes, 4 * KiB, 2);
+  await snapshot('s2');
+  await fixture.snapshots.delete([{ volume: 'v', snapshot: 's1' }], {});
+  await fixture.snapshots.settled(pool());
+  const merged = await allSeals(pool());
+  expect(merged.map(({ slot }) => slot)).toEqual([2, 3]);
+  expect(await untrueSeals(pool())).toEqual([]);
+  expect((await sealed()).map(({ slot }) => slot)).toEqual([0, 1, 1, 2, 3]);
+});
+
+test('what a head takes over is sealed no more: it is overwritten in place', async () => {
+  await write(0, 4 * clusterBytes, 1);
+  await snapshot('s');
+  expect(await sealed()).toHaveLength(4);
+  await fixture.snapshots.delete([{ volume: 'v', snapshot: 's' }], {});
+  expect(await sealed()).toEqual([]);
+  await write(0, 4 * clusterBytes, 2);
+  await snapshot('s');
+  expect(await sealed()).toHaveLength(4);
+});
+
+test('what cannot be read stays without a seal, and hinders nothing else', async () => {
+  await write(0, 4 * clusterBytes, 1);
+  await snapshot('s');
+  const [first] = await unsealedClusters(pool());
+  expect(first).toBeDefined();
+  const gone = { ...(first as NonNullable<typeof first>), hi: 0, lo: 0xffff_ffff };
+  const hashes = await pool().hashClusters([gone, first as NonNullable<typeof first>]);
+  expect(hashes.map(({ error }) => error !== 0)).toEqual([true, false]);
+});
