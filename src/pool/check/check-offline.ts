@@ -17,7 +17,14 @@ import { foreignSpace } from '../pool-state.ts';
 import type { CheckReport } from '../types.ts';
 import { compareIndexes } from './agreement.ts';
 import { ClusterMap } from './cluster-map.ts';
-import { type CheckedDisk, type CheckedPool, checkDisks, closeDisks, openDisks } from './disks.ts';
+import {
+  type CheckedDisk,
+  type CheckedPool,
+  checkDisks,
+  closeDisks,
+  type DiskUnderCheck,
+  openDisks,
+} from './disks.ts';
 import { FindingLog } from './findings.ts';
 import { checkForeign, foreignRecords } from './foreign.ts';
 import { checkReplicas, replicaRecords } from './journal.ts';
@@ -51,15 +58,23 @@ export async function checkOffline(
   paths: readonly string[],
   options: CheckOptions = {},
 ): Promise<CheckReport> {
-  const log = new FindingLog();
   const opened = await openDisks(paths);
   try {
-    const pool = await checkDisks(opened, options.nowMs ?? Date.now(), log);
-    if (pool === null) return report('', log);
-    return await new PoolCheck(pool, log).run(options.index);
+    return await checkReadable(opened, options);
   } finally {
     await closeDisks(opened);
   }
+}
+
+/** As `checkOffline`, of disks that can be read already. @throws StorageError pool/disk-missing; what reading them throws */
+export async function checkReadable(
+  disks: readonly DiskUnderCheck[],
+  options: CheckOptions = {},
+): Promise<CheckReport> {
+  const log = new FindingLog();
+  const pool = await checkDisks(disks, options.nowMs ?? Date.now(), log);
+  if (pool === null) return report('', log);
+  return new PoolCheck(pool, log).run(options.index);
 }
 
 function report(pool: string, log: FindingLog, counts: Partial<CheckReport> = {}): CheckReport {

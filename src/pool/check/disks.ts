@@ -25,7 +25,17 @@ export interface CheckedDisk {
   readonly read: ReadDisk;
 }
 
-export type OpenedDisk = readonly [path: string, handle: FileHandle];
+/** A disk as the check needs it, wherever its bytes are. */
+export interface DiskUnderCheck {
+  /** What findings call it. */
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly read: ReadDisk;
+}
+
+export interface OpenedDisk extends DiskUnderCheck {
+  close(): Promise<void>;
+}
 
 export interface CheckedPool {
   /** In the order of their numbers. */
@@ -79,17 +89,15 @@ function readerOf(handle: FileHandle, path: string): ReadDisk {
 }
 
 async function checkDisk(
-  handle: FileHandle,
-  path: string,
+  { path, sizeBytes, read }: DiskUnderCheck,
   log: FindingLog,
 ): Promise<CheckedDisk | null> {
-  const read = readerOf(handle, path);
   const head = await read(0, 2 * labelBytes);
   const copies = [head.subarray(0, labelBytes), head.subarray(labelBytes)] as const;
   try {
     const label = newestLabel(...copies);
     checkCopies(copies, path, log);
-    checkGeometry(path, label, await diskSizeBytes(handle), log);
+    checkGeometry(path, label, sizeBytes, log);
     return { path, label, read };
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;
@@ -170,19 +178,19 @@ function checkLease(truth: Label, nowMs: number, log: FindingLog): void {
 }
 
 /**
- * Reads and compares the labels on opened disks.
+ * Reads and compares the labels on disks.
  *
  * @returns null when no disk carries a readable label
  * @throws StorageError pool/disk-missing, disk/io
  */
 export async function checkDisks(
-  opened: readonly OpenedDisk[],
+  given: readonly DiskUnderCheck[],
   nowMs: number,
   log: FindingLog,
 ): Promise<CheckedPool | null> {
   const found: CheckedDisk[] = [];
-  for (const [path, handle] of opened) {
-    const disk = await checkDisk(handle, path, log);
+  for (const each of given) {
+    const disk = await checkDisk(each, log);
     if (disk !== null) found.push(disk);
   }
   if (found.length === 0) return null;
@@ -190,7 +198,7 @@ export async function checkDisks(
   const theirs = found.filter((disk) => isMember(disk, named, log));
   const truth = truthOf(theirs);
   const members = theirs.map((disk) => seen(disk, truth, log));
-  expectAllGiven(opened.length - (found.length - members.length), members, truth);
+  expectAllGiven(given.length - (found.length - members.length), members, truth);
   checkAgreement(members, truth, log);
   checkJournals(members, log);
   checkLease(truth, nowMs, log);
@@ -204,7 +212,7 @@ export async function checkDisks(
 export async function openDisks(paths: readonly string[]): Promise<OpenedDisk[]> {
   const opened: OpenedDisk[] = [];
   try {
-    for (const path of paths) opened.push([path, await openForReading(path)]);
+    for (const path of paths) opened.push(await openDisk(path));
     return opened;
   } catch (error) {
     await closeDisks(opened);
@@ -213,5 +221,17 @@ export async function openDisks(paths: readonly string[]): Promise<OpenedDisk[]>
 }
 
 export async function closeDisks(disks: readonly OpenedDisk[]): Promise<void> {
-  await Promise.all(disks.map(([, handle]) => handle.close()));
+  await Promise.all(disks.map((disk) => disk.close()));
+}
+
+async function openDisk(path: string): Promise<OpenedDisk> {
+  const handle = await openForReading(path);
+  const close = () => handle.close();
+  try {
+    const sizeBytes = await diskSizeBytes(handle);
+    return { path, sizeBytes, read: readerOf(handle, path), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
 }
