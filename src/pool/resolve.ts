@@ -20,20 +20,26 @@ export interface Resolved {
   readonly splits: Uint32Array | null;
 }
 
-/** A cluster that shows in a slot, and the sub-blocks that do. */
-export interface Visible extends SlotEntry {
+/** A cluster, and the sub-blocks of it that show. */
+interface Shown extends SlotEntry {
   readonly mask: number;
+}
+
+/** A cluster that shows in a slot of a stack. */
+export interface Visible extends Shown {
+  /** Of the layer that owns the cluster, in the stack. */
+  readonly depth: number;
 }
 
 /** The clusters that show in one slot of a stack, the upper ones first. */
 export function visibleIn(stack: readonly SlotStates[], slot: number): Visible[] {
   const visible: Visible[] = [];
   let decided = 0;
-  for (const states of stack) {
+  for (const [depth, states] of stack.entries()) {
     if (states.isEmpty(slot)) continue;
     for (const entry of states.clusters(slot)) {
       const mask = slotMask(entry.lo) & ~decided;
-      if (mask !== 0) visible.push({ ...entry, mask });
+      if (mask !== 0) visible.push({ ...entry, mask, depth });
     }
     decided |= states.claimed(slot);
     if (decided === 0xffff) break;
@@ -97,7 +103,7 @@ class Resolver {
   readonly #below: Uint32Array;
   readonly #decided: Uint16Array;
   /** Clusters of slots that show several. */
-  readonly #several = new Map<number, Visible[]>();
+  readonly #several = new Map<number, Shown[]>();
   #isEmpty = true;
 
   constructor(count: number) {

@@ -1,12 +1,13 @@
 // Goal: whatever is done to volumes, snapshots, bookmarks and clones, each shows exactly the bytes it should, what a deletion was said to
 //   free comes back, changed blocks cover every difference, no seal of a frozen cluster is
-//   ever untrue, and the pool is sound at the end. Redirect and copy on write alike.
+//   ever untrue, and the pool is sound at the end: for salvage, too. Redirect and copy on write alike.
 // Method: random sequences of commands against byte arrays, on a real pool and data plane; restarts and kills of background work in between.
 //   Replay one case: SEED=7 (fast-check prints seed and path).
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { KiB, MiB } from '../../src/base/units.ts';
 import { drain } from '../../src/migration/drain.ts';
+import { Salvage } from '../../src/pool/salvage/salvage.ts';
 import type { OpenVolume } from '../../src/volume/volume-service.ts';
 import { Fixture } from '../pool/fixture.ts';
 import { unsealedClusters, untrueSeals } from '../scrub/seals.ts';
@@ -218,6 +219,35 @@ class Run {
     await this.#fixture.scrubs.sealed(this.#pool);
     expect(await untrueSeals(this.#pool)).toEqual([]);
     expect(await unsealedClusters(this.#pool)).toEqual([]);
+  }
+
+  /** What salvage makes of the disks alone is the same, and nothing is missing. The pool is settled. */
+  async expectSalvaged(): Promise<void> {
+    await this.#pool.flush();
+    const paths = Array.from(
+      { length: diskCount },
+      (_, n) => `${this.#fixture.path(this.#name)}-${n}`,
+    );
+    const salvage = await Salvage.open(paths);
+    expect(salvage.overview.lostChanges).toEqual([]);
+    const images = this.volumes.flatMap(({ name, bytes, snapshots }) => [
+      { name, bytes },
+      ...snapshots
+        .filter(({ bookmark }) => !bookmark)
+        .map((each) => ({ ...each, name: `${name}@${each.name}` })),
+    ]);
+    expect(salvage.overview.targets.map(({ name }) => name)).toEqual(
+      images.map(({ name }) => name).sort(),
+    );
+    for (const { name, bytes } of images) {
+      const image = Buffer.alloc(sizeBytes);
+      const { missing } = await salvage.extract(salvage.target(name), async (offset, data) => {
+        image.set(data, offset);
+      });
+      expect(missing, name).toEqual([]);
+      expect(Buffer.compare(image, bytes), `salvaged ${name}`).toBe(0);
+    }
+    await salvage.close();
   }
 
   /** The counts of layers are what is used, and nothing is left when everything is deleted. */
@@ -460,6 +490,7 @@ describe('a tree of volumes, snapshots and clones', () => {
           await run.expectSpaceExplained();
           await run.expectAll();
           await run.expectSealsTrue();
+          await run.expectSalvaged();
           await run.deleteAll();
           await run.end();
         }),

@@ -16,6 +16,7 @@ import { diskUris, secretFileOption } from '../disk-secret.ts';
 import { formatDuration, parseDuration } from '../duration.ts';
 import { CommandError, exitDamage, usageError } from '../errors.ts';
 import { writeChange, writeJson, writeList, writeOne, writeResult } from '../output.ts';
+import { salvage } from '../salvage.ts';
 import { table } from '../table.ts';
 import { does } from '../verb.ts';
 import { poolView } from '../views.ts';
@@ -66,6 +67,12 @@ export function addPoolNoun(program: Command): void {
     .description('verify a pool; exit 7 on damage')
     .option('--offline', 'read the disks themselves, no service needed')
     .action(does(check));
+  pool
+    .command('salvage <disk-uri...>')
+    .description('what can be copied out of disks, damaged or not; no service needed')
+    .option('--volume <name>', 'copy this one: VOLUME or VOLUME@SNAPSHOT')
+    .option('--to <file>', 'into this new file, raw and sparse; exit 7 when something is missing')
+    .action(does(salvage));
 }
 
 async function rebalance(

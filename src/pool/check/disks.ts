@@ -21,6 +21,8 @@ import type { FindingLog } from './findings.ts';
 
 export interface CheckedDisk {
   readonly path: string;
+  /** As it is, whatever its label says. */
+  readonly sizeBytes: number;
   readonly label: Label;
   readonly read: ReadDisk;
 }
@@ -47,7 +49,8 @@ export interface CheckedPool {
 /** After this long without a heartbeat a lease counts as given up. */
 const leaseMs = 30_000;
 
-function checkCopies(copies: readonly Uint8Array[], path: string, log: FindingLog): void {
+/** A copy that is damaged while the other is not. */
+export function checkCopies(copies: readonly Uint8Array[], path: string, log: FindingLog): void {
   copies.forEach((copy, index) => {
     try {
       decodeLabel(copy);
@@ -98,7 +101,7 @@ async function checkDisk(
     const label = newestLabel(...copies);
     checkCopies(copies, path, log);
     checkGeometry(path, label, sizeBytes, log);
-    return { path, label, read };
+    return { path, sizeBytes, label, read };
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;
     log.damage('label/none', path, error.message);
@@ -109,7 +112,7 @@ async function checkDisk(
 const labelsOf = (disks: readonly CheckedDisk[]) => disks.map(({ label }) => label);
 
 /** Members, tail and rings left behind each have the newest label of their own. */
-function truthOf(disks: readonly CheckedDisk[]): Label {
+export function truthOf(disks: readonly CheckedDisk[]): Label {
   const labels = labelsOf(disks);
   const { diskCount, membership } = newestBy(membersOrder, labels);
   const lost = lostRings(labels);
@@ -118,7 +121,7 @@ function truthOf(disks: readonly CheckedDisk[]): Label {
 }
 
 /** A ring that was left behind is not looked at: it lacks records, and the next opening begins it anew. */
-function seen(disk: CheckedDisk, { lostRings: lost }: Label, log: FindingLog): CheckedDisk {
+export function seen(disk: CheckedDisk, { lostRings: lost }: Label, log: FindingLog): CheckedDisk {
   const label = believed(disk.label, lost);
   if (label.journalBytes !== disk.label.journalBytes) {
     log.warning('journal/left-behind', disk.path, 'its ring lacks records and is not believed');
@@ -127,7 +130,7 @@ function seen(disk: CheckedDisk, { lostRings: lost }: Label, log: FindingLog): C
 }
 
 /** A disk that was removed and kept its label: whatever it says, it is none of the pool's. */
-function isMember({ path, label }: CheckedDisk, truth: Label, log: FindingLog): boolean {
+export function isMember({ path, label }: CheckedDisk, truth: Label, log: FindingLog): boolean {
   if (memberNumbers(truth).includes(label.diskNumber)) return true;
   const message = `was disk ${label.diskNumber} of pool ${truth.poolName}, which was removed; the next opening takes its label`;
   log.warning('disk/left', path, message);
@@ -169,7 +172,8 @@ function checkJournals(disks: readonly CheckedDisk[], log: FindingLog): void {
   }
 }
 
-function checkLease(truth: Label, nowMs: number, log: FindingLog): void {
+/** A live owner changes what is being read. */
+export function checkLease(truth: Label, nowMs: number, log: FindingLog): void {
   const age = nowMs - truth.heartbeatMs;
   if (truth.owner === null || age > leaseMs) return;
   const seconds = Math.max(0, Math.round(age / 1000));
@@ -224,7 +228,8 @@ export async function closeDisks(disks: readonly OpenedDisk[]): Promise<void> {
   await Promise.all(disks.map((disk) => disk.close()));
 }
 
-async function openDisk(path: string): Promise<OpenedDisk> {
+/** Opens a file or block device for reading; the caller closes. @throws StorageError disk/unusable */
+export async function openDisk(path: string): Promise<OpenedDisk> {
   const handle = await openForReading(path);
   const close = () => handle.close();
   try {

@@ -33,17 +33,20 @@ export async function checkForeign(
   records: readonly ForeignDiskRecord[],
   log: FindingLog,
 ): Promise<void> {
-  for (const { uri, foreign } of records) {
-    const stats = await stat(foreign.path, { bigint: true }).catch(() => undefined);
-    if (stats === undefined) {
-      log.damage('disk/foreign', uri, 'an adopted disk is missing');
-      continue;
-    }
-    if (foreign.kind === 'block') continue;
-    const same =
-      Number(stats.size) === foreign.sizeBytes && String(stats.mtimeNs) === foreign.modifiedNs;
-    if (!same) log.damage('disk/foreign', uri, 'an adopted disk was changed since');
+  for (const record of records) {
+    const problem = await foreignProblem(record);
+    if (problem !== undefined) log.damage('disk/foreign', record.uri, problem);
   }
+}
+
+/** What keeps an adopted disk from being read; undefined: nothing that can be seen from outside. */
+export async function foreignProblem({ foreign }: ForeignDiskRecord): Promise<string | undefined> {
+  const stats = await stat(foreign.path, { bigint: true }).catch(() => undefined);
+  if (stats === undefined) return 'an adopted disk is missing';
+  if (foreign.kind === 'block') return undefined;
+  const same =
+    Number(stats.size) === foreign.sizeBytes && String(stats.mtimeNs) === foreign.modifiedNs;
+  return same ? undefined : 'an adopted disk was changed since';
 }
 
 function foreignRecordIn(name: string, value: Uint8Array): ForeignDiskRecord | undefined {

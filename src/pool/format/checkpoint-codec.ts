@@ -9,7 +9,7 @@
 import { invariant } from '../../base/errors.ts';
 import { readU64, viewOf, writeU64 } from './bytes.ts';
 import { EntryParser, encodeEntry, type IndexEntry } from './checkpoint-entry.ts';
-import { expectFormat } from './format-error.ts';
+import { expectFormat, FormatError } from './format-error.ts';
 import { xxh64Stream, xxh64WithoutField } from './hash.ts';
 import { isHostKey } from './index-keys.ts';
 import type { CheckpointRef, Label } from './label.ts';
@@ -135,13 +135,17 @@ export type CheckpointSource = Pick<
   'clusterBytes' | 'clusterCount' | 'firstCluster' | 'checkpoint'
 >;
 
-interface ChainBlock {
+/** One cluster of a chain, proven by its own checksum. */
+export interface ChainBlock {
   readonly cluster: number;
+  readonly sequence: number;
+  /** 0: the last. */
   readonly next: number;
   readonly payload: Uint8Array;
 }
 
-function decodeBlock(bytes: Uint8Array, cluster: number, sequence: number): ChainBlock {
+/** @throws FormatError truncated, bad-magic, bad-value, bad-checksum */
+export function decodeChainBlock(bytes: Uint8Array, cluster: number): ChainBlock {
   expectFormat(
     bytes.length >= checkpointHeaderBytes,
     'truncated',
@@ -162,13 +166,31 @@ function decodeBlock(bytes: Uint8Array, cluster: number, sequence: number): Chai
   const sound =
     view.getBigUint64(at.hash, true) === xxh64WithoutField(bytes.subarray(0, end), at.hash);
   expectFormat(sound, 'bad-checksum', `checkpoint cluster ${cluster}: bad checksum`);
-  const same = readU64(view, at.sequence) === sequence;
-  expectFormat(same, 'not-expected', `cluster ${cluster} is of another checkpoint`);
   return {
     cluster,
+    sequence: readU64(view, at.sequence),
     next: readU64(view, at.next),
     payload: bytes.subarray(checkpointHeaderBytes, end),
   };
+}
+
+/**
+ * Sequence and next cluster of a chain's cluster, whatever became of its payload.
+ *
+ * @returns undefined when it does not begin as one
+ */
+export function peekChainBlock(
+  bytes: Uint8Array,
+): Pick<ChainBlock, 'sequence' | 'next'> | undefined {
+  if (bytes.length < checkpointHeaderBytes) return undefined;
+  const view = viewOf(bytes);
+  if (view.getUint32(0, true) !== magic) return undefined;
+  try {
+    return { sequence: readU64(view, at.sequence), next: readU64(view, at.next) };
+  } catch (error) {
+    if (error instanceof FormatError) return undefined;
+    throw error;
+  }
 }
 
 async function* chainBlocks(read: ReadDisk, label: CheckpointSource): AsyncGenerator<ChainBlock> {
@@ -183,7 +205,9 @@ async function* chainBlocks(read: ReadDisk, label: CheckpointSource): AsyncGener
       `the checkpoint's chain leads to cluster ${cluster} after ${count}`,
     );
     const bytes = await read(cluster * clusterBytes, clusterBytes);
-    const block = decodeBlock(bytes, cluster, checkpoint.sequence);
+    const block = decodeChainBlock(bytes, cluster);
+    const same = block.sequence === checkpoint.sequence;
+    expectFormat(same, 'not-expected', `cluster ${cluster} is of another checkpoint`);
     yield block;
     cluster = block.next;
   }
