@@ -115,7 +115,7 @@ export interface ApiServices {
   readonly leave: Pick<Leave, 'plan'>;
   readonly snapshots: Snapshots;
   readonly exports: ExportService;
-  readonly guestDisks: Pick<GuestDisks, 'attach' | 'detach'>;
+  readonly guestDisks: Pick<GuestDisks, 'attach' | 'detach' | 'announceSize'>;
   readonly migration: MigrationPort;
   readonly poolMoves: PoolMovesPort;
   readonly operations: Operations;

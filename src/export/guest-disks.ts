@@ -8,7 +8,15 @@ import { messageOf, StorageError } from '../base/errors.ts';
 import { TimeLimit, TimeOver } from '../base/time-limit.ts';
 import { attachOptionsOf, type GuestDiskIds, guestDiskIds, qmpCommands } from './attach.ts';
 import type { ExportService } from './export-service.ts';
-import { type GuestBus, isForWantOfRoom, isPlugged, plug, unplug } from './hot-plug.ts';
+import {
+  type GuestBus,
+  grow,
+  isForWantOfRoom,
+  isPlugged,
+  plug,
+  sizeOf,
+  unplug,
+} from './hot-plug.ts';
 import { QmpChannel, QmpRefusal } from './qmp-channel.ts';
 import type { ExportInfo } from './types.ts';
 
@@ -33,7 +41,7 @@ const attachMs = 40_000;
 /** A guest that is alive lets go within seconds, behind PCIe about five. */
 const detachMs = 30_000;
 
-type Exports = Pick<ExportService, 'nameOfVolume' | 'get' | 'add' | 'remove'>;
+type Exports = Pick<ExportService, 'nameOfVolume' | 'get' | 'add' | 'remove' | 'disconnect'>;
 
 export class GuestDisks {
   readonly #exports: Exports;
@@ -87,6 +95,26 @@ export class GuestDisks {
     });
   }
 
+  /**
+   * Tells the guest how large the volume is now; its connections are closed for that behind what is in flight, and it comes again.
+   *
+   * @throws StorageError guest/monitor; guest/refused, also when the volume is not in the guest
+   */
+  announceSize(volume: string, { monitor, dryRun = false }: GuestDiskOptions): Promise<GuestDisk> {
+    return withMonitor(monitor, attachMs, async (qmp) => {
+      const name = this.#exports.nameOfVolume(volume);
+      const ids = guestDiskIds(name ?? volume);
+      if (name === null || !(await isPlugged(qmp, ids))) throw notThere(volume, monitor);
+      const { sizeBytes } = this.#exports.get(name);
+      const changed = (await sizeOf(qmp, ids.node)) !== sizeBytes;
+      if (changed && !dryRun) {
+        await this.#exports.disconnect(volume);
+        await grow(qmp, ids.node, sizeBytes);
+      }
+      return { volume, export: name, ...ids, changed };
+    });
+  }
+
   /** Null: nothing is to be done but checked. */
   async #exported(
     volume: string,
@@ -126,6 +154,12 @@ function monitorError(monitor: string, cause: unknown): StorageError {
     ? ['start the guest with pcie-root-port devices that are free, or attach by --bus virtio-scsi']
     : undefined;
   return new StorageError('guest/refused', message, { cause, ...(actions && { actions }) });
+}
+
+function notThere(volume: string, monitor: string): StorageError {
+  return new StorageError('guest/refused', `${volume} is not in the guest at ${monitor}`, {
+    actions: [`varve attach ${volume} --qmp ${monitor}`],
+  });
 }
 
 function explained(volume: string): (error: unknown) => never {

@@ -50,6 +50,23 @@ export async function unplug(qmp: QmpChannel, { node, device }: GuestDiskIds): P
   if (await hasNode(qmp, node)) await qmp.command('blockdev-del', { 'node-name': node });
 }
 
+/** As far as QEMU knows; undefined when the node is not there. */
+export async function sizeOf(qmp: QmpChannel, node: string): Promise<number | undefined> {
+  return (await nodes(qmp)).find((each) => each['node-name'] === node)?.image['virtual-size'];
+}
+
+/**
+ * Tells the guest of an export that has grown. Its connections were closed, so that QEMU connects again and learns the size.
+ *
+ * @throws QmpRefusal
+ */
+export async function grow(qmp: QmpChannel, node: string, sizeBytes: number): Promise<void> {
+  // It connects again when there is something to be read, and refuses the size before.
+  const read = { 'command-line': `qemu-io ${node} "read -q 0 512"` };
+  await qmp.command('human-monitor-command', read);
+  await qmp.command('block_resize', { 'node-name': node, size: sizeBytes });
+}
+
 async function askToLetGo(qmp: QmpChannel, device: string): Promise<void> {
   try {
     await qmp.command('device_del', { id: device });
@@ -117,6 +134,14 @@ async function peripherals(qmp: QmpChannel): Promise<readonly Peripheral[]> {
 }
 
 async function hasNode(qmp: QmpChannel, node: string): Promise<boolean> {
-  const nodes = await qmp.command('query-named-block-nodes', { flat: true });
-  return (nodes as { 'node-name': string }[]).some((each) => each['node-name'] === node);
+  return (await sizeOf(qmp, node)) !== undefined;
+}
+
+interface BlockNode {
+  readonly 'node-name': string;
+  readonly image: { readonly 'virtual-size': number };
+}
+
+async function nodes(qmp: QmpChannel): Promise<readonly BlockNode[]> {
+  return (await qmp.command('query-named-block-nodes', { flat: true })) as BlockNode[];
 }

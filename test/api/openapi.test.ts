@@ -74,6 +74,7 @@ test('no document names an address that is not served', () => {
     '/v1/volumes/{name}',
     '/v1/volumes/{name}/actions/absorb',
     '/v1/volumes/{name}/actions/adopt',
+    '/v1/volumes/{name}/actions/announce-size',
     '/v1/volumes/{name}/actions/attach',
     '/v1/volumes/{name}/actions/clone',
     '/v1/volumes/{name}/actions/detach',

@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { Daemon } from '../../tools/lib/daemon.ts';
 import { Service } from '../../tools/lib/service.ts';
 import { type Equipment, Guest } from './guest/guest.ts';
+import { Writer } from './guest/writer.ts';
 
 let service: Service;
 let guest: Guest | undefined;
@@ -17,7 +18,7 @@ let impostor: Server | undefined;
 beforeAll(async () => {
   service = await Service.start();
   await service.createPool('2GiB');
-  for (const name of ['data', 'more', 'other']) {
+  for (const name of ['data', 'more', 'grown', 'other']) {
     await service.varve('volume', 'create', name, '--size', '64MiB');
   }
 });
@@ -96,6 +97,31 @@ test('into a guest and out, by both buses', async () => {
   await service.varve('attach', 'data', '--qmp', monitor, '--bus', 'virtio-scsi');
   expect(await guest.run(read(await appeared(/sd[a-z]/)))).toBe(sum);
   expect(await guest.ioErrors()).toBe('');
+});
+
+test('a guest sees its disk grow while it writes, and loses nothing', async () => {
+  const monitor = monitorPath();
+  const folder = mkdtempSync(join(service.folder, 'guest-'));
+  guest = await Guest.boot({ folder, diskArguments: [], equipment: [pluggable(monitor)] });
+  await service.varve('attach', 'grown', '--qmp', monitor);
+  await guest.run(`/sbin/mke2fs -t ext4 -q /dev/${await appeared(/vda/)}`);
+  await guest.run('mount -t ext4 /dev/vda /mnt');
+  const writer = await Writer.start(guest);
+  await writer.progress();
+  await service.varve('volume', 'resize', 'grown', '96MiB', '--qmp', monitor);
+  expect(Number(await guest.run('cat /sys/block/vda/size'))).toBe((96 * 1024 * 1024) / 512);
+  await writer.progress();
+  expect(await writer.stop()).toBe('');
+  await service.varve('volume', 'resize', 'grown', '96MiB', '--qmp', monitor);
+  expect(await guest.ioErrors()).toBe('');
+
+  const elsewhere = ['volume', 'resize', 'other', '96MiB', '--qmp', monitor];
+  const outcome = await service.outcome(elsewhere);
+  expect(outcome.status).toBe(4);
+  expect(outcome.stderr).toMatch(/varve attach other/);
+  expect(await service.varve('volume', 'show', 'other')).toMatchObject({
+    size_bytes: 64 * 2 ** 20,
+  });
 });
 
 test('without room in the machine nothing is attached, and nothing stays exported', async () => {

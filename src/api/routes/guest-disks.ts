@@ -1,5 +1,5 @@
 /**
- * /v1/volumes/{name}/actions/attach and …/detach: into a running guest and out of it.
+ * /v1/volumes/{name}/actions/attach and …/detach: into a running guest and out of it; …/announce-size: what it knows of its disk.
  */
 import { Type } from 'typebox';
 import type { GuestDisk as FoundDisk } from '../../export/guest-disks.ts';
@@ -14,6 +14,7 @@ const Monitor = Type.String({
   maxLength: 4096,
   description: "the socket of QEMU's monitor (QMP), on the service's host",
 });
+const MonitorBody = body({ qmp: Monitor });
 const AttachBody = body({
   qmp: Monitor,
   bus: Type.Optional(
@@ -72,6 +73,23 @@ export function guestDiskRoutes(app: ApiApp, { guestDisks, volumes }: ApiService
       const timeoutMs = seconds === undefined ? undefined : 1000 * seconds;
       const options = { monitor: qmp, ...defined({ dryRun, timeoutMs }) };
       return answer('detach', await guestDisks.detach(name, options), dryRun);
+    },
+  );
+
+  app.post(
+    '/v1/volumes/:name/actions/announce-size',
+    {
+      schema: {
+        ...common,
+        summary: 'Tells a running QEMU how large the volume is now, which its guest sees at once',
+        body: MonitorBody,
+      },
+    },
+    async (request) => {
+      const { name } = volumes.get(request.params.name);
+      const { dry_run: dryRun } = request.query;
+      const options = { monitor: request.body.qmp, ...defined({ dryRun }) };
+      return answer('announce size', await guestDisks.announceSize(name, options), dryRun);
     },
   );
 }

@@ -1,6 +1,7 @@
 /**
  * varve volume …
  */
+import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import type {
   OperationDocument,
@@ -52,7 +53,14 @@ export function addVolumeNoun(program: Command): void {
     .action(does(list));
   volume.command('show <name>').description('one volume').action(does(show));
   volume.command('rename <name> <new-name>').description('give another name').action(does(rename));
-  volume.command('resize <name> <size>').description('make larger').action(does(resize));
+  volume
+    .command('resize <name> <size>')
+    .description('make larger')
+    .option(
+      '--qmp <socket>',
+      'and tell a running QEMU, by the socket of its -qmp: the guest sees it at once',
+    )
+    .action(does(resize));
   volume
     .command('map <name>')
     .description('which ranges hold data, are zero, use no space')
@@ -371,13 +379,32 @@ async function rename(context: Context, [name, to]: [string, string]): Promise<v
   );
 }
 
-async function resize(context: Context, [name, size]: [string, string]): Promise<void> {
+async function resize(
+  context: Context,
+  [name, size]: [string, string],
+  { qmp }: { qmp?: string },
+): Promise<void> {
+  // First whether the guest can be told at all: half of it done is what nobody wants.
+  if (qmp !== undefined) await announceSize(context, name, qmp, { dry_run: true });
   const document = await change(context, name, { size_bytes: parseSize(size) });
+  const isKnown = qmp !== undefined && !context.dryRun.dry_run;
+  if (isKnown) await announceSize(context, name, qmp, {});
+  const guest = isKnown ? 'the guest sees it' : 'a connected guest sees it when it reconnects';
   writeChange(context, document, volumeView, ({ changed, size_bytes: now }) =>
     changed
-      ? `volume ${name} has ${context.size(now)}; a connected guest sees it when it reconnects`
+      ? `volume ${name} has ${context.size(now)}; ${guest}`
       : `volume ${name} has ${context.size(now)} already`,
   );
+}
+
+async function announceSize(
+  context: Context,
+  name: string,
+  qmp: string,
+  query: { dry_run?: boolean },
+): Promise<void> {
+  const call = { method: 'POST', query, body: { qmp: resolve(qmp) } } as const;
+  await context.client.call(`${volumeAddress(name)}/actions/announce-size`, call);
 }
 
 async function change(context: Context, name: string, body: object): Promise<VolumeDocument> {
