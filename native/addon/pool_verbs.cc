@@ -152,7 +152,13 @@ Napi::Value TakeBackDisk(const Napi::CallbackInfo& info) {
 }
 
 void GrantExhausted(const Napi::CallbackInfo& info) {
-  Runtime::Get().pools.at(HandleAt(info, 0))->pool().grants(HandleAt(info, 1)).SetExhausted();
+  Runtime::Get().pools.at(HandleAt(info, 0))->pool().grants(HandleAt(info, 1))
+      .SetExhausted(info[2].As<Napi::Boolean>() ? Shortage::kHold : Shortage::kRefuse);
+}
+
+Napi::Value HeldWriters(const Napi::CallbackInfo& info) {
+  const uint64_t count = Runtime::Get().pools.at(HandleAt(info, 0))->pool().HeldWriters();
+  return Napi::Number::New(info.Env(), static_cast<double>(count));
 }
 
 void FailPool(const Napi::CallbackInfo& info) {
@@ -255,6 +261,7 @@ void ExportPoolVerbs(Napi::Env env, Napi::Object exports) {
   exports.Set("grant", Napi::Function::New(env, Grant));
   exports.Set("takeBackDisk", Napi::Function::New(env, TakeBackDisk));
   exports.Set("grantExhausted", Napi::Function::New(env, GrantExhausted));
+  exports.Set("heldWriters", Napi::Function::New(env, HeldWriters));
   exports.Set("failPool", Napi::Function::New(env, FailPool));
   exports.Set("poolFlush", Napi::Function::New(env, PoolFlush));
   exports.Set("poolLatencies", Napi::Function::New(env, PoolLatencies));

@@ -40,6 +40,10 @@ void OpenPool::OnGrantLow(unsigned group, uint64_t clusters) {
   });
 }
 
+void OpenPool::OnWriterHeld() {
+  events_->Push("writer-held", [handle = handle_](Napi::Env, Napi::Object event) { event.Set("pool", handle); });
+}
+
 void OpenPool::OnJournalFull() {
   events_->Push("journal-full", [handle = handle_](Napi::Env, Napi::Object event) { event.Set("pool", handle); });
 }

@@ -31,6 +31,7 @@ class OpenPool : public PoolObserver {
   void OnDurable(DurableRecord record) override;
   void OnSafe(uint64_t sequence) override;
   void OnGrantLow(unsigned group, uint64_t clusters) override;
+  void OnWriterHeld() override;
   void OnJournalFull() override;
   void OnReplicasLag(std::vector<LaggingReplica> lagging) override;
   void OnDiskError(unsigned disk, Status status) override;

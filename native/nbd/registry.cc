@@ -26,7 +26,7 @@ ExportView ViewOf(const ExportSpec& spec) {
 }  // namespace
 
 Registry::Registry(std::vector<EventLoop*> loops, const ServerLimits& limits, ServerEvents* events)
-    : limits_(limits), events_(events), budget_(limits.buffer_bytes) {
+    : limits_(limits), events_(events), budget_(limits.buffer_bytes), waiting_budget_(limits.buffer_bytes) {
   for (EventLoop* loop : loops) shards_.push_back(std::make_unique<Shard>(*loop, *this));
 }
 

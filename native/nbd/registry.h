@@ -74,6 +74,7 @@ class Registry : public std::enable_shared_from_this<Registry> {
   void OnEveryShard(std::function<void(Shard&)> work);
 
   MemoryBudget& budget() { return budget_; }
+  MemoryBudget& waiting_budget() { return waiting_budget_; }
   const ServerLimits& limits() const { return limits_; }
 
  private:
@@ -85,6 +86,7 @@ class Registry : public std::enable_shared_from_this<Registry> {
   const ServerLimits limits_;
   ServerEvents* const events_;
   MemoryBudget budget_;
+  MemoryBudget waiting_budget_;
   std::vector<std::unique_ptr<Shard>> shards_;
 
   mutable std::mutex mutex_;  // guards what follows

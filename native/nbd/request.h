@@ -2,6 +2,7 @@
 //
 //   filling → (held) → submitted → replying → free
 //
+// While the target holds it for want of space its memory is not counted among that of requests that go on, see Session::Keep().
 // Thread: its session's loop.
 #pragma once
 
@@ -20,8 +21,11 @@ namespace varve::nbd {
 
 class Session;
 
-struct Request : Completion {
+struct Request : Completion, Holder {
   explicit Request(Fn on_target_done) : Completion(on_target_done) {}
+
+  bool recalls() const override;
+  bool LetWait() override;
 
   uint64_t payload_left_bytes() const { return payload_bytes - payload_taken_bytes; }
 
@@ -40,6 +44,7 @@ struct Request : Completion {
   uint64_t room_bytes = 0;     // limits how much of the session's share it uses
   uint64_t charged_bytes = 0;  // taken from the budget
   bool overdraft = false;      // holds the budget's overdraft, and needs no more from it
+  uint64_t kept_bytes = 0;     // taken from the budget of those that wait for space, instead of that
 
   BlockRequest block;
   ContextBits asked = 0;  // by a BLOCK_STATUS, of those selected

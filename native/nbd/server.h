@@ -38,7 +38,7 @@ enum class Parting : uint8_t { kDrain, kAbort };
 
 struct ServerLimits {
   // Memory of requests in flight, all clients together. Each client may always have one request, served in turn when
-  // memory is short. Receive buffers (256 KiB of address space per client, committed as used) come on top.
+  // memory is short. As much again may be taken by writes that wait for space in their pool. Receive buffers (256 KiB of address space per client, committed as used) come on top.
   uint64_t buffer_bytes = uint64_t{256} << 20;
   unsigned clients_max = 4096;             // established, all exports together
   unsigned clients_per_export_max = 1024;  // the next one is refused with ERR_POLICY

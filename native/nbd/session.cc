@@ -54,11 +54,13 @@ void Session::JoinFence(FenceHold hold) {
 void Session::Pause(FenceHold hold) {
   paused_ = true;
   if (submitted_ > 0) pause_holds_.push_back(std::move(hold));
+  RecallHeld();
 }
 
 void Session::Resume(std::shared_ptr<BlockTarget> target) {
   parts_.target = std::move(target);
   paused_ = false;
+  recall_ = phase_ != Phase::kOpen;
   for (Request* request : std::exchange(waiting_, {})) Submit(request);
 }
 
@@ -75,6 +77,7 @@ void Session::LeaveOpen(Phase phase, const char* reason) {
   if (memory_.waiting && parts_.budget.Cancel(&memory_)) memory_.waiting = false;
   ReturnGrant();
   if (!receiving_payload_) DropFilling();
+  RecallHeld();
   if (phase_ == Phase::kDead) {
     parts_.transport->Cancel();
     for (Request* request : std::exchange(held_, {})) Recycle(request);
@@ -85,6 +88,26 @@ void Session::LeaveOpen(Phase phase, const char* reason) {
     replies_.Drop();
   }
   EndIfIdle();
+}
+
+bool Request::recalls() const { return session->recalls(); }
+
+bool Request::LetWait() { return session->Keep(this); }
+
+// False when too much waits already.
+bool Session::Keep(Request* request) {
+  const uint64_t bytes = request->overdraft ? request->room_bytes : request->charged_bytes;
+  if (bytes == 0) return true;
+  if (!parts_.waiting_budget.TryTake(bytes)) return false;
+  request->kept_bytes = bytes;
+  if (request->charged_bytes > 0) parts_.budget.Give(std::exchange(request->charged_bytes, 0));
+  if (std::exchange(request->overdraft, false)) parts_.budget.GiveOverdraft();
+  return true;
+}
+
+void Session::RecallHeld() {
+  if (std::exchange(recall_, true) || submitted_ == 0) return;
+  parts_.target->RecallHeld();
 }
 
 // Called wherever something pending has ended; ends the session when it was the last.
@@ -119,6 +142,7 @@ Request* Session::TakeRequest() {
   request->session = this;
   request->block.loop = &parts_.loop;
   request->block.done = request;
+  request->block.holder = request;
   return request;
 }
 
@@ -127,6 +151,7 @@ void Session::Recycle(Request* request) {
   in_flight_bytes_ -= std::exchange(request->room_bytes, 0);
   if (request->charged_bytes > 0) parts_.budget.Give(std::exchange(request->charged_bytes, 0));
   if (std::exchange(request->overdraft, false)) parts_.budget.GiveOverdraft();
+  if (request->kept_bytes > 0) parts_.waiting_budget.Give(std::exchange(request->kept_bytes, 0));
   // A vector that held thousands of extents is not kept for a request of one.
   if (request->block.extents.capacity() > 64) std::vector<Extent>().swap(request->block.extents);
   request->reply.Clear();

@@ -11,8 +11,10 @@
 //   - A WRITE whose payload is incomplete is never applied.
 //   - At most kInFlightMax requests and kInFlightBytesMax of their memory are in flight (one request is always
 //     allowed); beyond that nothing is received until replies have left. The same when the budget is spent.
-//   - Memory for a payload is charged step by step as it arrives: announcing costs nothing.
+//   - Memory for a payload is charged step by step as it arrives: announcing costs nothing. What waits for space is charged elsewhere, so
+//     that requests of others never wait for it; when there is nothing left for it either, it is refused.
 //   - With a closed fence nothing that changes data is submitted; while paused, nothing at all.
+//   - What the target holds for want of space is taken back when the session is paused, or ends: nobody waits for space then.
 // Thread: its loop's.
 // Elsewhere: layout of messages (request_header.h, reply.h), sending (reply_queue.h), who
 // accepts and who counts (shard.h, server.h).
@@ -53,6 +55,7 @@ struct SessionParts {
   EventLoop& loop;
   BufferPool& buffers;
   MemoryBudget& budget;
+  MemoryBudget& waiting_budget;  // of requests that wait for space
   SessionHost& host;
   std::unique_ptr<Transport> transport;
   std::shared_ptr<BlockTarget> target;
@@ -88,6 +91,10 @@ class Session final : private ReplyQueueOwner {
   // Those that waited, and all that come, go to `target`.
   void Resume(std::shared_ptr<BlockTarget> target);
   bool paused() const { return paused_; }
+
+  // For a request that the target is about to hold for want of space.
+  bool recalls() const { return recall_; }
+  bool Keep(Request* request);
 
   // Takes no more requests, answers those received, ends.
   void Drain(const char* reason);
@@ -159,6 +166,7 @@ class Session final : private ReplyQueueOwner {
   void ReplySent(Request* request) override;
   void SendEnded(int error) override;
   void LeaveOpen(Phase phase, const char* reason);
+  void RecallHeld();
   void EndIfIdle();
   void OnStallTimer();
   void NoteProgress();
@@ -193,6 +201,7 @@ class Session final : private ReplyQueueOwner {
   std::vector<Request*> waiting_;  // for the end of the pause
   std::vector<FenceHold> pause_holds_;
   unsigned submitted_ = 0;  // the target has them
+  bool recall_ = false;     // it is not to hold any of them
 
   StallTimer stall_timer_;
   std::chrono::milliseconds last_progress_{};  // of the monotonic clock

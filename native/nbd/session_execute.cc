@@ -100,10 +100,14 @@ void Session::Submit(Request* request) {
 
 void Session::OnTargetDone(Request* request, Status status) {
   if (--submitted_ == 0) pause_holds_.clear();
+  const bool recalled = status.error() == ERESTART;
+  // It waits here for the end of the pause; if that has come already, the target of now gets it.
+  if (recalled && phase_ == Phase::kOpen) return Submit(request);
   if (request->write_serial != 0) WriteEnded(request->write_serial);
   // The target was taken away. An error would reach the guest; a lost connection is made again.
   if (status.error() == ESHUTDOWN) Abort("the volume was closed");
-  if (phase_ == Phase::kDead) {
+  // What a session that ends did not wait for goes without an answer: an error would reach the guest.
+  if (phase_ == Phase::kDead || recalled) {
     Recycle(request);
     return EndIfIdle();
   }

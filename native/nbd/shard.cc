@@ -96,6 +96,7 @@ void Shard::Adopt(NewClient client) {
       .loop = loop_,
       .buffers = buffers_,
       .budget = registry_.budget(),
+      .waiting_budget = registry_.waiting_budget(),
       .host = *this,
       .transport = std::move(client.transport),
       .target = target.target,

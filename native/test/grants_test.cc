@@ -1,4 +1,5 @@
-// Goal: every granted cluster is handed out once, nobody waits while there is one, and the control plane is asked once per top-up.
+// Goal: every granted cluster is handed out once, nobody waits while there is one, the control plane is asked once per top-up, and only
+//   those who may be held wait once it has said that there is nothing.
 // Method: random steps against a set of clusters. Replay one case: SEED=7.
 #include <gtest/gtest.h>
 
@@ -12,18 +13,30 @@
 namespace varve {
 namespace {
 
+struct Seeker final : ClusterSeeker {
+  explicit Seeker(int* waiting_in) : waiting(waiting_in) {}
+  bool MayBeHeld() override { return may_be_held; }
+  void Resume() override { (*waiting)--; }
+  int* waiting;
+  bool may_be_held = false;
+};
+
 TEST(GrantsTest, ClustersAreHandedOutOnceHoweverTheyComeAndGo) {
   const char* text = std::getenv("SEED");
   const uint64_t seed = text ? std::strtoull(text, nullptr, 10) : std::random_device{}();
   SCOPED_TRACE("SEED=" + std::to_string(seed));
   std::mt19937_64 random(seed);
   int asked = 0;
-  Grants grants([&](uint64_t) { asked++; });
+  int told_held = 0;
+  Grants grants([&](uint64_t) { asked++; }, [&] { told_held++; });
   std::set<uint64_t> free;
   std::vector<ClusterRun> taken;
   uint64_t next = 1;
   int waiting = 0;
-  bool exhausted = false;
+  Seeker patient(&waiting), hasty(&waiting);
+  patient.may_be_held = true;
+  bool is_short = false;  // as the control plane said last
+  Shortage shortage = Shortage::kHold;
   for (int step = 0; step < 20000; step++) {
     const uint64_t pick = random() % 100;
     if (pick < 5) {
@@ -36,11 +49,15 @@ TEST(GrantsTest, ClustersAreHandedOutOnceHoweverTheyComeAndGo) {
       grants.Add(runs);
       EXPECT_EQ(waiting, 0) << "an answer lets everyone try again";
       asked = 0;
-      exhausted = false;
+      is_short = false;
     } else if (pick < 8) {
-      grants.SetExhausted();
+      shortage = random() % 2 ? Shortage::kHold : Shortage::kRefuse;
+      is_short = true;
+      grants.SetExhausted(shortage);
+      EXPECT_EQ(waiting, 0) << "everyone looks again";
+    } else if (pick < 9) {
+      grants.Retry();
       EXPECT_EQ(waiting, 0);
-      exhausted = true;
     } else if (pick < 12) {
       if (random() % 4 != 0) continue;  // or there would seldom be anything
       uint64_t gone = 0;
@@ -59,7 +76,15 @@ TEST(GrantsTest, ClustersAreHandedOutOnceHoweverTheyComeAndGo) {
     } else {
       ClusterRun run;
       const uint64_t want = 1 + random() % 16;
-      const GrantOutcome outcome = grants.Take(want, &run, [&] { waiting--; });
+      Seeker& seeker = random() % 2 ? patient : hasty;
+      const bool first = waiting == 0;
+      told_held = 0;
+      const bool only_looks = random() % 4 == 0;
+      const GrantOutcome outcome = only_looks ? grants.Look(&seeker) : grants.Take(want, &run, &seeker);
+      if (only_looks) {
+        ASSERT_EQ(outcome == GrantOutcome::kTaken, !free.empty() || !is_short);
+        if (outcome == GrantOutcome::kTaken) continue;
+      }
       ASSERT_EQ(outcome == GrantOutcome::kTaken, !free.empty());
       if (outcome == GrantOutcome::kTaken) {
         ASSERT_GE(run.count, 1u);
@@ -67,12 +92,18 @@ TEST(GrantsTest, ClustersAreHandedOutOnceHoweverTheyComeAndGo) {
         for (uint64_t i = 0; i < run.count; i++) ASSERT_EQ(free.erase(run.first + i), 1u) << "handed out twice";
         taken.push_back(run);
       } else {
-        ASSERT_EQ(outcome == GrantOutcome::kNoSpace, exhausted);
-        if (outcome == GrantOutcome::kWait) waiting++;
-        EXPECT_EQ(asked, 1) << "who waits has asked";
+        const bool waits = !is_short || (shortage == Shortage::kHold && seeker.may_be_held);
+        ASSERT_EQ(outcome == GrantOutcome::kWait, waits);
+        if (waits) waiting++;
+        if (!only_looks) {
+          EXPECT_EQ(asked, 1) << "who waits has asked";
+        }
+        EXPECT_EQ(told_held, waits && is_short && first ? 1 : 0) << "once for all who are held";
       }
     }
     ASSERT_LE(asked, 1);
+    const bool holds = is_short && shortage == Shortage::kHold;
+    ASSERT_EQ(grants.held(), holds ? static_cast<uint64_t>(waiting) : 0);
   }
 }
 

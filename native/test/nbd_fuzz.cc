@@ -60,10 +60,11 @@ void Transmit(std::string_view bytes, size_t slice_bytes, const Terms& terms) {
   ManualLoop loop;
   BufferPool buffers;
   MemoryBudget budget(kBudgetBytes);
+  MemoryBudget waiting_budget(kBudgetBytes);
   Host host;
   auto transport = std::make_unique<ScriptTransport>(loop, slice_bytes);
   ScriptTransport& client = *transport;
-  Session session({loop, buffers, budget, host, std::move(transport), std::make_shared<MemoryTarget>(kSizeBytes),
+  Session session({loop, buffers, budget, waiting_budget, host, std::move(transport), std::make_shared<MemoryTarget>(kSizeBytes),
                    std::make_shared<ClientRecord>(), terms});
   session.Start({}, false);
   client.Put(bytes);

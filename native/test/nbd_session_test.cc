@@ -40,6 +40,7 @@ struct Surroundings {
   ManualLoop loop;
   BufferPool buffers;
   MemoryBudget budget{64 << 20};
+  MemoryBudget waiting_budget{64 << 20};
   std::shared_ptr<MemoryTarget> target = std::make_shared<MemoryTarget>(kSizeBytes);
 };
 
@@ -55,6 +56,7 @@ class Client {
     session.emplace(SessionParts{.loop = around.loop,
                                  .buffers = around.buffers,
                                  .budget = around.budget,
+                                 .waiting_budget = around.waiting_budget,
                                  .host = host,
                                  .transport = std::move(owned),
                                  .target = around.target,
@@ -588,7 +590,7 @@ TEST(SessionLimits, NoDeadlockWhenPayloadsExceedTheBudget) {
   for (Narrow& client : clients) {
     auto owned = std::make_unique<ScriptTransport>(around.loop);
     client.transport = owned.get();
-    client.session = std::make_unique<Session>(SessionParts{around.loop, around.buffers, small, client.host,
+    client.session = std::make_unique<Session>(SessionParts{around.loop, around.buffers, small, around.waiting_budget, client.host,
                                                             std::move(owned), around.target,
                                                             std::make_shared<ClientRecord>(),
                                                             {kSizeBytes, kAllFlags, Framing::kSimple, {}}});
@@ -735,6 +737,129 @@ TEST(SessionPause, WhatWaitsIsNotAppliedAfterTheConnectionBrokeAndLetsFencesGo) 
   Client reader(around, Framing::kSimple);
   EXPECT_EQ(reader.Ask({Command::kRead, 0, 1, 0, 1}), SimpleReply(0) + std::string(1, '\0'));
   reader.Finish();
+}
+
+// Holds every write, as a full pool does, and serves the rest.
+class FullTarget final : public BlockTarget {
+ public:
+  void Submit(BlockRequest* request) override {
+    if (request->op != BlockOp::kWrite) return memory_.Submit(request);
+    if (!request->holder->LetWait()) return request->loop->Complete(request->done, Status(ENOSPC, "full"));
+    held_.push_back(request);
+    RecallHeld();
+  }
+  void RecallHeld() override {
+    std::erase_if(held_, [](BlockRequest* request) {
+      if (!request->holder->recalls()) return false;
+      request->loop->Complete(request->done, Status(ERESTART, "recalled"));
+      return true;
+    });
+  }
+  void MakeSpace() {
+    for (BlockRequest* request : std::exchange(held_, {})) memory_.Submit(request);
+  }
+  uint64_t size_bytes() const override { return memory_.size_bytes(); }
+  uint32_t preferred_block_bytes() const override { return memory_.preferred_block_bytes(); }
+  size_t held() const { return held_.size(); }
+
+ private:
+  MemoryTarget memory_{kSizeBytes};
+  std::vector<BlockRequest*> held_;
+};
+
+class SessionOnAFullPool : public testing::Test {
+ protected:
+  SessionOnAFullPool() {
+    client.session->Resume(full);
+    client.Put({Command::kWrite, 0, 1, 0, 1}, "x");
+    client.Put({Command::kWrite, 0, 2, 1, 1}, "y");
+    around.loop.RunAll();
+    EXPECT_EQ(full->held(), 2u);
+  }
+  Surroundings around;
+  std::shared_ptr<FullTarget> full = std::make_shared<FullTarget>();
+  Client client{around, Framing::kSimple};
+};
+
+TEST_F(SessionOnAFullPool, WritesWaitAndEverythingElseIsAnswered) {
+  EXPECT_EQ(client.Ask({Command::kRead, 0, 3, 0, 1}), SimpleReply(0, 3) + std::string(1, '\0'));
+  EXPECT_EQ(client.Ask({Command::kFlush, 0, 4}), SimpleReply(0, 4));
+  full->MakeSpace();
+  around.loop.RunAll();
+  EXPECT_EQ(client.transport->TakeOutput(), SimpleReply(0, 1) + SimpleReply(0, 2));
+  client.Finish();
+}
+
+TEST_F(SessionOnAFullPool, WritesThatWaitTakeNoMemoryFromOthersAndAreRefusedBeyondABound) {
+  const uint64_t length = 4 << 20;
+  client.Put({Command::kWrite, 0, 3, 0, length}, std::string(length, 'z'));
+  around.loop.RunAll();
+  EXPECT_EQ(full->held(), 3u);
+  EXPECT_TRUE(around.budget.TryTake(64 << 20)) << "requests of others have all of it";
+  around.budget.Give(64 << 20);
+  EXPECT_FALSE(around.waiting_budget.TryTake((60 << 20) + 1));
+  ASSERT_TRUE(around.waiting_budget.TryTake(59 << 20));
+  EXPECT_EQ(client.Ask({Command::kWrite, 0, 4, 0, length}, std::string(length, 'z')), SimpleReply(28, 4));
+  around.waiting_budget.Give(59 << 20);
+  full->MakeSpace();
+  around.loop.RunAll();
+  EXPECT_EQ(client.transport->TakeOutput(), SimpleReply(0, 1) + SimpleReply(0, 2) + SimpleReply(0, 3));
+  EXPECT_TRUE(around.waiting_budget.TryTake(64 << 20)) << "everything was given back";
+  around.waiting_budget.Give(64 << 20);
+  client.Finish();
+}
+
+TEST_F(SessionOnAFullPool, ClientThatHangsUpTakesItsWritesWithIt) {
+  client.transport->EndInput();
+  around.loop.RunAll();
+  EXPECT_EQ(full->held(), 0u);
+  EXPECT_EQ(client.host.ended, 1);
+  EXPECT_EQ(client.transport->TakeOutput(), "") << "an error would be the guest's";
+}
+
+TEST_F(SessionOnAFullPool, PlannedStopAnswersWhatCanBeAnsweredAndEnds) {
+  client.Put({Command::kRead, 0, 3, 0, 1});
+  around.loop.RunAll();
+  client.session->Drain("the export was removed");
+  around.loop.RunAll();
+  EXPECT_EQ(full->held(), 0u);
+  EXPECT_EQ(client.host.ended, 1);
+  EXPECT_EQ(client.transport->TakeOutput(), SimpleReply(0, 3) + std::string(1, '\0'));
+  EXPECT_STREQ(client.session->end_reason(), "the export was removed");
+}
+
+TEST_F(SessionOnAFullPool, PauseTakesThemBackAndTheNextTargetGetsThem) {
+  bool quiet = false;
+  client.session->Pause(std::make_shared<Fence>([&] { quiet = true; }));
+  around.loop.RunAll();
+  EXPECT_TRUE(quiet) << "a move to a pool with space waits for nobody's";
+  EXPECT_EQ(full->held(), 0u);
+  client.session->Resume(around.target);
+  around.loop.RunAll();
+  EXPECT_EQ(client.transport->TakeOutput(), SimpleReply(0, 1) + SimpleReply(0, 2));
+  EXPECT_EQ(client.Ask({Command::kRead, 0, 3, 0, 2}), SimpleReply(0, 3) + "xy");
+  client.Finish();
+}
+
+TEST_F(SessionOnAFullPool, PauseThatIsOverAtOnceLosesNothing) {
+  client.session->Pause(nullptr);
+  client.session->Resume(full);
+  around.loop.RunAll();
+  EXPECT_EQ(full->held(), 2u) << "they wait again";
+  full->MakeSpace();
+  around.loop.RunAll();
+  EXPECT_EQ(client.transport->TakeOutput(), SimpleReply(0, 1) + SimpleReply(0, 2));
+  client.Finish();
+}
+
+TEST_F(SessionOnAFullPool, FenceOpensWhenTheyAreGivenBackByASessionThatEnds) {
+  bool open = false;
+  client.session->JoinFence(std::make_shared<Fence>([&] { open = true; }));
+  EXPECT_FALSE(open) << "they could still be written";
+  client.session->Abort("broken");
+  around.loop.RunAll();
+  EXPECT_TRUE(open);
+  EXPECT_EQ(client.host.ended, 1);
 }
 
 }  // namespace

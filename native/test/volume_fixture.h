@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <cstring>
 #include <future>
@@ -32,6 +33,8 @@ struct PoolOptionsForTest {
   LoopBackend backend = LoopBackend::kAuto;
   unsigned window_ms = 1000;
   bool patient = false;  // lets writers wait for released clusters instead of saying that there are none
+  Shortage shortage = Shortage::kRefuse;  // what is said when there are none, unless patient
+  uint64_t spare_clusters = 0;  // of the disk, for AddSpace()
   std::shared_ptr<Disk> disk;  // a memory disk unless given
   std::shared_ptr<Disk> ring_disk;  // the same unless given
 };
@@ -48,7 +51,8 @@ class ControlPlaneForTest : public PoolObserver, public VolumeObserver {
     }
     first_cluster_ = (kTestJournalOffset + options_.journal_bytes) / kTestClusterBytes;
     if (!options_.disk) {
-      options_.disk = std::make_shared<MemoryDisk>((first_cluster_ + options_.clusters) * kTestClusterBytes);
+      const uint64_t clusters = first_cluster_ + options_.clusters + options_.spare_clusters;
+      options_.disk = std::make_shared<MemoryDisk>(clusters * kTestClusterBytes);
     }
     budget_.bytes_max = options_.map_bytes_max;
     pool_ = std::make_unique<Pool>(std::vector<EventLoop*>{&loop(0), &loop(1)}, &loop(0), kTestClusterBytes, this);
@@ -89,6 +93,17 @@ class ControlPlaneForTest : public PoolObserver, public VolumeObserver {
   Volume& volume() { return *volume_; }
   Disk& disk() { return *options_.disk; }
   MapBudget& budget() { return budget_; }
+
+  // So many of the spare clusters may be used from now on.
+  void AddSpace(uint64_t clusters) {
+    {
+      std::lock_guard lock(mutex_);
+      for (; clusters > 0; clusters--) free_.insert(first_cluster_ + options_.clusters++);
+    }
+    Grant();
+  }
+  // Times that a writer was held while no other was.
+  unsigned times_held() const { return times_held_.load(); }
 
   // Clusters owned by slots, as far as the journal has told.
   size_t OwnedClusters() {
@@ -172,11 +187,12 @@ class ControlPlaneForTest : public PoolObserver, public VolumeObserver {
       if (runs.empty()) exhausted_ = true;
     }
     if (runs.empty()) {
-      if (!options_.patient) pool_->grants(0).SetExhausted();
+      if (!options_.patient) pool_->grants(0).SetExhausted(options_.shortage);
       return;
     }
     pool_->grants(0).Add(runs);
   }
+  void OnWriterHeld() override { times_held_++; }
   void OnJournalFull() override {}
   void OnReplicasLag(std::vector<LaggingReplica>) override {}
   void OnDiskError(unsigned, Status) override {}
@@ -294,6 +310,7 @@ class ControlPlaneForTest : public PoolObserver, public VolumeObserver {
   uint64_t head_ = 0;
   uint64_t sequence_ = 0;
   uint64_t safe_sequence_ = 0;
+  std::atomic<unsigned> times_held_{0};
   size_t asked_ = 0;
   bool answer_ = true;
   bool exhausted_ = false;

@@ -168,7 +168,7 @@ TEST_P(VolumeTest, WriterWhoWaitsForAReleasedClusterIsNotWaitedFor) {
   ASSERT_TRUE(trim.Run(volume, plane.loop(0)).ok());
   EXPECT_TRUE(waits.WaitFor(std::chrono::seconds(20)).ok());
   EXPECT_TRUE(straddles.WaitFor(std::chrono::seconds(20)).ok());
-  plane.pool().grants(0).SetExhausted();  // whoever still waits need not keep the test from ending
+  plane.pool().grants(0).SetExhausted(Shortage::kRefuse);  // whoever still waits need not keep the test from ending
 }
 
 TEST_P(VolumeTest, RequestsWaitForTheirRegionAndOthersGoOn) {
@@ -389,7 +389,7 @@ TEST_P(VolumeTest, SlowReadNeverSeesTheNextOwner) {
   ASSERT_TRUE(slow.Wait().ok());
   EXPECT_EQ(std::count(slow.data.begin(), slow.data.end(), std::byte{1}), static_cast<long>(kTestClusterBytes));
   EXPECT_TRUE(next.WaitFor(std::chrono::seconds(20)).ok()) << "the cluster comes back once the read has ended";
-  plane.pool().grants(0).SetExhausted();  // whoever still waits need not keep the test from ending
+  plane.pool().grants(0).SetExhausted(Shortage::kRefuse);  // whoever still waits need not keep the test from ending
 }
 
 TEST_P(VolumeTest, TrimWaitsForAWriteUnderWayInItsCluster) {

@@ -8,6 +8,8 @@
 //   - Requests in flight together have no order. A write that has completed is seen by
 //     every read submitted later on any loop.
 //   - The caller has checked flags, read-only and bounds: offset + length <= size_bytes().
+//   - What finds no free space is refused with ENOSPC, or held until there is some if its `holder` has it so. A held request that is
+//     recalled ends with ERESTART and may be submitted again as it is; what it was to change is changed in part or not at all.
 #pragma once
 
 #include <cstddef>
@@ -38,12 +40,25 @@ struct Extent {
 inline constexpr uint32_t kExtentHole = 1;
 inline constexpr uint32_t kExtentZero = 2;
 
+// Whoever can wait for space. The request's loop.
+class Holder {
+ public:
+  // Whether it wants the request back rather than have it wait.
+  virtual bool recalls() const = 0;
+  // Lets the request wait, if it has the means: false refuses it. Asked each time that it finds nothing, under locks of the target.
+  virtual bool LetWait() = 0;
+
+ protected:
+  ~Holder() = default;
+};
+
 struct BlockRequest {
   BlockOp op = BlockOp::kRead;
   bool fua = false;      // kWrite, kTrim, kWriteZeroes: durable before done
   bool no_hole = false;  // kWriteZeroes: stays provisioned
   bool internal = false;  // part of another request: not counted
   bool guest_waits = false;  // its time is told of (latencies.h)
+  Holder* holder = nullptr;  // none: it is never held for want of space
   uint64_t offset = 0;
   uint64_t length = 0;
   std::byte* data = nullptr;  // length bytes, lent until done
@@ -60,6 +75,8 @@ class BlockTarget {
  public:
   virtual ~BlockTarget() = default;
   virtual void Submit(BlockRequest* request) = 0;
+  // Some holder recalls its requests: those that are held end soon. Any thread.
+  virtual void RecallHeld() {}
   virtual uint64_t size_bytes() const = 0;
   virtual uint32_t preferred_block_bytes() const = 0;
 };

@@ -6,7 +6,7 @@
 namespace varve {
 
 void Grants::Add(const std::vector<ClusterRun>& runs) {
-  std::vector<std::function<void()>> waiters;
+  std::vector<ClusterSeeker*> waiters;
   {
     std::lock_guard lock(mutex_);
     for (const ClusterRun& run : runs) {
@@ -15,20 +15,27 @@ void Grants::Add(const std::vector<ClusterRun>& runs) {
     }
     low_mark_ = std::max<uint64_t>(free_ / 2, 1);
     told_low_ = false;
-    exhausted_ = false;
-    waiters = TakeWaiters();
+    shortage_.reset();
+    waiters = std::exchange(waiters_, {});
   }
-  for (auto& retry : waiters) retry();
+  for (ClusterSeeker* seeker : waiters) seeker->Resume();
 }
 
-void Grants::SetExhausted() {
-  std::vector<std::function<void()>> waiters;
+void Grants::SetExhausted(Shortage shortage) {
   {
     std::lock_guard lock(mutex_);
-    exhausted_ = true;
-    waiters = TakeWaiters();
+    shortage_ = shortage;
   }
-  for (auto& retry : waiters) retry();
+  Retry();
+}
+
+void Grants::Retry() {
+  std::vector<ClusterSeeker*> waiters;
+  {
+    std::lock_guard lock(mutex_);
+    waiters = std::exchange(waiters_, {});
+  }
+  for (ClusterSeeker* seeker : waiters) seeker->Resume();
 }
 
 std::vector<ClusterRun> Grants::TakeBackOn(unsigned disk) {
@@ -45,25 +52,25 @@ std::vector<ClusterRun> Grants::TakeBackOn(unsigned disk) {
 
 void Grants::Return(ClusterRun run) {
   if (run.count == 0) return;
-  std::vector<std::function<void()>> waiters;
+  std::vector<ClusterSeeker*> waiters;
   {
     std::lock_guard lock(mutex_);
     runs_.push_front(run);
     free_ += run.count;
-    waiters = TakeWaiters();
+    waiters = std::exchange(waiters_, {});
   }
-  for (auto& retry : waiters) retry();
+  for (ClusterSeeker* seeker : waiters) seeker->Resume();
 }
 
-GrantOutcome Grants::Take(uint64_t want, ClusterRun* run, std::function<void()> retry) {
+GrantOutcome Grants::Take(uint64_t want, ClusterRun* run, ClusterSeeker* seeker) {
   GrantOutcome outcome = GrantOutcome::kTaken;
   bool tell = false;
+  bool first_held = false;
   uint64_t left = 0;
   {
     std::lock_guard lock(mutex_);
     if (free_ == 0) {
-      outcome = exhausted_ ? GrantOutcome::kNoSpace : GrantOutcome::kWait;
-      if (outcome == GrantOutcome::kWait) waiters_.push_back(std::move(retry));
+      outcome = FindNothing(seeker, &first_held);
     } else {
       // The last clusters go out in small pieces, so that no volume sits on what another needs.
       want = std::min(want, std::max<uint64_t>(free_ / 64, 1));
@@ -78,10 +85,33 @@ GrantOutcome Grants::Take(uint64_t want, ClusterRun* run, std::function<void()> 
     left = free_;
   }
   if (tell) low_(left);
+  if (first_held) held_();
   return outcome;
 }
 
-std::vector<std::function<void()>> Grants::TakeWaiters() { return std::exchange(waiters_, {}); }
+GrantOutcome Grants::Look(ClusterSeeker* seeker) {
+  GrantOutcome outcome = GrantOutcome::kTaken;
+  bool first_held = false;
+  {
+    std::lock_guard lock(mutex_);
+    if (free_ == 0 && shortage_) outcome = FindNothing(seeker, &first_held);
+  }
+  if (first_held) held_();
+  return outcome;
+}
+
+GrantOutcome Grants::FindNothing(ClusterSeeker* seeker, bool* first) {
+  if (shortage_ == Shortage::kRefuse) return GrantOutcome::kNoSpace;
+  if (shortage_ == Shortage::kHold && !seeker->MayBeHeld()) return GrantOutcome::kNoSpace;
+  *first = shortage_ == Shortage::kHold && waiters_.empty();
+  waiters_.push_back(seeker);
+  return GrantOutcome::kWait;
+}
+
+uint64_t Grants::held() {
+  std::lock_guard lock(mutex_);
+  return shortage_ == Shortage::kHold ? waiters_.size() : 0;
+}
 
 bool Grants::ShouldTellLow() {
   if (told_low_ || free_ >= low_mark_) return false;

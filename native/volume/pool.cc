@@ -14,8 +14,15 @@ Pool::Pool(std::vector<EventLoop*> loops, EventLoop* home, unsigned cluster_byte
       admissions_(std::move(loops), home),
       journal_(home, &disks_, this) {
   for (unsigned group = 0; group < kGrantGroups; group++) {
-    grants_.emplace_back([observer, group](uint64_t clusters) { observer->OnGrantLow(group, clusters); });
+    grants_.emplace_back([observer, group](uint64_t clusters) { observer->OnGrantLow(group, clusters); },
+                         [observer] { observer->OnWriterHeld(); });
   }
+}
+
+uint64_t Pool::HeldWriters() {
+  uint64_t count = 0;
+  for (Grants& grants : grants_) count += grants.held();
+  return count;
 }
 
 std::vector<ClusterRun> Pool::TakeBackOn(unsigned disk) {
@@ -77,6 +84,17 @@ void Pool::OnRoundEnd() {
 void Pool::Stop(Status status, bool fenced) {
   if (fenced) fenced_.store(true);
   journal_.Stop(status);
+  // Behind the stop, which may wait for a disk before it tells.
+  home_->Post([this] { RefuseHeld(); });
+}
+
+void Pool::OnJournalFailed(Status status) {
+  RefuseHeld();
+  observer_->OnFailed(status);
+}
+
+void Pool::RefuseHeld() {
+  for (Grants& grants : grants_) grants.Retry();
 }
 
 void Pool::Close(std::function<void()> done) {

@@ -31,6 +31,8 @@ class PoolObserver {
   virtual void OnDurable(DurableRecord record) = 0;
   virtual void OnSafe(uint64_t sequence) = 0;
   virtual void OnGrantLow(unsigned group, uint64_t clusters) = 0;
+  // A writer is held for want of space, and no other of its group is.
+  virtual void OnWriterHeld() = 0;
   virtual void OnJournalFull() = 0;
   // See JournalObserver.
   virtual void OnReplicasLag(std::vector<LaggingReplica> lagging) = 0;
@@ -55,6 +57,8 @@ class Pool : private JournalObserver {
   // Free clusters come in groups, by where they lie: what a group means is the control plane's business.
   static constexpr unsigned kGrantGroups = 64;
   Grants& grants(unsigned group) { return grants_[group]; }
+  // How many writers are held for want of space. Any thread.
+  uint64_t HeldWriters();
   // Everything of one disk, from every group.
   std::vector<ClusterRun> TakeBackOn(unsigned disk);
   Admissions& admissions() { return admissions_; }
@@ -83,8 +87,10 @@ class Pool : private JournalObserver {
   void OnDurable(DurableRecord record) override;
   void OnJournalFull() override { observer_->OnJournalFull(); }
   void OnReplicasLag(std::vector<LaggingReplica> lagging) override { observer_->OnReplicasLag(std::move(lagging)); }
-  void OnJournalFailed(Status status) override { observer_->OnFailed(status); }
+  void OnJournalFailed(Status status) override;
   void OnRoundEnd() override;
+  // Nobody waits for space in a pool that has failed.
+  void RefuseHeld();
   void StartGrace();
   void MaybeClosed();
 

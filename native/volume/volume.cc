@@ -117,11 +117,22 @@ void Volume::RegionFailed(uint64_t region) {
 
 GrantOutcome Volume::TakeCluster(Address* out, VolumeOp* op) {
   if (share_.count == 0) {
-    GrantOutcome outcome = pool_->grants(group_).Take(kShareClusters, &share_, [op] { op->Resume(); });
+    GrantOutcome outcome = pool_->grants(group_).Take(kShareClusters, &share_, op);
     if (outcome != GrantOutcome::kTaken) return outcome;
   }
   *out = share_.Take();
   return GrantOutcome::kTaken;
+}
+
+GrantOutcome Volume::LookForCluster(VolumeOp* op) { return pool_->grants(group_).Look(op); }
+
+void Volume::RecallHeld() {
+  unsigned group;
+  {
+    std::lock_guard lock(mutex_);
+    group = group_;
+  }
+  pool_->grants(group).Retry();
 }
 
 ClusterRun Volume::TakeBackOn(unsigned disk) {
@@ -138,6 +149,8 @@ void Volume::SetGrantGroup(unsigned group) {
     share = std::exchange(share_, {});
   }
   pool_->grants(old).Return(share);
+  // Who waited there has to wait where it belongs now.
+  pool_->grants(old).Retry();
 }
 
 void Volume::ChangeSlot(Region* region, SlotIndex slot, SlotState state, SlotMask zero, Address released) {

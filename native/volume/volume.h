@@ -85,6 +85,7 @@ class Volume : public BlockTarget {
   ~Volume() override;
 
   void Submit(BlockRequest* request) override;
+  void RecallHeld() override;
   uint64_t size_bytes() const override { return size_bytes_.load(std::memory_order_relaxed); }
   uint32_t preferred_block_bytes() const override { return sub_block_bytes(); }
 
@@ -138,6 +139,8 @@ class Volume : public BlockTarget {
   PageTable::Presence Find(uint64_t region, Region** out, VolumeOp* op);
   // One free cluster; on kWait `op` is resumed when there may be one.
   GrantOutcome TakeCluster(Address* out, VolumeOp* op);
+  // The same for an operation that the control plane takes one for; kTaken: there may be one.
+  GrantOutcome LookForCluster(VolumeOp* op);
   void ReturnCluster(Address address) { pool_->grants(group_).Return({address.disk(), address.cluster(), 1}); }
   // Changes a slot and logs it, using one reserved entry of the pending log. released: the cluster given up, or none.
   void ChangeSlot(Region* region, SlotIndex slot, SlotState state, SlotMask zero, Address released);

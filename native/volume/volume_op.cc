@@ -37,6 +37,16 @@ void VolumeOp::ResumeWith(Status status) {
   });
 }
 
+bool VolumeOp::MayBeHeld() {
+  Holder* holder = request_->holder;
+  return holder != nullptr && !holder->recalls() && holder->LetWait();
+}
+
+Status VolumeOp::NoSpace() const {
+  const bool recalled = request_->holder != nullptr && request_->holder->recalls();
+  return recalled ? Status(ERESTART, "recalled") : Status(ENOSPC, "pool is full");
+}
+
 Status VolumeOp::DiskError(unsigned disk, Status status) {
   volume_->pool().ReportDiskError(disk, status);
   // A full file system below is the guest's "no space"; anything else is a broken disk.
@@ -60,7 +70,8 @@ void VolumeOp::Answer(Status status) {
   Volume* volume = volume_;
   Completion* done = request_->done;
   if (request_->guest_waits) volume->pool().latencies().Add(*request_, BootNanoseconds() - arrived_ns_);
-  if (!status.ok()) volume->mutable_stats().errors.fetch_add(1, std::memory_order_relaxed);
+  const bool comes_again = status.error() == ERESTART;
+  if (!status.ok() && !comes_again) volume->mutable_stats().errors.fetch_add(1, std::memory_order_relaxed);
   Recycle();
   done->Run(status);
   volume->OnOpEnd();

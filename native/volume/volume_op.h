@@ -11,21 +11,24 @@
 #include "base/object_pool.h"
 #include "io/completion.h"
 #include "volume/block_target.h"
+#include "volume/grants.h"
 
 namespace varve {
 
 class Volume;
 
-class VolumeOp {
+class VolumeOp : public ClusterSeeker {
  public:
   virtual ~VolumeOp() = default;
 
   // Takes the request; its `done` runs once, not inside this call.
   void Start(Volume* volume, BlockRequest* request);
   // Lets a parked operation go on, on its loop. Any thread.
-  void Resume();
+  void Resume() override;
   // A region it waits for cannot be had: it ends with `status`. Any thread.
   void ResumeWith(Status status);
+  // Its loop.
+  bool MayBeHeld() override;
 
  protected:
   VolumeOp() = default;
@@ -45,6 +48,8 @@ class VolumeOp {
   void Note(Status status) {
     if (status_.ok() && !status.ok()) status_ = status;
   }
+  // The status of an operation that got no cluster and was not to wait for one.
+  Status NoSpace() const;
   // The status for the guest of an I/O error on `disk`; reports it.
   Status DiskError(unsigned disk, Status status);
 

@@ -34,7 +34,7 @@ void WriteOp::Advance() {
     std::lock_guard lock(volume().mutex());
     Outcome outcome = volume().MayChange(this) ? PlanAll() : Outcome::kParked;
     parked_ = outcome == Outcome::kParked;
-    if (outcome == Outcome::kNoSpace) Note(Status(ENOSPC, "pool is full"));
+    if (outcome == Outcome::kNoSpace) Note(NoSpace());
     volume().BeginWrites(segments_.size() - first_new_segment_);
   }
   SubmitNew();
@@ -118,6 +118,9 @@ WriteOp::Outcome WriteOp::FindPlace(Piece* piece, const SlotView& view, Claim** 
   const bool has_place = *claim != nullptr || !view.own.address().none();
   const bool inherits_one = view.inherited() != 0 && view.split == nullptr;
   if (volume().copy_on_write() && !has_place && inherits_one) {
+    // It takes a cluster for the old content: without one the slot had better stay unlocked.
+    const GrantOutcome outcome = volume().LookForCluster(this);
+    if (outcome != GrantOutcome::kTaken) return OutcomeOf(outcome);
     volume().AskCopyOnWrite(piece->region, piece->slot, this);
     return Outcome::kParked;
   }
@@ -134,10 +137,14 @@ WriteOp::Outcome WriteOp::FindPlace(Piece* piece, const SlotView& view, Claim** 
   GrantOutcome outcome = volume().TakeCluster(&fresh, this);
   if (outcome != GrantOutcome::kTaken) {
     volume().pool().journal().Forfeit(1);
-    return outcome == GrantOutcome::kWait ? Outcome::kParked : Outcome::kNoSpace;
+    return OutcomeOf(outcome);
   }
   *claim = claims.Make(piece->slot, fresh, true);
   return Outcome::kPlanned;
+}
+
+WriteOp::Outcome WriteOp::OutcomeOf(GrantOutcome outcome) {
+  return outcome == GrantOutcome::kWait ? Outcome::kParked : Outcome::kNoSpace;
 }
 
 void WriteOp::AddPiece(const Piece& piece, std::byte* data) {

@@ -14,6 +14,7 @@
 
 #include "volume/claims.h"
 #include "volume/flush_op.h"
+#include "volume/grants.h"
 #include "volume/page_table.h"
 #include "volume/volume_op.h"
 
@@ -63,6 +64,8 @@ class WriteOp : public VolumeOp {
     Status fill_status;
   };
   enum class Outcome { kPlanned, kParked, kNoSpace };
+  // Of one that got no cluster.
+  static Outcome OutcomeOf(GrantOutcome outcome);
 
   void Advance() override;
   void Recycle() override;

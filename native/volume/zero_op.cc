@@ -52,7 +52,7 @@ void ZeroOp::Advance() {
     Outcome outcome = volume().MayChange(this) ? PlanAll() : Outcome::kParked;
     parked_ = outcome == Outcome::kParked || outcome == Outcome::kYield;
     if (outcome == Outcome::kYield) Resume();  // behind what the other requests of the loop have posted
-    if (outcome == Outcome::kNoSpace) Note(Status(ENOSPC, "pool is full"));
+    if (outcome == Outcome::kNoSpace) Note(NoSpace());
     volume().NoteChange();
   }
   SubmitEdges();
@@ -190,6 +190,7 @@ void ZeroOp::SubmitEdges() {
     edge->write = {};
     edge->write.op = BlockOp::kWrite;
     edge->write.internal = true;
+    edge->write.holder = request().holder;
     edge->write.offset = edge->at;
     edge->write.length = edge->length;
     edge->write.data = const_cast<std::byte*>(kZeroes.data());

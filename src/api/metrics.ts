@@ -35,6 +35,12 @@ const backgroundMoved: Numbers<PoolActivity> = [
   ({ background }) => background.movedBytes,
 ];
 
+const heldWriters: Numbers<PoolActivity> = [
+  'held_writes',
+  'Writes of guests that wait for space',
+  (activity) => activity.heldWriters,
+];
+
 const diskGauges: readonly Numbers<DiskInfo>[] = [
   ['online', '1 when it answers, 0 when not', (disk) => (disk.state === 'online' ? 1 : 0)],
   ['failing_seconds', 'How long it has failed', (disk) => disk.failing?.seconds ?? 0],
@@ -93,8 +99,9 @@ export class Metrics {
   #addActivity({ pools }: ApiServices): void {
     const read = (value: Numbers<PoolActivity>[2]) => () =>
       pools.activity().map((activity): [string, number] => [activity.pool, value(activity)]);
-    const [gauge, gaugeHelp, max] = backgroundMax;
-    this.#addGauge(`varve_pool_${gauge}`, gaugeHelp, 'pool', read(max));
+    for (const [gauge, help, value] of [backgroundMax, heldWriters]) {
+      this.#addGauge(`varve_pool_${gauge}`, help, 'pool', read(value));
+    }
     const [counter, counterHelp, moved] = backgroundMoved;
     this.#addCounter(`varve_pool_${counter}`, counterHelp, 'pool', read(moved));
     this.#registry.registerMetric(latencyMetric(() => pools.activity()));

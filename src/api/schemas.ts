@@ -111,7 +111,7 @@ const poolFields = {
   journal_used_bytes: Size,
   patience_seconds: Type.Integer({
     minimum: 0,
-    description: 'how long a disk may fail before its requests do',
+    description: 'how long a disk may fail, or space be missing, before requests fail',
   }),
   disks: Type.Array(Text),
   warnings: Type.Array(Type.Object(warningFields)),

@@ -208,6 +208,8 @@ export type DataPlaneEvent =
   /** A writer waits to overwrite inherited content of the slot, which is locked: answered by `unlockSlots` or `failSlot`. The head has no cluster there; `zero` is its zero mask. `era`: how often the map was forgotten (`swapHead`) before; of an earlier era it is void. */
   | { kind: 'cow-wanted'; volume: Handle; slot: number; zero: number; era: number }
   | { kind: 'grant-low'; pool: Handle; group: number; clusters: number }
+  /** A guest's write is held for want of space, and no other of its group is. */
+  | { kind: 'writer-held'; pool: Handle }
   /** The journal cannot take a record until `journalTrim`: writers of new space wait. */
   | { kind: 'journal-full'; pool: Handle }
   /** A round of the journal waits for these replicas, told again as long as it does; `endReplica` lets it go on without one. */
@@ -357,8 +359,13 @@ export interface Addon {
   grant(pool: Handle, runs: Float64Array, group: number): void;
   /** Takes everything of one disk away again that nobody uses, what open volumes set aside for themselves too; as in `grant`. */
   takeBackDisk(pool: Handle, number: number): Float64Array;
-  /** There is nothing left to grant: allocations from the group fail with ENOSPC until the next `grant`. */
-  grantExhausted(pool: Handle, group: number): void;
+  /**
+   * There is nothing left to grant until the next `grant`: allocations from the group fail with ENOSPC. `hold`: those of guests wait instead, until
+   * this is called without it.
+   */
+  grantExhausted(pool: Handle, group: number, hold: boolean): void;
+  /** Requests of guests that are held for want of space. */
+  heldWriters(pool: Handle): number;
   /**
    * Stops the pool as a failed sync does: beyond what was submitted already nothing of it is written, writes and flushes get EIO.
    * `fenced`: the pool is another's now; reads are refused too, what lies under the map may be another volume's.
@@ -492,7 +499,7 @@ export interface Addon {
 }
 
 /** The addon's interface version this code was written for; checked before anything else is called. */
-export const addonAbi = 6;
+export const addonAbi = 7;
 
 /** Loads the addon. @throws Error when it was not built or is of another version. */
 export function loadAddon(): Addon {

@@ -47,6 +47,8 @@ export interface PoolListener {
   /** A writer waits until the old content of that slot lies elsewhere; void when the volume's plane is in a later era. */
   cowWanted(volume: Handle, wanted: CowWanted): void;
   grantLow(group: number, clusters: number): void;
+  /** A guest's write is held for want of space, and no other of its group is. */
+  writerHeld(): void;
   journalFull(): void;
   replicasLag(replicas: readonly LaggingReplica[]): void;
   diskError(disk: number, error: number, message: string): void;
@@ -302,6 +304,8 @@ export class DataPlane {
       }
       case 'grant-low':
         return this.#pools.get(event.pool)?.grantLow(event.group, event.clusters);
+      case 'writer-held':
+        return this.#pools.get(event.pool)?.writerHeld();
       case 'journal-full':
         return this.#pools.get(event.pool)?.journalFull();
       case 'replicas-lag':
@@ -577,8 +581,14 @@ export class PoolPlane {
     return [...this.plane.addon.takeBackDisk(this.handle, number)];
   }
 
-  grantExhausted(group = 0): void {
-    this.plane.addon.grantExhausted(this.handle, group);
+  /** See Addon.grantExhausted. */
+  grantExhausted(group: number, options: { readonly hold: boolean }): void {
+    this.plane.addon.grantExhausted(this.handle, group, options.hold);
+  }
+
+  /** Requests of guests that are held for want of space. */
+  get heldWriters(): number {
+    return this.plane.addon.heldWriters(this.handle);
   }
 
   /** Stops writing at once, see Addon.failPool. */

@@ -4,8 +4,9 @@
  *   free → granted → (written) → … → released → safe → punched out of the disk → free
  *
  * Volumes take from groups of the grant, one for each target that they are placed on. Where a target has nothing left, its volumes get
- * clusters of any other disk rather than none.
+ * clusters of any other disk rather than none; before a group is told that there is nothing, whatever volumes and other groups set aside is taken back.
  * A cluster is punched before it is free, never after: a punch must not hit its next owner.
+ * Elsewhere: how long writers wait when there is nothing (space-patience.ts).
  */
 
 import { StorageError } from '../base/errors.ts';
@@ -30,6 +31,9 @@ export class Grants {
   /** Groups that were told that there is nothing. */
   readonly #exhausted = new Set<number>();
   readonly #onSpill: (target: Target) => void;
+  readonly #holdsWriters: () => boolean;
+  readonly #onExhausted: () => void;
+  readonly #onRelief: () => void;
   #halted = false;
   #closed = false;
 
@@ -40,8 +44,17 @@ export class Grants {
     log: Log;
     /** A target has nothing left: its volumes get what there is elsewhere. */
     onSpill: (target: Target) => void;
+    /** Whether guests' writes wait, rather than fail, when there is nothing. */
+    holdsWriters: () => boolean;
+    /** Some are about to be told that there is nothing. */
+    onExhausted: () => void;
+    /** There is space again for those who were told that there is none. */
+    onRelief: () => void;
   }) {
     this.#onSpill = parts.onSpill;
+    this.#holdsWriters = parts.holdsWriters;
+    this.#onExhausted = parts.onExhausted;
+    this.#onRelief = parts.onRelief;
     this.#allocator = parts.allocator;
     this.#disks = parts.disks;
     this.#plane = parts.plane;
@@ -60,12 +73,18 @@ export class Grants {
     const wanted = Math.min(Math.floor(free / 2), grantClustersMax) - left;
     const runs = this.#take(target, Math.max(wanted, grantClustersMin), group);
     if (runs.length > 0) {
-      this.#exhausted.delete(group);
+      if (this.#exhausted.delete(group)) this.#onRelief();
       this.#plane.grant(runs.flatMap(toTriple), group);
     } else {
       this.#exhausted.add(group);
-      this.#plane.grantExhausted(group);
+      this.#onExhausted();
+      this.#plane.grantExhausted(group, { hold: this.#holdsWriters() });
     }
+  }
+
+  /** Whether someone was told that there is nothing. */
+  get isExhausted(): boolean {
+    return this.#exhausted.size > 0;
   }
 
   /** The group of the grant for that target; that of no target when there are too many. */
@@ -78,12 +97,10 @@ export class Grants {
     return this.#targets.push(target) - 1;
   }
 
-  /** Of the target, also what other groups have there and do not use; else of any disk. */
+  /** Of the target, also what others have there and do not use; else of any disk. */
   #take(target: Target, count: number, group: number): ClusterRun[] {
     const own = this.#allocator.grant(count, target);
     if (own.length > 0) return own;
-    const isAlone = this.#targets.length === 1;
-    if (isAlone) return [];
     this.#takeBackOf(target);
     const others = this.#allocator.grant(grantClustersMin, target);
     if (others.length > 0 || group === 0) return others;
@@ -109,6 +126,8 @@ export class Grants {
     // What was taken back and is not needed here.
     this.spaceFreed();
     if (target !== undefined) return held;
+    // Writers who wait for the control plane to take some had better wait for these.
+    for (const group of this.#targets.keys()) this.replenish(group, 0);
     throw new StorageError('pool/full', `the pool has no ${count} free clusters left`);
   }
 
@@ -131,7 +150,7 @@ export class Grants {
     for (const group of this.#targets.keys()) this.replenish(group, 0);
   }
 
-  /** There is more space than before: writers that were refused may go on. */
+  /** There may be more space than before, or another patience: who was told that there is nothing is told anew. */
   spaceFreed(): void {
     for (const group of [...this.#exhausted]) this.replenish(group, 0);
   }

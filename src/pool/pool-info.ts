@@ -11,6 +11,7 @@ import type { PoolDisk } from './disk-set.ts';
 import type { NewOwner } from './fenced.ts';
 import type { OpenForeignDisk } from './foreign-disk.ts';
 import type { Label } from './format/label.ts';
+import { percentUsed, type SpaceUse, thresholdReached } from './space-alarms.ts';
 import type { DiskInfo, PoolInfo, PoolWarning } from './types.ts';
 
 /** `plane` of a disk that is open. */
@@ -37,22 +38,12 @@ export interface PoolDescription {
   readonly warnings: readonly PoolWarning[];
 }
 
-const spaceThresholds = [
-  { percent: 95, level: 'critical' },
-  { percent: 90, level: 'critical' },
-  { percent: 80, level: 'warning' },
-] as const;
-
 export function describePool(pool: PoolDescription): PoolInfo {
   const [first] = pool.disks;
   if (first === undefined) throw new Error('a pool has disks');
   const { poolUuid, poolName, clusterBytes } = first.label;
   const { allocator } = pool;
-  const space = {
-    capacityBytes: allocator.usableCount * clusterBytes,
-    usedBytes: (allocator.usedCount + allocator.checkpointCount) * clusterBytes,
-    reserveBytes: allocator.reserveCount * clusterBytes,
-  };
+  const space = spaceUse(allocator, clusterBytes);
   return {
     uuid: poolUuid,
     name: poolName,
@@ -76,6 +67,15 @@ export function describePool(pool: PoolDescription): PoolInfo {
     patienceSeconds: pool.patienceSeconds,
     createdAt: pool.createdAt,
     ...(pool.fencedBy === undefined ? {} : { fencedBy: pool.fencedBy }),
+  };
+}
+
+/** What of the pool's space is in use, and what data cannot have. */
+export function spaceUse(allocator: Allocator, clusterBytes: number): SpaceUse {
+  return {
+    capacityBytes: allocator.usableCount * clusterBytes,
+    usedBytes: (allocator.usedCount + allocator.checkpointCount) * clusterBytes,
+    reserveBytes: allocator.reserveCount * clusterBytes,
   };
 }
 
@@ -188,15 +188,11 @@ function failureWarning({ failure, fencedBy, disks }: PoolDescription): PoolWarn
   ];
 }
 
-function spaceWarning(
-  name: string,
-  space: { capacityBytes: number; usedBytes: number; reserveBytes: number },
-): PoolWarning[] {
-  const available = space.capacityBytes - space.reserveBytes;
-  const percent = available <= 0 ? 100 : Math.floor((100 * space.usedBytes) / available);
-  const threshold = spaceThresholds.find((candidate) => percent >= candidate.percent);
+function spaceWarning(name: string, space: SpaceUse): PoolWarning[] {
+  const percent = percentUsed(space);
+  const threshold = thresholdReached(percent);
   if (threshold === undefined) return [];
-  const free = formatSize(Math.max(0, available - space.usedBytes));
+  const free = formatSize(Math.max(0, space.capacityBytes - space.reserveBytes - space.usedBytes));
   return [
     {
       level: threshold.level,

@@ -69,7 +69,13 @@ import { type PendingMove, PendingMoves, placeOf } from './pending-moves.ts';
 import { planeSpec } from './plane-spec.ts';
 import { messageOf, PoolHealth } from './pool-health.ts';
 import type { PoolIndex } from './pool-index.ts';
-import { describeDisk, describePool, missingWarnings, type PoolDescription } from './pool-info.ts';
+import {
+  describeDisk,
+  describePool,
+  missingWarnings,
+  type PoolDescription,
+  spaceUse,
+} from './pool-info.ts';
 import {
   type DiskRecord,
   deleteRecord,
@@ -83,6 +89,8 @@ import type { PoolState } from './pool-state.ts';
 import type { RecoveredPool } from './recovery.ts';
 import type { ReleaseWatch } from './release-watch.ts';
 import { type ReplicaParts, Replicas } from './replicas.ts';
+import { SpaceAlarms } from './space-alarms.ts';
+import { SpacePatience } from './space-patience.ts';
 import type { DiskInfo, EmitEvent, PoolActivity, PoolInfo, PoolSettings } from './types.ts';
 
 const EIO = 5;
@@ -140,6 +148,8 @@ export class Pool {
   #grants!: Grants;
   #maintenance!: Maintenance;
   #growth!: Growth;
+  #spaceAlarms!: SpaceAlarms;
+  readonly #spacePatience: SpacePatience;
   readonly #conditions: DiskConditions;
   readonly #paths: DiskPaths;
   #volumes!: OpenVolumes;
@@ -179,6 +189,14 @@ export class Pool {
       emit: services.emit,
       patienceSeconds: () => this.#patienceSeconds,
       onChange: () => this.#disksChanged(),
+    });
+    this.#spacePatience = new SpacePatience({
+      subject: this.name,
+      clock: services.clock,
+      emit: services.emit,
+      patienceSeconds: () => this.#patienceSeconds,
+      heldWriters: () => this.#plane.heldWriters,
+      onRefuse: () => this.#grants.spaceFreed(),
     });
     this.#paths = new DiskPaths({ subject: this.name, emit: services.emit });
     const payloadBytesMax = this.batchBytesMax;
@@ -435,6 +453,7 @@ export class Pool {
       latencies: this.#plane.latencies(),
       latencyBounds: this.#services.dataPlane.latencyBounds,
       background: { movedBytes, bytesPerSecondMax: bytesPerSecond },
+      heldWriters: this.#plane.heldWriters,
     };
   }
 
@@ -588,6 +607,7 @@ export class Pool {
   async set(settings: PoolSettings): Promise<void> {
     await this.commit([putRecord('pool', { ...this.record<PoolRecord>('pool'), ...settings })]);
     for (const { plane } of this.disks) plane.setPatience(1000 * settings.patienceSeconds);
+    this.#grants.spaceFreed();
   }
 
   /** Looks whether disks have grown, and uses what they have. */
@@ -702,6 +722,7 @@ export class Pool {
   /** Nobody gives out clusters, looks for growth or takes checkpoints. */
   async #startReading({ journal }: RecoveredPool): Promise<void> {
     await this.#openPlane(journal);
+    this.#stopWatchingSpace();
     await this.#growth.stop();
     await this.#lostReplicas.stopMending();
     await this.#maintenance.stop();
@@ -747,6 +768,7 @@ export class Pool {
 
   /** The data plane makes what is pending durable first, which may need a checkpoint to make room. */
   async #closePlane(): Promise<void> {
+    this.#stopWatchingSpace();
     await this.#growth.stop();
     await this.#lostReplicas.stopMending();
     await this.#volumes.closeAll();
@@ -824,6 +846,15 @@ export class Pool {
       plane: this.#plane,
       log,
       onSpill: (target) => this.#spilled(target),
+      holdsWriters: () => this.#spacePatience.holdsWriters,
+      onExhausted: () => this.#spacePatience.nothingLeft(),
+      onRelief: () => this.#spacePatience.spaceCame(),
+    });
+    this.#spaceAlarms = new SpaceAlarms({
+      subject: this.name,
+      clock,
+      emit: this.#services.emit,
+      use: () => spaceUse(allocator, this.clusterBytes),
     });
     this.#growth = new Growth({
       ...this.#services,
@@ -876,6 +907,7 @@ export class Pool {
       regionWanted: (volume, region) => this.#volumes.regionWanted(volume, region),
       cowWanted: (volume, wanted) => this.#cowWanted(volume, wanted),
       grantLow: (group, clusters) => this.#grants.replenish(group, clusters),
+      writerHeld: () => this.#writerHeld(),
       journalFull: () => this.#maintenance.checkpoint(),
       replicasLag: (replicas) => this.#lostReplicas.lag(replicas),
       diskError: (disk, _errno, message) => this.#diskError(disk, message),
@@ -886,6 +918,16 @@ export class Pool {
   #cowWanted(handle: Handle, wanted: CowWanted): void {
     const open = this.#volumes.byHandle(handle);
     if (open !== undefined) this.#cowListener(open, wanted);
+  }
+
+  #writerHeld(): void {
+    // Told late, when there is space again, it is no news.
+    if (this.#grants.isExhausted) this.#spacePatience.writerHeld();
+  }
+
+  #stopWatchingSpace(): void {
+    this.#spaceAlarms.stop();
+    this.#spacePatience.stop();
   }
 
   #durable(event: DurableEvent): void {
@@ -939,6 +981,7 @@ export class Pool {
     for (const { plane } of this.#disks.all) plane.surrender();
     if (!this.#planeOpen) return;
     this.#grants.halt();
+    this.#stopWatchingSpace();
     void this.#growth.stop();
     void this.#lostReplicas.stopMending();
     void this.#maintenance.stop();
@@ -989,6 +1032,7 @@ export class Pool {
         ...this.#watched.flatMap(pathWarnings),
         ...this.#lostReplicas.warnings,
         ...this.#growth.warnings,
+        ...this.#spacePatience.warnings,
         ...this.#health.warnings,
         ...this.#foreign.warnings(),
       ],

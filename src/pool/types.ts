@@ -81,7 +81,7 @@ export interface PoolInfo {
   readonly disks: readonly DiskInfo[];
   readonly journalBytes: number;
   readonly journalUsedBytes: number;
-  /** How long a disk may fail before its requests do. */
+  /** How long a disk may fail, or space be missing, before requests fail. */
   readonly patienceSeconds: number;
   readonly createdAt: string;
   /** Another host took the pool over; nothing of it is read or written here. */
@@ -157,4 +157,6 @@ export interface PoolActivity {
     /** Infinity: guests do not hold it back. */
     readonly bytesPerSecondMax: number;
   };
+  /** Guests' writes that wait for space. */
+  readonly heldWriters: number;
 }

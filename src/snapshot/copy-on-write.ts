@@ -4,6 +4,7 @@
  *   a writer waits for a slot → old content copied to a free cluster → every open page table reads it there → nobody reads the old place on behalf
  *   of a frozen layer any more → one batch: the frozen layer has the new cluster, the head the old one → the writer goes on, in place
  *
+ * Where the pool has no room, writers look again: they are held, or refused, before they ask (native/volume/write_op.cc).
  * The batch is durable only behind the copy (rule 1), and the old place is overwritten only behind the batch, so that after a crash at any moment the
  * frozen layer has its content. Slots that wait together are done together. Runs between other changes of structure.
  * Elsewhere: when a writer has to wait (native/volume/write_op.cc), the other mode, which copies nothing.
@@ -26,7 +27,6 @@ import type { VolumeService } from '../volume/volume-service.ts';
 import { copiesOf } from './sub-block-copies.ts';
 
 const EIO = 5;
-const ENOSPC = 28;
 /** Copied and committed together: 8 MiB at the default cluster size. */
 const slotsPerTurn = 128;
 
@@ -88,7 +88,8 @@ export class CopyOnWrite {
     try {
       await this.#move(waiting);
     } catch (error) {
-      if (waiting.length <= 1 || !isFull(error)) return fail(waiting, error);
+      if (!isFull(error)) return fail(waiting);
+      if (waiting.length <= 1) return letLookAgain(waiting);
       for (const each of waiting) await this.#moveAll([each]);
     }
   }
@@ -229,7 +230,11 @@ function isFull(error: unknown): boolean {
   return error instanceof StorageError && error.code === 'pool/full';
 }
 
-function fail(waiting: readonly Waiting[], error: unknown): void {
-  const errno = isFull(error) ? ENOSPC : EIO;
-  for (const { plane, wanted } of waiting) plane.failSlot(wanted.slot, errno);
+function fail(waiting: readonly Waiting[]): void {
+  for (const { plane, wanted } of waiting) plane.failSlot(wanted.slot, EIO);
+}
+
+/** Nothing has changed for them but what they know of the pool's space. */
+function letLookAgain(waiting: readonly Waiting[]): void {
+  for (const { plane, wanted } of waiting) plane.unlockSlots({ first: wanted.slot, count: 1 });
 }

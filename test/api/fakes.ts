@@ -73,6 +73,7 @@ export class FakePools implements PoolsPort {
       pool,
       latencies,
       latencyBounds,
+      heldWriters: 3,
       background,
     }));
   }

@@ -271,6 +271,7 @@ test('metrics carry pools, volumes and exports by name', async () => {
   expect(body).toContain('nodejs_eventloop_lag_seconds');
   expect(body).toContain('varve_pool_background_moved_bytes_total{pool="main"} 65536');
   expect(body).toContain('varve_pool_background_bytes_per_second_max{pool="main"} +Inf');
+  expect(body).toContain('varve_pool_held_writes{pool="main"} 3');
 });
 
 test('metrics carry the latency of guests as a histogram: fewer buckets, cumulative', async () => {

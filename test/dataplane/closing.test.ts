@@ -21,6 +21,7 @@ function openPool(disk: DiskPlane, failed: () => void): Promise<PoolPlane> {
     regionWanted: nothing,
     cowWanted: nothing,
     grantLow: nothing,
+    writerHeld: nothing,
     journalFull: nothing,
     replicasLag: nothing,
     diskError: nothing,

@@ -2,9 +2,11 @@
 // Method: the change is made to happen in the middle: between two regions of a diff, in one turn of copy on write, or
 //   while a read hangs.
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { StorageError } from '../../src/base/errors.ts';
 import { KiB, MiB } from '../../src/base/units.ts';
 import { DataPlaneError, VolumePlane } from '../../src/dataplane/data-plane.ts';
-import type { Pool } from '../../src/pool/pool.ts';
+import { Pool } from '../../src/pool/pool.ts';
+import type { OpenVolume } from '../../src/volume/volume-service.ts';
 import { FaultyPlane } from '../pool/faulty-plane.ts';
 import { Fixture } from '../pool/fixture.ts';
 
@@ -170,7 +172,8 @@ test('a layer that writers kept from going is looked at again, though nothing el
   await close();
 });
 
-test('clones that copy the same cluster on write in a full pool each get one answer', async () => {
+/** Of one snapshot, in mode `cow`, open. */
+async function twoClones(): Promise<[OpenVolume, OpenVolume]> {
   await createPool(16 * MiB);
   await fixture.volumes.create({ name: 'v', sizeBytes: 4 * clusterBytes, snapshotMode: 'cow' });
   const origin = await fixture.volumes.open('v');
@@ -182,6 +185,50 @@ test('clones that copy the same cluster on write in a full pool each get one ans
     await fixture.snapshots.clone({ volume: 'v', snapshot: 's' }, name);
     await fixture.snapshots.setMode(name, 'cow');
   }
+  return [await fixture.volumes.open('c'), await fixture.volumes.open('d')];
+}
+
+/** Writes into the same two clusters of both; all of them wait in one turn. */
+async function writeTogether([c, d]: [OpenVolume, OpenVolume]): Promise<string[]> {
+  const part = new Uint8Array(KiB).fill(3);
+  let answers: Promise<PromiseSettledResult<void>[]> | undefined;
+  await fixture.volumes.exclusively(async () => {
+    const writes = [c.plane.write(0, part), d.plane.write(0, part)];
+    writes.push(c.plane.write(clusterBytes, part), d.plane.write(clusterBytes, part));
+    answers = Promise.allSettled(writes);
+    // Answered by the data plane behind the asking of those above.
+    for (const { plane } of [c, d]) await plane.read(0, KiB);
+    await new Promise((resolve) => setImmediate(resolve));
+  });
+  return ((await answers) ?? []).map(({ status }) => status);
+}
+
+test('clones that copy the same cluster on write, and find no room at first, each get one answer a time', async () => {
+  const clones = await twoClones();
+  const unlocked = vi.spyOn(VolumePlane.prototype, 'unlockSlots');
+  const hold = vi.spyOn(Pool.prototype, 'holdClusters');
+  const full = () => {
+    throw new StorageError('pool/full', 'the space is gone');
+  };
+  // For the two clusters together, then for each of the four that wait; afterwards there is room.
+  for (let at = 0; at < 5; at++) hold.mockImplementationOnce(full);
+  expect(await writeTogether(clones)).toEqual(Array(4).fill('fulfilled'));
+  // Another turn would have come by now.
+  await fixture.volumes.exclusively(async () => {});
+  expect(unlocked).toHaveBeenCalledTimes(8);
+  hold.mockRestore();
+  unlocked.mockRestore();
+  for (const { plane, close } of clones) {
+    const shown = await plane.read(0, 2 * KiB);
+    expect([shown[KiB - 1], shown[KiB]]).toEqual([3, 1]);
+    await close();
+  }
+  expect((await fixture.pools.check('p')).findings).toEqual([]);
+});
+
+test('in a full pool clones that copy the same cluster on write are refused, and go on when there is room', async () => {
+  const clones = await twoClones();
+  const [c, d] = clones;
   await fixture.volumes.create({ name: 'filler', sizeBytes: 16 * MiB });
   const filler = await fixture.volumes.open('filler');
   let isFull = false;
@@ -193,24 +240,8 @@ test('clones that copy the same cluster on write in a full pool each get one ans
     );
   }
   expect(isFull).toBe(true);
-  const [c, d] = [await fixture.volumes.open('c'), await fixture.volumes.open('d')];
+  expect(await writeTogether(clones)).toEqual(Array(4).fill('rejected'));
   const part = new Uint8Array(KiB).fill(3);
-  const failed = vi.spyOn(VolumePlane.prototype, 'failSlot');
-  // All of them wait in one turn.
-  let answers: Promise<PromiseSettledResult<void>[]> | undefined;
-  await fixture.volumes.exclusively(async () => {
-    const writes = [c.plane.write(0, part), d.plane.write(0, part)];
-    writes.push(c.plane.write(clusterBytes, part), d.plane.write(clusterBytes, part));
-    answers = Promise.allSettled(writes);
-    // Answered by the data plane behind the asking of those above.
-    for (const { plane } of [c, d]) await plane.read(0, KiB);
-    await new Promise((resolve) => setImmediate(resolve));
-  });
-  for (const answer of (await answers) ?? []) expect(answer.status).toBe('rejected');
-  // Another turn would have come by now.
-  await fixture.volumes.exclusively(async () => {});
-  expect(failed).toHaveBeenCalledTimes(4);
-  failed.mockRestore();
   await filler.plane.trim(0, 8 * MiB);
   await filler.plane.flush();
   await expect

@@ -30,7 +30,7 @@ const DiskUris = Type.Array(Type.String({ minLength: 1, maxLength: 4096 }), {
 const PatienceSeconds = Type.Integer({
   minimum: 0,
   maximum: 86_400,
-  description: 'how long a disk may fail before its requests do',
+  description: 'how long a disk may fail, or space be missing, before requests fail',
 });
 
 const PoolBody = body({

@@ -29,14 +29,14 @@ export function addPoolNoun(program: Command): void {
     .command('create <name> <disk-uri...>')
     .description('make a pool on disks: /path?size=100GiB, block:/dev/sdb')
     .option('--cluster-size <size>', 'unit of allocation, a power of two (default: 64KiB)')
-    .option('--patience <time>', 'how long a disk may fail before its requests do (default: 60s)')
+    .option('--patience <time>', 'how long requests wait for a disk or for space (default: 60s)')
     .option('--force', 'overwrite whatever the disks carry')
     .option(...secretFileOption)
     .action(does(create));
   pool
     .command('set <name>')
     .description('change settings of a pool that serves')
-    .requiredOption('--patience <time>', 'how long a disk may fail before its requests do')
+    .requiredOption('--patience <time>', 'how long requests wait for a disk or for space')
     .action(does(set));
   pool.command('list').alias('ls').description('all pools').action(does(list));
   pool.command('show <name>').description('one pool').action(does(show));
@@ -118,7 +118,7 @@ async function set(
   const call = { method: 'PATCH', query: context.dryRun, body } as const;
   const answer = await context.client.call<PoolDocument>(path`/v1/pools/${name}`, call);
   writeChange(context, answer.document, poolView, (pool) => {
-    return `pool ${name} waits ${formatDuration(1000 * pool.patience_seconds)} for a disk that fails`;
+    return `pool ${name} waits ${formatDuration(1000 * pool.patience_seconds)} for a disk that fails, or for space`;
   });
 }
 
