@@ -8,7 +8,6 @@ import type { DiskLocation } from './disk-set.ts';
 import { diskSpec } from './disk-spec.ts';
 import { networkRemedies } from './network-remedies.ts';
 import { type ProbeResult, readContent, withoutContent } from './probe.ts';
-import { signatureHeadBytes, signatureTailBytes } from './signatures.ts';
 
 export type DiskOpener = Pick<DataPlane, 'openDisk'>;
 
@@ -36,9 +35,7 @@ export async function probeNetworkDisk(
 
 async function probeContent(plane: DiskPlane, location: DiskLocation): Promise<ProbeResult> {
   const { sizeBytes } = plane;
-  const head = await plane.read(0, Math.min(sizeBytes, signatureHeadBytes));
-  const tailBytes = Math.min(sizeBytes, signatureTailBytes);
-  const tail = await plane.read(sizeBytes - tailBytes, tailBytes);
+  const content = await readContent(sizeBytes, (offset, length) => plane.read(offset, length));
   return {
     path: location.path,
     kind: location.kind,
@@ -46,7 +43,7 @@ async function probeContent(plane: DiskPlane, location: DiskLocation): Promise<P
     identity: plane.identity,
     // Opening it for writing, which comes next, says so.
     writable: true,
-    ...readContent({ sizeBytes, head, tail }),
+    ...content,
   };
 }
 

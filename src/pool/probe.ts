@@ -10,12 +10,8 @@ import { StorageError } from '../base/errors.ts';
 import { FormatError } from './format/format-error.ts';
 import { labelBytes } from './format/geometry.ts';
 import { type Label, newestLabel } from './format/label.ts';
-import {
-  type DiskEdges,
-  findSignature,
-  signatureHeadBytes,
-  signatureTailBytes,
-} from './signatures.ts';
+import type { ReadDisk } from './format/ring.ts';
+import { findSignature, signatureHeadBytes, signatureTailBytes } from './signatures.ts';
 
 export type PathKind = 'file' | 'block' | 'nfs' | 'iscsi' | 'directory' | 'special' | 'missing';
 
@@ -96,7 +92,7 @@ export async function readAt(
 
 function readLabel(head: Uint8Array): Pick<ProbeResult, 'label' | 'labelProblem'> {
   const copyA = head.subarray(0, labelBytes);
-  const copyB = head.subarray(labelBytes, 2 * labelBytes);
+  const copyB = head.subarray(labelBytes);
   try {
     return { label: newestLabel(copyA, copyB), labelProblem: null };
   } catch (error) {
@@ -118,25 +114,28 @@ async function isWritable(path: string): Promise<boolean> {
 async function probeContent(handle: FileHandle, path: string): Promise<ProbeResult> {
   const stats = await handle.stat({ bigint: true });
   const sizeBytes = await diskSizeBytes(handle);
-  const head = await readAt(handle, 0, Math.min(sizeBytes, signatureHeadBytes));
-  const tailBytes = Math.min(sizeBytes, signatureTailBytes);
-  const tail = await readAt(handle, sizeBytes - tailBytes, tailBytes);
+  const content = await readContent(sizeBytes, (offset, length) => readAt(handle, offset, length));
   return {
     path,
     kind: kindOf(stats),
     sizeBytes,
     identity: identityOf(stats),
     writable: await isWritable(path),
-    ...readContent({ sizeBytes, head, tail }),
+    ...content,
   };
 }
 
-/** What the edges of a disk say of its content. */
-export function readContent(
-  edges: DiskEdges,
-): Pick<ProbeResult, 'label' | 'labelProblem' | 'signature'> {
-  const label = readLabel(edges.head);
-  return { ...label, signature: label.label === null ? findSignature(edges) : null };
+/** What a disk carries. The edges, where others leave their marks, are read only when it has no label. */
+export async function readContent(
+  sizeBytes: number,
+  read: ReadDisk,
+): Promise<Pick<ProbeResult, 'label' | 'labelProblem' | 'signature'>> {
+  const label = readLabel(await read(0, Math.min(sizeBytes, 2 * labelBytes)));
+  if (label.label !== null) return { ...label, signature: null };
+  const head = await read(0, Math.min(sizeBytes, signatureHeadBytes));
+  const tailBytes = Math.min(sizeBytes, signatureTailBytes);
+  const tail = await read(sizeBytes - tailBytes, tailBytes);
+  return { ...label, signature: findSignature({ sizeBytes, head, tail }) };
 }
 
 export function withoutContent(path: string, kind: PathKind): ProbeResult {
