@@ -257,7 +257,26 @@ Napi::Value DiskConditionVerb(const Napi::CallbackInfo& info) {
 void RecordingCut(const Napi::CallbackInfo& info) {
   Napi::Object spec = info[2].As<Napi::Object>();
   auto recording = std::static_pointer_cast<RecordingDisk>(OpenedAs(HandleAt(info, 1)));
-  DiskOpened(NumberAt(info, 0), recording->Cut(U64Of(spec, "cut"), U64Of(spec, "seed")));
+  RecordingDisk::Left left = recording->Cut(U64Of(spec, "cut"), U64Of(spec, "seed"));
+  Runtime& runtime = Runtime::Get();
+  Handle handle = runtime.NextHandle();
+  runtime.AddDisk(handle, std::move(left.disk));
+  runtime.events().Done(NumberAt(info, 0), Status::Ok(), handle, U64Bytes(left.digest));
+}
+
+std::shared_ptr<MemoryDisk> MemoryAt(const Napi::CallbackInfo& info) {
+  return std::static_pointer_cast<MemoryDisk>(OpenedAs(HandleAt(info, 0)));
+}
+
+Napi::Value MemoryRead(const Napi::CallbackInfo& info) {
+  auto data = Napi::Buffer<uint8_t>::New(info.Env(), U64At(info, 2));
+  MemoryAt(info)->ReadNow(U64At(info, 1), reinterpret_cast<std::byte*>(data.Data()), data.Length());
+  return data;
+}
+
+void MemoryWrite(const Napi::CallbackInfo& info) {
+  auto data = info[2].As<Napi::Uint8Array>();
+  MemoryAt(info)->WriteNow(U64At(info, 1), reinterpret_cast<const std::byte*>(data.Data()), data.ByteLength());
 }
 
 Napi::Value RecordingMoment(const Napi::CallbackInfo& info) {
@@ -314,6 +333,8 @@ void ExportDiskVerbs(Napi::Env env, Napi::Object exports) {
   exports.Set("diskZero", Napi::Function::New(env, DiskZero));
   exports.Set("diskFindData", Napi::Function::New(env, DiskFindData));
   exports.Set("recordingCut", Napi::Function::New(env, RecordingCut));
+  exports.Set("memoryRead", Napi::Function::New(env, MemoryRead));
+  exports.Set("memoryWrite", Napi::Function::New(env, MemoryWrite));
   exports.Set("recordingMoment", Napi::Function::New(env, RecordingMoment));
   exports.Set("faultSet", Napi::Function::New(env, FaultSet));
 }

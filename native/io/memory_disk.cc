@@ -20,6 +20,16 @@ void MemoryDisk::Write(EventLoop& loop, uint64_t offset, const iovec* iov, int c
   loop.Complete(done, Status::Ok());
 }
 
+void MemoryDisk::ReadNow(uint64_t offset, std::byte* out, uint64_t bytes) {
+  std::shared_lock lock(mutex_);
+  content_.Read(offset, out, bytes);
+}
+
+void MemoryDisk::WriteNow(uint64_t offset, const std::byte* data, uint64_t bytes) {
+  std::lock_guard lock(mutex_);
+  content_.Write(offset, data, bytes);
+}
+
 void MemoryDisk::Sync(EventLoop& loop, Completion* done) { loop.Complete(done, Status::Ok()); }
 
 void MemoryDisk::Discard(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) {

@@ -23,6 +23,10 @@ class MemoryDisk final : public Disk {
   void WriteZeroes(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
   uint64_t size_bytes() const override { return size_bytes_; }
 
+  // At once, for whoever needs no loop.
+  void ReadNow(uint64_t offset, std::byte* out, uint64_t bytes);
+  void WriteNow(uint64_t offset, const std::byte* data, uint64_t bytes);
+
  private:
   const uint64_t size_bytes_;
   std::shared_mutex mutex_;

@@ -45,8 +45,10 @@ std::vector<std::byte> Gather(const iovec* iov, int count) {
 
 }  // namespace
 
-std::shared_ptr<Disk> RecordingDisk::Cut(uint64_t cut, uint64_t seed) {
-  return std::make_shared<MemoryDisk>(size_bytes(), log_.Cut(cut, seed));
+RecordingDisk::Left RecordingDisk::Cut(uint64_t cut, uint64_t seed) {
+  SparseBytes content = log_.Cut(cut, seed);
+  uint64_t digest = content.Digest();
+  return {std::make_shared<MemoryDisk>(size_bytes(), std::move(content)), digest};
 }
 
 void RecordingDisk::Read(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) {

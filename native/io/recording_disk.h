@@ -20,9 +20,14 @@ class RecordingDisk final : public Disk {
   // end of a write, discard, zeroing or sync is a moment of its own.
   static uint64_t RecordCount() { return WriteLog::Now(); }
 
+  // What a power cut leaves.
+  struct Left {
+    std::shared_ptr<Disk> disk;
+    uint64_t digest;  // of its bytes (sparse_bytes.h)
+  };
   // A memory disk as a power cut at moment `cut` may have left this one. seed 0: everything
   // submitted until then is there; 1: nothing that was not synced; others at random, the same each time.
-  std::shared_ptr<Disk> Cut(uint64_t cut, uint64_t seed);
+  Left Cut(uint64_t cut, uint64_t seed);
 
   void Read(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) override;
   void Write(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) override;

@@ -1,5 +1,7 @@
 #include "io/sparse_bytes.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -61,10 +63,33 @@ void SparseBytes::Zero(uint64_t offset, uint64_t bytes) {
 
 SparseBytes::Chunk& SparseBytes::Writable(uint64_t index) {
   std::shared_ptr<Chunk>& chunk = chunks_[index];
-  if (!chunk) chunk = std::make_shared<Chunk>();
-  else if (chunk->token != token_) chunk = std::make_shared<Chunk>(*chunk);
+  if (!chunk || chunk->token != token_) {
+    auto own = std::make_shared<Chunk>();
+    if (chunk) own->bytes = chunk->bytes;
+    chunk = std::move(own);
+  }
   chunk->token = token_;
+  chunk->digest.store(kUnknown, std::memory_order_relaxed);
   return *chunk;
+}
+
+uint64_t SparseBytes::DigestOf(const Chunk& chunk) {
+  uint64_t known = chunk.digest.load(std::memory_order_relaxed);
+  if (known != kUnknown) return known;
+  static const std::array<std::byte, kChunkBytes> zeroes{};
+  uint64_t digest = chunk.bytes == zeroes ? 0 : XXH64(chunk.bytes.data(), kChunkBytes, 0);
+  chunk.digest.store(digest, std::memory_order_relaxed);
+  return digest;
+}
+
+uint64_t SparseBytes::Digest() const {
+  // A sum, so that the order of chunks does not matter; a chunk of zeroes counts as none.
+  uint64_t sum = 0;
+  for (const auto& [index, chunk] : chunks_) {
+    uint64_t place[] = {index, DigestOf(*chunk)};
+    if (place[1] != 0) sum += XXH64(place, sizeof(place), 0);
+  }
+  return sum;
 }
 
 }  // namespace varve

@@ -10,6 +10,7 @@
 #include <sys/uio.h>
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -30,14 +31,22 @@ class SparseBytes {
   void Write(uint64_t offset, const std::byte* data, uint64_t bytes);
   void Zero(uint64_t offset, uint64_t bytes);
 
+  // The same for equal bytes, whatever chunks they lie in; different ones differ but by chance (1 in 2^64). A chunk that
+  // several arrays share is looked at once.
+  uint64_t Digest() const;
+
  private:
   static constexpr uint64_t kChunkBytes = 16 * 1024;
+  static constexpr uint64_t kUnknown = ~uint64_t{0};
   struct Chunk {
-    uint64_t token;
-    std::array<std::byte, kChunkBytes> bytes;
+    uint64_t token = 0;
+    std::array<std::byte, kChunkBytes> bytes{};
+    // Of its bytes, by those who asked; kUnknown since it was last written.
+    mutable std::atomic<uint64_t> digest{kUnknown};
   };
 
   Chunk& Writable(uint64_t index);
+  static uint64_t DigestOf(const Chunk& chunk);
 
   uint64_t token_;
   std::unordered_map<uint64_t, std::shared_ptr<Chunk>> chunks_;  // none = zeroes

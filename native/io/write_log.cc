@@ -60,14 +60,13 @@ SparseBytes WriteLog::Cut(Moment cut, uint64_t seed) {
     for (const Change* change : loose) Apply(*change, &content);
     return content;
   }
+  if (loose.empty()) return content;
   std::mt19937_64 random(seed);
-  std::shuffle(loose.begin(), loose.end(), random);
-  for (const Change* change : loose) {
-    switch (random() % 3) {
-      case 0: break;
-      case 1: Apply(*change, &content); break;
-      case 2: Tear(*change, random, &content); break;
-    }
+  switch (random() % 4) {
+    case 0: Scatter(std::move(loose), random, &content); break;
+    case 1: KeepFirst(loose, random, &content); break;
+    case 2: KeepOne(loose, random, &content); break;
+    case 3: LoseOne(loose, random, &content); break;
   }
   return content;
 }
@@ -89,6 +88,38 @@ std::vector<const WriteLog::Change*> WriteLog::LooseAt(const Base& base, Moment 
 
 void WriteLog::Apply(const Change& change, SparseBytes* content) {
   ApplyRange(change, change.offset, change.offset + change.bytes, content);
+}
+
+void WriteLog::Scatter(Loose loose, std::mt19937_64& random, SparseBytes* content) {
+  std::shuffle(loose.begin(), loose.end(), random);
+  for (const Change* change : loose) {
+    switch (random() % 3) {
+      case 0: break;
+      case 1: Apply(*change, content); break;
+      case 2: Tear(*change, random, content); break;
+    }
+  }
+}
+
+void WriteLog::KeepFirst(const Loose& loose, std::mt19937_64& random, SparseBytes* content) {
+  size_t last = random() % loose.size();
+  for (size_t i = 0; i < last; ++i) Apply(*loose[i], content);
+  Tear(*loose[last], random, content);
+}
+
+void WriteLog::KeepOne(const Loose& loose, std::mt19937_64& random, SparseBytes* content) {
+  const Change& kept = *loose[random() % loose.size()];
+  if (random() % 2 == 0) Apply(kept, content);
+  else Tear(kept, random, content);
+}
+
+void WriteLog::LoseOne(const Loose& loose, std::mt19937_64& random, SparseBytes* content) {
+  const Change* lost = loose[random() % loose.size()];
+  bool torn = random() % 2 == 0;
+  for (const Change* change : loose) {
+    if (change != lost) Apply(*change, content);
+    else if (torn) Tear(*change, random, content);
+  }
 }
 
 // Each sector of the disk is written or not, by itself.

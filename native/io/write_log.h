@@ -5,7 +5,11 @@
 //
 // A cut at moment m: changes submitted after m never were. A change is durable when a sync that
 // ended ok by m was submitted after the change had ended: w1 above, from 6
-// on. All others are loose: kept, dropped or torn at sectors, in any order.
+// on. All others are loose: kept, dropped or torn at sectors, in any order; one cut in four each leaves
+//   - of each loose change, in any order, all, nothing or some sectors
+//   - the first so many in their order, the last of them torn: this disk was behind, or ahead
+//   - a single one, whole or torn
+//   - all of them, in their order, but for a single one that is not there or torn
 // Thread: any; a mutex inside.
 // Elsewhere: the disk that feeds it (recording_disk.h).
 #pragma once
@@ -56,6 +60,11 @@ class WriteLog {
   Base& BaseAt(Moment cut);
   std::vector<const Change*> LooseAt(const Base& base, Moment cut) const;
   static void Apply(const Change& change, SparseBytes* content);
+  using Loose = std::vector<const Change*>;
+  static void Scatter(Loose loose, std::mt19937_64& random, SparseBytes* content);
+  static void KeepFirst(const Loose& loose, std::mt19937_64& random, SparseBytes* content);
+  static void KeepOne(const Loose& loose, std::mt19937_64& random, SparseBytes* content);
+  static void LoseOne(const Loose& loose, std::mt19937_64& random, SparseBytes* content);
   static void Tear(const Change& change, std::mt19937_64& random, SparseBytes* content);
   static void ApplyRange(const Change& change, uint64_t start, uint64_t end, SparseBytes* content);
 

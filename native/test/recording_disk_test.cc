@@ -4,6 +4,7 @@
 #include "io/recording_disk.h"
 
 #include <cstdlib>
+#include <map>
 #include <random>
 #include <set>
 
@@ -22,7 +23,7 @@ class RecordingDiskTest : public testing::Test {
   }
   // First byte of a sector after a cut.
   uint8_t After(uint64_t cut, uint64_t seed, uint64_t sector) {
-    return Content(*loop, *disk.Cut(cut, seed), sector * kSector, 1)[0];
+    return Content(*loop, *disk.Cut(cut, seed).disk, sector * kSector, 1)[0];
   }
 
   RunningLoop loop{LoopBackend::kAuto};
@@ -79,7 +80,7 @@ TEST_F(RecordingDiskTest, LooseWritesAreReorderedAndTornAtSectors) {
   Write(0, 2, 8);
   bool torn = false, reordered = false;
   for (uint64_t seed = 2; seed < 200; ++seed) {
-    Bytes content = Content(*loop, *disk.Cut(RecordingDisk::RecordCount(), seed), 0, 8 * kSector);
+    Bytes content = Content(*loop, *disk.Cut(RecordingDisk::RecordCount(), seed).disk, 0, 8 * kSector);
     for (size_t sector = 0; sector < 8; ++sector) {
       Bytes one(content.begin() + static_cast<ptrdiff_t>(sector * kSector),
                 content.begin() + static_cast<ptrdiff_t>((sector + 1) * kSector));
@@ -108,8 +109,47 @@ TEST_F(RecordingDiskTest, SameSeedSameState) {
   for (uint8_t i = 1; i < 20; ++i) Write(i, i, 3);
   uint64_t now = RecordingDisk::RecordCount();
   for (uint64_t seed : {0, 1, 2, 3, 99}) {
-    EXPECT_EQ(Content(*loop, *disk.Cut(now, seed), 0, 64 * kSector),
-              Content(*loop, *disk.Cut(now, seed), 0, 64 * kSector));
+    EXPECT_EQ(Content(*loop, *disk.Cut(now, seed).disk, 0, 64 * kSector),
+              Content(*loop, *disk.Cut(now, seed).disk, 0, 64 * kSector));
+  }
+}
+
+TEST_F(RecordingDiskTest, EqualStatesHaveEqualDigestsAndOthersDoNot) {
+  for (uint8_t i = 1; i < 8; ++i) Write(40 * i, i, 3);
+  Write(200, 0, 3);  // zeroes, where nothing is
+  uint64_t now = RecordingDisk::RecordCount();
+  std::map<uint64_t, Bytes> contents;
+  std::set<Bytes> distinct;
+  for (uint64_t seed = 0; seed < 300; ++seed) {
+    RecordingDisk::Left left = disk.Cut(now, seed);
+    Bytes content = Content(*loop, *left.disk, 0, 400 * kSector);
+    distinct.insert(content);
+    EXPECT_EQ(contents.try_emplace(left.digest, content).first->second, content);
+  }
+  EXPECT_EQ(contents.size(), distinct.size());
+  EXPECT_GT(distinct.size(), 50u);
+}
+
+// Writes to sectors of their own, in order: which are there tells which way was taken.
+TEST_F(RecordingDiskTest, LooseWritesArePrefixesSinglesAndAllButOneToo) {
+  constexpr size_t kWrites = 16;
+  for (uint8_t i = 0; i < kWrites; ++i) Write(i, i + 1);
+  std::string all(kWrites, '1'), none(kWrites, '0');
+  std::set<std::string> seen;
+  for (uint64_t seed = 2; seed < 1000; ++seed) {
+    Bytes content = Content(*loop, *disk.Cut(RecordingDisk::RecordCount(), seed).disk, 0, kWrites * kSector);
+    std::string there;
+    for (size_t i = 0; i < kWrites; ++i) there += content[i * kSector] == i + 1 ? '1' : '0';
+    seen.insert(there);
+  }
+  for (size_t i = 1; i < kWrites; ++i) {
+    std::string first = none, one = none, but_one = all;
+    first.replace(0, i, i, '1');
+    one[i] = '1';
+    but_one[i] = '0';
+    EXPECT_TRUE(seen.contains(first)) << first;
+    EXPECT_TRUE(seen.contains(one)) << one;
+    EXPECT_TRUE(seen.contains(but_one)) << but_one;
   }
 }
 
@@ -117,7 +157,7 @@ TEST_F(RecordingDiskTest, CutDiskLivesItsOwnLife) {
   Write(0, 1);
   EXPECT_TRUE(SyncDisk(*loop, disk).ok());
   uint64_t now = RecordingDisk::RecordCount();
-  std::shared_ptr<Disk> cut = disk.Cut(now, 1);
+  std::shared_ptr<Disk> cut = disk.Cut(now, 1).disk;
   EXPECT_TRUE(WriteDisk(*loop, *cut, 0, Bytes(kSector, 2)).ok());
   Write(0, 3);
   EXPECT_EQ(Content(*loop, *cut, 0, 1)[0], 2);
@@ -138,7 +178,7 @@ class History {
   // Every sector holds the last synced stamp or one written later, up to the cut.
   void CheckCut(uint64_t cut, uint64_t seed) {
     for (size_t d = 0; d < 2; ++d) {
-      Bytes content = Content(loop_, *disks_[d].Cut(cut, seed), 0, kSectors * kSector);
+      Bytes content = Content(loop_, *disks_[d].Cut(cut, seed).disk, 0, kSectors * kSector);
       for (uint64_t s = 0; s < kSectors; ++s) {
         uint8_t stamp = content[s * kSector];
         EXPECT_TRUE(Allowed(d, s, cut, seed).contains(stamp))

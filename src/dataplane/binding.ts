@@ -489,9 +489,12 @@ export interface Addon {
 
   /**
    * Tests: the state a power cut at moment `cut` may have left of a `recording` disk (native/io/recording_disk.h). value: handle
-   * of a new memory disk; `data`: u64 LE size.
+   * of a new memory disk of that size; `data`: u64, the same for equal states and no others.
    */
   recordingCut(token: Token, disk: Handle, spec: { cut: number; seed: number }): void;
+  /** Tests: the bytes of a disk that `recordingCut` has left, at once. */
+  memoryRead(disk: Handle, offset: number, length: number): Uint8Array;
+  memoryWrite(disk: Handle, offset: number, data: Uint8Array): void;
   /** Tests: the present moment, one order for all recording disks. */
   recordingMoment(): number;
   /** Tests: replaces the rules of a `fault` disk and lets go of what hangs. */

@@ -3,7 +3,7 @@
 // Method: recorded disks under the pool, a stamped image beside them. Every moment is cut, with everything kept that was submitted and with
 //   nothing kept that was not synced; each state is checked offline, imported from the disks and compared; those behind the end with the
 //   image away.
-import { mkdtempSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -14,12 +14,12 @@ import { Pools } from '../../src/pool/pools.ts';
 import { Adoption } from '../../src/volume/adoption.ts';
 import { VolumeService } from '../../src/volume/volume-service.ts';
 import { judge } from '../../tools/explore/afterlife.ts';
-import { sectorBytes, stamp, VolumeModel } from '../../tools/explore/durability-model.ts';
-import type { VolumeLife } from '../../tools/explore/life.ts';
-import { RecordingPlane } from '../../tools/explore/recording-plane.ts';
+import { VolumeModel } from '../../tools/explore/durability-model.ts';
+import { beginning, type VolumeLife } from '../../tools/explore/promises.ts';
+import { RecordingPlane, recordedUri } from '../../tools/explore/recording-plane.ts';
+import { sectorBytes, stamp } from '../../tools/explore/sectors.ts';
 import { quietLog } from '../pool/fixture.ts';
 
-const never = Number.POSITIVE_INFINITY;
 const diskBytes = 8 * MiB;
 const clusterBytes = 16 * KiB;
 /** The last sub-block is not whole: it is copied when the image is adopted. */
@@ -29,8 +29,9 @@ const writes = 3;
 /** Some hundred states, each opened, checked and compared. */
 const patienceMs = 600_000;
 
+const disks = ['a', 'b'].map(recordedUri);
+
 let folder: string;
-let disks: string[];
 let image: string;
 let plane: RecordingPlane;
 let pools: Pools;
@@ -39,11 +40,6 @@ let life: VolumeLife;
 let serial = 1;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'varve-absorb-'));
-  disks = ['a', 'b'].map((name) => join(folder, name));
-  for (const disk of disks) {
-    writeFileSync(disk, '');
-    truncateSync(disk, diskBytes);
-  }
   image = join(folder, 'image');
   const content = new Uint8Array(sizeBytes);
   stamp(content, 1, 0, serial);
@@ -59,10 +55,7 @@ beforeEach(async () => {
   life = {
     name: 'v',
     model: new VolumeModel(1, sizeBytes, shown),
-    createBegun: plane.moment(),
-    created: never,
-    deleteBegun: never,
-    deleted: never,
+    ...beginning(plane.moment()),
   };
 });
 afterEach(async () => {
@@ -98,16 +91,13 @@ async function write(): Promise<void> {
 /** A sentence for each promise that a cut in the span breaks. */
 async function cutAll(from: number, to: number): Promise<string[]> {
   const broken: string[] = [];
-  const left = disks.map((disk) => `${disk}-left`);
   for (let moment = from; moment < to; moment++) {
     for (const kept of [0, 1]) {
-      for (const [at, disk] of disks.entries()) {
-        rmSync(left[at] as string, { force: true });
-        writeFileSync(left[at] as string, new Uint8Array(diskBytes));
-        await plane.cut(disk, moment, kept, left[at] as string);
-      }
-      const cut = { moment, disks: left, memory: undefined };
-      const { sentences } = await judge(plane, cut, { lives: [life], snapshotLives: [] }, folder);
+      const state = await plane.cut({ moment, seed: kept });
+      const remains = { moment, disks: state.disks, memory: undefined };
+      const lives = { lives: [life], snapshotLives: [] };
+      const { sentences } = await judge(plane, remains, lives, folder);
+      await state.dispose();
       broken.push(...sentences.map((sentence) => `moment ${moment}, kept ${kept}: ${sentence}`));
     }
   }

@@ -13,20 +13,18 @@ import { RecordedPool } from './recorded-pool.ts';
 /** Some hundred states, each opened, checked and compared. */
 const patienceMs = 600_000;
 
-/** Records below the faults. What a judge opens has none. */
+/** What was opened last of a recorded disk can be given faults. What a judge opens has none. */
 class FaultyRecordingPlane extends RecordingPlane {
-  readonly #faulty = new Map<string, DiskPlane>();
+  readonly #opened = new Map<string, DiskPlane>();
 
   override async openDisk(spec: DiskSpec): Promise<DiskPlane> {
-    const inner = await super.openDisk(spec);
-    if (spec.path === undefined || !this.isRecorded(spec.path)) return inner;
-    const outer = await super.openDisk({ kind: 'fault', inner: inner.handle });
-    this.#faulty.set(spec.path, outer);
-    return outer;
+    const disk = await super.openDisk(spec);
+    if (this.isRecorded(disk.identity)) this.#opened.set(disk.identity, disk);
+    return disk;
   }
 
-  setFaults(path: string, rules: readonly FaultRule[]): void {
-    const disk = this.#faulty.get(path);
+  setFaults(uri: string, rules: readonly FaultRule[]): void {
+    const disk = this.#opened.get(uri);
     if (disk !== undefined) this.addon.faultSet(disk.handle, rules);
   }
 }

@@ -3,7 +3,7 @@
 // Method: a volume is created, filled and deleted on a recorded disk; another one's snapshots are deleted so that layers merge; a third one
 //   copies on write. Every moment of these operations is cut, with everything kept that was submitted and with nothing kept that was not
 //   synced; each state is checked offline, imported from the disk alone, and volume and snapshots must be there as a whole or not at all.
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -14,18 +14,19 @@ import { Pools } from '../../src/pool/pools.ts';
 import { SnapshotService } from '../../src/snapshot/snapshot-service.ts';
 import { VolumeService } from '../../src/volume/volume-service.ts';
 import { judge } from '../../tools/explore/afterlife.ts';
-import { sectorBytes, stamp, VolumeModel } from '../../tools/explore/durability-model.ts';
-import type { SnapshotLife, VolumeLife } from '../../tools/explore/life.ts';
-import { RecordingPlane } from '../../tools/explore/recording-plane.ts';
+import { VolumeModel } from '../../tools/explore/durability-model.ts';
+import { beginning, type SnapshotLife, type VolumeLife } from '../../tools/explore/promises.ts';
+import { RecordingPlane, recordedUri } from '../../tools/explore/recording-plane.ts';
+import { sectorBytes, stamp } from '../../tools/explore/sectors.ts';
 import { quietLog, until } from '../pool/fixture.ts';
 
-const never = Number.POSITIVE_INFINITY;
 const diskBytes = 8 * MiB;
 const clusterBytes = 16 * KiB;
 const sizeBytes = MiB;
 
+const disk = recordedUri('disk');
+
 let folder: string;
-let disk: string;
 let plane: RecordingPlane;
 let pools: Pools;
 let pool: Pool;
@@ -33,9 +34,6 @@ let volumes: VolumeService;
 let snapshots: SnapshotService;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'varve-batches-'));
-  disk = join(folder, 'disk');
-  writeFileSync(disk, '');
-  truncateSync(disk, diskBytes);
   plane = new RecordingPlane(new Map([[disk, diskBytes]]));
   const stateDir = join(folder, 'state');
   const options = { flushWindowMs: 1000 };
@@ -61,10 +59,7 @@ async function create(snapshotMode: 'row' | 'cow' = 'row'): Promise<VolumeLife> 
   const life: VolumeLife = {
     name: 'v',
     model: new VolumeModel(1, sizeBytes),
-    createBegun: plane.moment(),
-    created: never,
-    deleteBegun: never,
-    deleted: never,
+    ...beginning(plane.moment()),
   };
   await volumes.create({ name: 'v', sizeBytes, snapshotMode });
   life.created = plane.moment();
@@ -91,10 +86,7 @@ async function take({ model }: VolumeLife, name: string): Promise<SnapshotLife> 
     volume: 'v',
     name,
     image: model.image(),
-    createBegun: plane.moment(),
-    created: never,
-    deleteBegun: never,
-    deleted: never,
+    ...beginning(plane.moment()),
   };
   await snapshots.create({ names: [{ volume: 'v', snapshot: name }] });
   life.created = plane.moment();
@@ -122,10 +114,11 @@ async function cutAll(
   expect(moments.length).toBeGreaterThan(10);
   for (const moment of moments) {
     for (const kept of [0, 1]) {
-      const left = join(folder, 'left');
-      await plane.cut(disk, moment, kept, left);
-      const cut = { moment, disks: [left], memory: undefined };
-      const { sentences } = await judge(plane, cut, { lives: [life], snapshotLives }, folder);
+      const state = await plane.cut({ moment, seed: kept });
+      const remains = { moment, disks: state.disks, memory: undefined };
+      const lives = { lives: [life], snapshotLives };
+      const { sentences } = await judge(plane, remains, lives, folder);
+      await state.dispose();
       broken.push(...sentences.map((sentence) => `moment ${moment}, kept ${kept}: ${sentence}`));
     }
   }

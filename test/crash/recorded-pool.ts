@@ -3,7 +3,7 @@
  *
  * Data lies on the first disk alone.
  */
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
@@ -13,12 +13,12 @@ import { Pools } from '../../src/pool/pools.ts';
 import type { EventInput } from '../../src/pool/types.ts';
 import { VolumeService } from '../../src/volume/volume-service.ts';
 import { judge } from '../../tools/explore/afterlife.ts';
-import { sectorBytes, stamp, VolumeModel } from '../../tools/explore/durability-model.ts';
-import type { VolumeLife } from '../../tools/explore/life.ts';
-import type { RecordingPlane } from '../../tools/explore/recording-plane.ts';
+import { VolumeModel } from '../../tools/explore/durability-model.ts';
+import { beginning, type VolumeLife } from '../../tools/explore/promises.ts';
+import { type RecordingPlane, recordedUri } from '../../tools/explore/recording-plane.ts';
+import { sectorBytes, stamp } from '../../tools/explore/sectors.ts';
 import { quietLog } from '../pool/fixture.ts';
 
-const never = Number.POSITIVE_INFINITY;
 const diskBytes = 8 * MiB;
 const clusterBytes = 16 * KiB;
 const sizeBytes = MiB;
@@ -27,7 +27,7 @@ const sizeBytes = MiB;
 export type Span = readonly [from: number, to: number];
 
 export interface RecordedPoolOptions<P extends RecordingPlane> {
-  /** Of files `a`, `b` … in the folder. */
+  /** Named `a`, `b` … */
   readonly diskCount: number;
   /** The first so many are the pool's. */
   readonly memberCount: number;
@@ -50,21 +50,14 @@ export class RecordedPool<P extends RecordingPlane> {
     this.#life = {
       name: 'v',
       model: new VolumeModel(1, sizeBytes),
-      createBegun: plane.moment(),
-      created: never,
-      deleteBegun: never,
-      deleted: never,
+      ...beginning(plane.moment()),
     };
   }
 
   static async create<P extends RecordingPlane>(options: RecordedPoolOptions<P>) {
     const folder = mkdtempSync(join(tmpdir(), 'varve-recorded-'));
     const names = ['a', 'b', 'c', 'd'].slice(0, options.diskCount);
-    const disks = names.map((name) => join(folder, name));
-    for (const disk of disks) {
-      writeFileSync(disk, '');
-      truncateSync(disk, diskBytes);
-    }
+    const disks = names.map(recordedUri);
     const plane = options.planeOf(new Map(disks.map((disk) => [disk, diskBytes])));
     const recorded = new RecordedPool(folder, disks, plane);
     await recorded.#start(options.memberCount);
@@ -138,15 +131,11 @@ export class RecordedPool<P extends RecordingPlane> {
   }
 
   async #cut(moment: number, kept: number): Promise<string[]> {
-    const left = this.disks.map((disk) => `${disk}-left`);
-    for (const [at, disk] of this.disks.entries()) {
-      rmSync(left[at] as string, { force: true });
-      writeFileSync(left[at] as string, new Uint8Array(diskBytes));
-      await this.plane.cut(disk, moment, kept, left[at] as string);
-    }
-    const cut = { moment, disks: left, memory: undefined };
+    const state = await this.plane.cut({ moment, seed: kept });
+    const remains = { moment, disks: state.disks, memory: undefined };
     const lives = { lives: [this.#life], snapshotLives: [] };
-    const { sentences } = await judge(this.plane, cut, lives, this.folder);
+    const { sentences } = await judge(this.plane, remains, lives, this.folder);
+    await state.dispose();
     return sentences.map((sentence) => `moment ${moment}, kept ${kept}: ${sentence}`);
   }
 }

@@ -6,22 +6,31 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import type { DataPlane } from '../../src/dataplane/data-plane.ts';
-import { checkOffline } from '../../src/pool/check/check-offline.ts';
+import { PoolMoves } from '../../src/migration/pool-move/pool-moves.ts';
 import { leaseTimes } from '../../src/pool/lease.ts';
 import { Pools } from '../../src/pool/pools.ts';
-import { probeDisk } from '../../src/pool/probe.ts';
 import { SnapshotService } from '../../src/snapshot/snapshot-service.ts';
 import { VolumeService } from '../../src/volume/volume-service.ts';
+import { damageOn, type FoundDisks, findPools, replayedKinds } from './autopsy.ts';
 import { imageViolations } from './durability-model.ts';
 import type { KeptMemory } from './kept-memory.ts';
-import type { Life, SnapshotLife, VolumeLife } from './life.ts';
+import { nothingExported } from './nothing-exported.ts';
+import {
+  type Promised,
+  presenceViolation,
+  type SnapshotLife,
+  type VolumeLife,
+} from './promises.ts';
+import type { CutDisk } from './recording-plane.ts';
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
+const emit = () => {};
 
-export interface Cut {
+/** What a cut at that moment left behind. */
+export interface Remains {
   readonly moment: number;
-  /** Files with what the cut left of each disk; those without a label belong to nobody. */
-  readonly disks: readonly string[];
+  /** Those without a label belong to nobody. */
+  readonly disks: readonly CutDisk[];
   /** Undefined: another host. */
   readonly memory: KeptMemory | undefined;
 }
@@ -31,18 +40,26 @@ export interface Verdict {
   readonly sentences: readonly string[];
   /** The index came from what the host remembered, not from the disks. */
   readonly remembered: boolean;
+  /** Of records in the journals' tails. */
+  readonly recordKinds: ReadonlySet<string>;
 }
 
+/** @param folder for the state of the host that opens the pools */
 export async function judge(
   dataPlane: DataPlane,
-  cut: Cut,
-  { lives, snapshotLives }: Pick<Life, 'lives' | 'snapshotLives'>,
+  remains: Remains,
+  promised: Promised,
   folder: string,
 ): Promise<Verdict> {
-  const disks = await labelledOf(cut.disks);
-  const found = await damageOn(disks);
+  const { memory, moment, disks } = remains;
+  const found = await findPools(disks);
+  const sentences = [...found.damage, ...(await damageIn(found))];
+  const recordKinds = new Set<string>();
+  for (const pool of found.pools) {
+    for (const kind of await replayedKinds(pool)) recordKinds.add(kind);
+  }
   const stateDir = mkdtempSync(join(folder, 'state-'));
-  if (cut.memory !== undefined) cpSync(cut.memory.folder, stateDir, { recursive: true });
+  if (memory !== undefined) cpSync(memory.folder, stateDir, { recursive: true });
   const told = new Set<string>();
   const pools = await Pools.open({
     stateDir,
@@ -54,45 +71,63 @@ export async function judge(
     options: { flushWindowMs: 1000, leaseTimes: { ...leaseTimes(), settleMs: 1 } },
   });
   try {
-    await pools.import(disks, { takeover: true });
-    const volumes = new VolumeService({ pools, clock: systemClock, emit: () => {} });
-    const emit = () => {};
-    const snapshots = new SnapshotService({ pools, volumes, clock: systemClock, emit });
-    const { moment } = cut;
-    for (const life of lives) found.push(...(await judgeVolume(volumes, life, moment)));
-    for (const life of snapshotLives) found.push(...(await judgeSnapshot(snapshots, life, moment)));
-    // What was cut off is finished; nothing that is shown changes by it.
-    for (const pool of pools.all()) await snapshots.settled(pool);
-    for (const life of lives) found.push(...(await judgeVolume(volumes, life, moment)));
-    await snapshots.close();
+    for (const uris of found.pools.map((pool) => pool.map(({ uri }) => uri))) {
+      await pools.import(uris, { takeover: true });
+    }
+    sentences.push(...(await judgeContent(dataPlane, pools, { promised, moment })));
   } catch (error) {
-    found.push(`the pool does not open: ${error instanceof Error ? error.stack : error}`);
+    sentences.push(`the pool does not open: ${error instanceof Error ? error.stack : error}`);
   } finally {
     await pools.close();
     rmSync(stateDir, { recursive: true });
   }
-  found.push(
-    ...(await damageOn(await labelledOf(disks))).map((finding) => `after recovery: ${finding}`),
-  );
-  const remembered = cut.memory !== undefined && !told.has('pool/index-rebuilt');
-  return { sentences: found, remembered };
+  const left = await damageIn(await findPools(disks));
+  sentences.push(...left.map((finding) => `after recovery: ${finding}`));
+  const remembered = memory !== undefined && !told.has('pool/index-rebuilt');
+  return { sentences, remembered, recordKinds };
 }
 
-/** As an operator finds them. */
-async function labelledOf(disks: readonly string[]): Promise<string[]> {
-  const labelled: string[] = [];
-  for (const disk of disks) {
-    const { label, labelProblem } = await probeDisk(disk);
-    if (label !== null || labelProblem !== null) labelled.push(disk);
-  }
-  return labelled;
+async function damageIn({ pools }: FoundDisks): Promise<string[]> {
+  const found: string[] = [];
+  for (const disks of pools) found.push(...(await damageOn(disks)));
+  return found;
 }
 
-async function damageOn(disks: readonly string[]): Promise<string[]> {
-  const report = await checkOffline([...disks]);
-  return report.findings
-    .filter((finding) => finding.severity === 'damage')
-    .map((finding) => `${finding.code} ${finding.where}: ${finding.message}`);
+interface Judged {
+  readonly promised: Promised;
+  readonly moment: number;
+}
+
+/** What is shown at once, and when what was cut off is finished: nothing that is shown changes by it. */
+async function judgeContent(
+  dataPlane: DataPlane,
+  pools: Pools,
+  { promised, moment }: Judged,
+): Promise<string[]> {
+  const changes = () => pools.all().map(({ index }) => index.state.applied.sequence);
+  const before = changes();
+  const volumes = new VolumeService({ pools, clock: systemClock, emit });
+  const services = { pools, volumes, clock: systemClock, emit };
+  const snapshots = new SnapshotService(services);
+  const exports = nothingExported(dataPlane, { ...services, snapshots });
+  const moves = new PoolMoves({ ...services, exports });
+  const found: string[] = [];
+  const look = async () => {
+    for (const life of promised.lives) found.push(...(await judgeVolume(volumes, life, moment)));
+    for (const life of promised.snapshotLives) {
+      found.push(...(await judgeSnapshot(snapshots, life, moment)));
+    }
+    found.push(...judgeGroups(snapshots, promised.snapshotLives, moment));
+  };
+  await moves.settle();
+  await look();
+  // Nobody goes on with moves that were cut off.
+  await moves.dropAbandoned(() => false);
+  for (const pool of pools.all()) await snapshots.settled(pool);
+  if (changes().some((sequence, at) => sequence !== before[at])) await look();
+  moves.close();
+  await snapshots.close();
+  return found;
 }
 
 async function judgeVolume(
@@ -100,20 +135,43 @@ async function judgeVolume(
   life: VolumeLife,
   cut: number,
 ): Promise<string[]> {
-  const there = volumes.list().some((volume) => volume.name === life.name);
-  if (!there) {
-    const mayBeGone = life.created > cut || life.deleteBegun <= cut;
-    return mayBeGone ? [] : [`volume ${life.name} is gone`];
-  }
-  if (life.createBegun > cut) return [`volume ${life.name} was not created yet`];
-  if (life.deleted <= cut) return [`volume ${life.name} was deleted`];
+  const there = volumes.list().filter(({ name }) => name === life.name);
+  if (there.length > 1) return [`volume ${life.name} is there twice`];
+  const wrong = presenceViolation(life, there.length > 0, cut);
+  if (wrong !== undefined) return [`volume ${life.name} ${wrong}`];
+  if (there.length === 0) return [];
   const open = await volumes.open(life.name);
   try {
-    const shown = await open.plane.read(0, life.model.sizeBytes);
+    const shown = await open.plane.read(0, open.record.sizeBytes);
     return life.model.violations(shown, cut);
   } finally {
     await open.close();
   }
+}
+
+function listed(snapshots: SnapshotService, life: SnapshotLife) {
+  return snapshots
+    .list()
+    .filter(
+      ({ volume, name, kind }) =>
+        volume === life.volume && name === life.name && kind === 'snapshot',
+    );
+}
+
+/** Of a group whose creation was cut off all are there or none. */
+function judgeGroups(
+  snapshots: SnapshotService,
+  lives: readonly SnapshotLife[],
+  cut: number,
+): string[] {
+  const cutOff = lives.filter(({ createBegun, created }) => createBegun <= cut && cut < created);
+  const groups = new Set(cutOff.flatMap(({ group }) => group ?? []));
+  return [...groups].flatMap((group) => {
+    const members = cutOff.filter((life) => life.group === group);
+    const there = members.filter((life) => listed(snapshots, life).length > 0);
+    if (there.length === 0 || there.length === members.length) return [];
+    return [`${there.length} of the ${members.length} snapshots of group ${group} are there`];
+  });
 }
 
 async function judgeSnapshot(
@@ -121,23 +179,16 @@ async function judgeSnapshot(
   life: SnapshotLife,
   cut: number,
 ): Promise<string[]> {
-  const where = `${life.volume}@${life.name}`;
-  const info = snapshots
-    .list()
-    .find(
-      ({ volume, name, kind }) =>
-        volume === life.volume && name === life.name && kind === 'snapshot',
-    );
-  if (info === undefined) {
-    const mayBeGone = life.created > cut || life.deleteBegun <= cut;
-    return mayBeGone ? [] : [`snapshot ${where} is gone`];
-  }
-  if (life.createBegun > cut) return [`snapshot ${where} was not taken yet`];
-  if (life.deleted <= cut) return [`snapshot ${where} was deleted`];
+  const where = `snapshot ${life.volume}@${life.name}`;
+  const [info, ...others] = listed(snapshots, life);
+  if (others.length > 0) return [`${where} is there twice`];
+  const wrong = presenceViolation(life, info !== undefined, cut);
+  if (wrong !== undefined) return [`${where} ${wrong}`];
+  if (info === undefined) return [];
   const open = await snapshots.open(info.pool, info.id);
   try {
     const shown = await open.plane.read(0, info.sizeBytes);
-    return imageViolations(life.image, shown).map((sentence) => `snapshot ${where} ${sentence}`);
+    return imageViolations(life.image, shown).map((sentence) => `${where} ${sentence}`);
   } finally {
     await open.close();
   }

@@ -4,18 +4,15 @@
  * Each sector has a history of contents in the order in which they were written. A cut leaves the last content that a
  * flush had covered, or any later one that had been submitted; nothing else, and never another volume's.
  */
-
-export const sectorBytes = 512;
-const stampMagic = 0x5350_4d54;
-
-/** A stamp names who wrote it, where, and when; 0 stands for a sector that reads as zero. */
-export type Serial = number;
-
-/** What a sector holds: whose stamp (a clone shows its origin's), and which. */
-export interface Content {
-  readonly volume: number;
-  readonly serial: Serial;
-}
+import {
+  type Content,
+  differingSectors,
+  readStamp,
+  type Serial,
+  type Stamp,
+  sectorBytes,
+  show,
+} from './sectors.ts';
 
 export interface Change extends Content {
   readonly submitted: number;
@@ -23,32 +20,49 @@ export interface Change extends Content {
   durable: number;
 }
 
-/** Fills `data` with the stamps of `serial` for the sectors from `firstSector` on. */
-export function stamp(data: Uint8Array, volume: number, firstSector: number, serial: Serial): void {
-  const words = new Uint32Array(data.buffer, data.byteOffset, data.byteLength / 4);
-  for (let at = 0; at < words.length; at += 4) {
-    words[at] = stampMagic;
-    words[at + 1] = volume;
-    words[at + 2] = firstSector + Math.floor((at * 4) / sectorBytes);
-    words[at + 3] = serial;
-  }
+/** A size that the volume gets. */
+export interface Growth {
+  readonly sizeBytes: number;
+  readonly submitted: number;
+  durable: number;
 }
+
+/** Enough to see what is wrong. */
+const sentencesMax = 5;
 
 export class VolumeModel {
   readonly #sectors: Change[][];
+  /** What it shows if everything submitted until some cut is there; kept from cut to cut, as they differ in little. */
+  readonly #likely: LikelyImage;
+  readonly #growths: Growth[];
   /** Acknowledged, and not yet covered by a flush. */
   #unflushed: Change[] = [];
 
   /** @param image what it shows from the beginning, as a clone does; durable with its creation */
   constructor(
     readonly id: number,
-    readonly sizeBytes: number,
+    sizeBytes: number,
     image: readonly Content[] = [],
   ) {
+    this.#growths = [{ sizeBytes, submitted: 0, durable: 0 }];
     this.#sectors = Array.from({ length: sizeBytes / sectorBytes }, (_, sector) => {
       const content = image[sector];
       return content === undefined ? [] : [{ ...content, submitted: 0, durable: 0 }];
     });
+    this.#likely = new LikelyImage(sizeBytes);
+  }
+
+  get sizeBytes(): number {
+    return (this.#growths.at(-1) as Growth).sizeBytes;
+  }
+
+  /** It begins to become larger: what is new reads as zero. `durable` is to be set when that is done. */
+  grow(sizeBytes: number, moment: number): Growth {
+    while (this.#sectors.length < sizeBytes / sectorBytes) this.#sectors.push([]);
+    this.#likely.grow(sizeBytes);
+    const growth = { sizeBytes, submitted: moment, durable: Number.POSITIVE_INFINITY };
+    this.#growths.push(growth);
+    return growth;
   }
 
   /** What it shows now; nothing is under way. */
@@ -95,67 +109,126 @@ export class VolumeModel {
     this.#unflushed = this.#unflushed.filter((change) => !done.has(change));
   }
 
+  /** They were not, after all. */
+  notFlushed(changes: readonly Change[]): void {
+    for (const change of changes) change.durable = Number.POSITIVE_INFINITY;
+    this.#unflushed.push(...changes);
+  }
+
   /** Compares what a volume shows after a cut; @returns a sentence for each violation, at most a few. */
   violations(shown: Uint8Array, cut: number): string[] {
+    const wrongSize = this.#judgeSize(shown.length, cut);
+    if (wrongSize !== undefined) return [`volume ${this.id} ${wrongSize}`];
     const found: string[] = [];
-    for (let sector = 0; sector < this.#sectors.length && found.length < 5; sector++) {
-      const history = this.#sectors[sector] as Change[];
-      const content = readStamp(shown, sector);
-      const wrong = this.#judge(history, content, sector, cut);
+    const likely = this.#likelyAt(cut).subarray(0, shown.length);
+    for (const sector of differingSectors(likely, shown)) {
+      const wrong = this.#judge(readStamp(shown, sector), sector, cut);
       if (wrong !== undefined) found.push(`volume ${this.id} sector ${sector}: ${wrong}`);
+      if (found.length === sentencesMax) break;
     }
     return found;
   }
 
-  #judge(history: Change[], content: Stamp, sector: number, cut: number): string | undefined {
-    const kept = history.findLastIndex((change) => change.durable <= cut);
-    const allowed = history.slice(Math.max(kept, 0)).filter((change) => change.submitted <= cut);
-    if (kept < 0) allowed.push({ volume: this.id, serial: 0, submitted: 0, durable: 0 });
-    const told = `allowed ${JSON.stringify(allowed)}, history ${JSON.stringify(history)}`;
-    return judgeContent(content, allowed, sector, told);
+  #judgeSize(sizeBytes: number, cut: number): string | undefined {
+    const allowed = allowedAt(this.#growths, cut);
+    if (allowed.some((growth) => growth.sizeBytes === sizeBytes)) return undefined;
+    return `has ${sizeBytes} bytes; allowed ${JSON.stringify(allowed)}`;
   }
+
+  #likelyAt(cut: number): Uint8Array {
+    const zero = { volume: this.id, serial: 0 };
+    for (let sector = 0; sector < this.#sectors.length; sector++) {
+      const history = this.#sectors[sector] as Change[];
+      let last = history.length - 1;
+      while (last >= 0 && (history[last] as Change).submitted > cut) last -= 1;
+      this.#likely.set(sector, history[last] ?? zero);
+    }
+    return this.#likely.bytes;
+  }
+
+  #judge(content: Stamp, sector: number, cut: number): string | undefined {
+    const history = this.#sectors[sector] as Change[];
+    const unwritten = { volume: this.id, serial: 0, submitted: 0, durable: 0 };
+    const allowed = allowedAt([unwritten, ...history], cut);
+    const wrong = contradiction(content, allowed, sector);
+    if (wrong === undefined) return undefined;
+    return `${wrong}; allowed ${JSON.stringify(allowed)}, history ${JSON.stringify(history)}`;
+  }
+}
+
+/** The last that was durable at the cut, and all that had been begun behind it. */
+function allowedAt<T extends Pick<Change, 'submitted' | 'durable'>>(
+  history: readonly T[],
+  cut: number,
+): T[] {
+  const kept = history.findLastIndex(({ durable }) => durable <= cut);
+  return history.slice(Math.max(kept, 0)).filter(({ submitted }) => submitted <= cut);
 }
 
 /** Compares a frozen image with what is shown; @returns a sentence for each violation, at most a few. */
 export function imageViolations(image: readonly Content[], shown: Uint8Array): string[] {
+  const bytes = bytesOf(image);
+  if (bytes.length !== shown.length) return [`has ${shown.length} bytes, not ${bytes.length}`];
   const found: string[] = [];
-  for (let sector = 0; sector < image.length && found.length < 5; sector++) {
+  for (const sector of differingSectors(bytes, shown)) {
     const allowed = [image[sector] as Content];
-    const wrong = judgeContent(readStamp(shown, sector), allowed, sector, JSON.stringify(allowed));
-    if (wrong !== undefined) found.push(`sector ${sector}: ${wrong}`);
+    const wrong = contradiction(readStamp(shown, sector), allowed, sector);
+    if (wrong !== undefined) {
+      found.push(`sector ${sector}: ${wrong}; allowed ${JSON.stringify(allowed)}`);
+    }
+    if (found.length === sentencesMax) break;
   }
   return found;
 }
 
-function judgeContent(
+/** Bytes that are made to show one content after the other; what stays is not written anew. */
+class LikelyImage {
+  bytes: Uint8Array;
+  readonly #contents: (Content | undefined)[] = [];
+
+  constructor(sizeBytes: number) {
+    this.bytes = new Uint8Array(sizeBytes);
+  }
+
+  grow(sizeBytes: number): void {
+    const grown = new Uint8Array(sizeBytes);
+    grown.set(this.bytes);
+    this.bytes = grown;
+  }
+
+  set(sector: number, content: Content): void {
+    const before = this.#contents[sector];
+    if (before?.serial === content.serial && before.volume === content.volume) return;
+    this.#contents[sector] = content;
+    show(this.bytes, sector, content);
+  }
+}
+
+const imageBytes = new WeakMap<readonly Content[], Uint8Array>();
+
+/** A snapshot's are looked at again and again. */
+function bytesOf(image: readonly Content[]): Uint8Array {
+  const known = imageBytes.get(image);
+  if (known !== undefined) return known;
+  const bytes = new Uint8Array(image.length * sectorBytes);
+  for (const [sector, content] of image.entries()) show(bytes, sector, content);
+  imageBytes.set(image, bytes);
+  return bytes;
+}
+
+/** @returns what is wrong with the content, in words; undefined when it is allowed */
+function contradiction(
   content: Stamp,
   allowed: readonly Content[],
   sector: number,
-  told: string,
 ): string | undefined {
-  if (content === 'torn') return `shows no stamp; ${told}`;
+  if (content === 'torn') return 'shows no stamp';
   if (content === 'zero') {
-    return allowed.some(({ serial }) => serial === 0) ? undefined : `reads as zero; ${told}`;
+    return allowed.some(({ serial }) => serial === 0) ? undefined : 'reads as zero';
   }
-  if (content.sector !== sector) return `shows sector ${content.sector}; ${told}`;
+  if (content.sector !== sector) return `shows sector ${content.sector}`;
   const isAllowed = allowed.some(
     ({ volume, serial }) => volume === content.volume && serial === content.serial,
   );
-  return isAllowed ? undefined : `shows ${content.serial} of volume ${content.volume}; ${told}`;
-}
-
-type Stamp = 'zero' | 'torn' | { volume: number; sector: number; serial: Serial };
-
-function readStamp(data: Uint8Array, sector: number): Stamp {
-  const words = new Uint32Array(
-    data.buffer,
-    data.byteOffset + sector * sectorBytes,
-    sectorBytes / 4,
-  );
-  for (let at = 4; at < words.length; at++) {
-    if (words[at] !== words[at % 4]) return 'torn';
-  }
-  const [magic, volume = 0, at = 0, serial = 0] = words;
-  if (magic === 0 && volume === 0 && at === 0 && serial === 0) return 'zero';
-  return magic === stampMagic ? { volume, sector: at, serial } : 'torn';
+  return isAllowed ? undefined : `shows ${content.serial} of volume ${content.volume}`;
 }

@@ -5,7 +5,7 @@
  *   Breaks: what goes wrong, in one sentence
  *   Test: native journal --gtest_filter=…      native/test/journal_test.cc
  *   Test: vitest test/pool/fence.test.ts
- *   Test: explore --states 200 --seed 1       power cuts, see tools/explore
+ *   Test: explore --states 200 --from 1       power cuts, see tools/explore
  *
  *   --- a/native/…                the patch
  */
