@@ -117,6 +117,7 @@ describe('volumes', () => {
     expect(fixture.pools.get('gold').info().freeBytes).toBeLessThan(2 * MiB);
     expect(fixture.pools.list()[0]?.warnings).toMatchObject([
       { code: 'pool/space', level: 'critical' },
+      { code: 'pool/full', level: 'critical' },
     ]);
     await write('w', 0, MiB);
     await expect(write('w', 500 * MiB, 8 * MiB)).rejects.toMatchObject({ errno: 28 });
