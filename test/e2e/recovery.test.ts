@@ -59,7 +59,8 @@ test('a second service on the same state folder is refused and harms nothing', a
   expect(await compare(uri)).toContain('identical');
 });
 
-test('a full pool fails writes with ENOSPC while what is there goes on', async () => {
+test('a full pool fails writes with ENOSPC after its patience while what is there goes on', async () => {
+  await service.varve('pool', 'set', 'main', '--patience', '1s');
   const big = await service.createExportedVolume('big', '8GiB');
   const write = await outcomeOf('qemu-io', ['-f', 'raw', '-c', 'write -P 9 0 1G', big]);
   expect(write.stdout + write.stderr).toContain('No space left on device');
