@@ -17,6 +17,8 @@ inline constexpr unsigned kSlotsPerLeaf = 64;
 inline constexpr unsigned kLeavesPerRegion = 64;
 inline constexpr unsigned kSlotsPerRegion = kSlotsPerLeaf * kLeavesPerRegion;
 inline constexpr SlotMask kFullMask = 0xffff;
+// Number of no disk: addresses on it stand for something (slot_view.h).
+inline constexpr unsigned kNowhere = 255;
 
 // A physical cluster: disk and cluster number, in the place they have in a slot state.
 struct Address {

@@ -14,7 +14,7 @@ namespace varve {
 
 class DiskTable {
  public:
-  static constexpr unsigned kDisksMax = 255;
+  static constexpr unsigned kDisksMax = 256;  // the last is nobody's: kNowhere
 
   void Add(unsigned number, std::shared_ptr<Disk> disk) { rows_[number].disk = std::move(disk); }
   // No request, round or copy has the disk in hand. What was written to it is not synced any more.

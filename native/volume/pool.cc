@@ -4,6 +4,8 @@
 #include <bit>
 #include <utility>
 
+#include "io/absent_disk.h"
+
 namespace varve {
 
 Pool::Pool(std::vector<EventLoop*> loops, EventLoop* home, unsigned cluster_bytes, PoolObserver* observer)
@@ -13,6 +15,7 @@ Pool::Pool(std::vector<EventLoop*> loops, EventLoop* home, unsigned cluster_byte
       latencies_(loops),
       admissions_(std::move(loops), home),
       journal_(home, &disks_, this) {
+  disks_.Add(kNowhere, std::make_shared<AbsentDisk>(UINT64_MAX));
   for (unsigned group = 0; group < kGrantGroups; group++) {
     grants_.emplace_back([observer, group](uint64_t clusters) { observer->OnGrantLow(group, clusters); },
                          [observer] { observer->OnWriterHeld(); });

@@ -81,7 +81,10 @@ class Pool : private JournalObserver {
   void AfterAdmitted(std::function<void()> done);
   // Runs `retry` when the pending log may have room again. Any thread.
   void WaitForRoom(std::function<void()> retry);
-  void ReportDiskError(unsigned disk, Status status) { observer_->OnDiskError(disk, status); }
+  // Of damage everybody was told when it was found.
+  void ReportDiskError(unsigned disk, Status status) {
+    if (disk != kNowhere) observer_->OnDiskError(disk, status);
+  }
 
  private:
   void OnDurable(DurableRecord record) override;

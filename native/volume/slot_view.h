@@ -15,10 +15,13 @@ namespace varve {
 using SplitSources = std::array<Address, kSubBlocksPerCluster>;
 
 // Stands for the address of a slot that is split below: no disk has this number.
-inline constexpr Address kSplitAddress = Address::Of(255, 0);
+inline constexpr Address kSplitAddress = Address::Of(kNowhere, 0);
 
 // Stands for whatever the head hides: below sub-blocks that it claims, and so never read.
-inline constexpr Address kHiddenAddress = Address::Of(255, 1);
+inline constexpr Address kHiddenAddress = Address::Of(kNowhere, 1);
+
+// Where sub-blocks lie that are known to be damaged: to read there is an error (Pool). Only ever below a head.
+inline constexpr Address kDamagedAddress = Address::Of(kNowhere, 2);
 
 struct SlotView {
   SlotState own;

@@ -116,7 +116,7 @@ WriteOp::Outcome WriteOp::FindPlace(Piece* piece, const SlotView& view, Claim** 
     return Outcome::kParked;
   }
   const bool has_place = *claim != nullptr || !view.own.address().none();
-  const bool inherits_one = view.inherited() != 0 && view.split == nullptr;
+  const bool inherits_one = view.inherited() != 0 && view.split == nullptr && view.below.address() != kDamagedAddress;
   if (volume().copy_on_write() && !has_place && inherits_one) {
     // It takes a cluster for the old content: without one the slot had better stay unlocked.
     const GrantOutcome outcome = volume().LookForCluster(this);

@@ -25,6 +25,10 @@ export interface OperationContext {
   readonly signal: AbortSignal;
   readonly report: ReportProgress;
   readonly setPhase: (phase: string) => void;
+  /** Changes what the work is told it was asked for when it goes on after a restart: where it is. */
+  readonly remember: (parameters: Parameters) => void;
+  /** What it found; kept with it. */
+  readonly tellFindings: (findings: OperationFindings) => void;
   /** Resolves when the operation is not paused. @throws StorageError why it is to end */
   readonly whileRunning: () => Promise<void>;
 }
@@ -39,6 +43,8 @@ export interface OperationSpec {
   readonly phase: string;
   readonly parameters?: Parameters;
 }
+
+type OperationFindings = NonNullable<OperationItem['findings']>;
 
 type Work = (context: OperationContext) => Promise<void>;
 
@@ -215,8 +221,14 @@ export class Operations {
         },
       });
     const setPhase = (phase: string) => change({ phase });
+    const remember = (parameters: Parameters) => {
+      const item = this.get(id);
+      this.#save({ ...item, parameters: { ...item.parameters, ...parameters } });
+    };
+    const tellFindings = (findings: OperationFindings) => change({ findings });
+    const whileRunning = () => gate.passed();
     try {
-      await work({ signal, report, setPhase, whileRunning: () => gate.passed() });
+      await work({ signal, report, setPhase, remember, tellFindings, whileRunning });
       this.#end(id, { state: 'succeeded', error: null });
     } catch (thrown) {
       const goesOn = this.#isClosing && this.#kinds[this.get(id).operation] !== undefined;

@@ -21,6 +21,7 @@ import type {
   PoolSettings,
   ReportProgress,
 } from '../pool/types.ts';
+import type { ScrubService } from '../scrub/scrub-service.ts';
 import type { Snapshots } from '../snapshot/types.ts';
 import type { Adoption } from '../volume/adoption.ts';
 import type {
@@ -118,6 +119,7 @@ export interface ApiServices {
   readonly guestDisks: Pick<GuestDisks, 'attach' | 'detach' | 'announceSize'>;
   readonly migration: MigrationPort;
   readonly poolMoves: PoolMovesPort;
+  readonly scrubs: Pick<ScrubService, 'expectScrubbable'>;
   readonly operations: Operations;
   readonly events: EventLog;
   readonly service: ServiceInfo;

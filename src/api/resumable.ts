@@ -4,11 +4,14 @@
 import type { Leave, LeavePlan } from '../migration/leave.ts';
 import type { MigrationService } from '../migration/migration-service.ts';
 import type { PoolMoves } from '../migration/pool-move/pool-moves.ts';
+import type { ScrubService } from '../scrub/scrub-service.ts';
+import type { ScrubContext, ScrubCursor, ScrubFinding } from '../scrub/types.ts';
 import type { Adoption } from '../volume/adoption.ts';
 import type { VolumePlacement } from '../volume/placement.ts';
 import { findPoolDisk } from './find-disk.ts';
 import type { OperationContext, Parameters, ResumableWork } from './operations.ts';
 import type { PoolsPort } from './ports.ts';
+import type { ScrubFindingItem } from './schemas.ts';
 
 export interface ResumableServices {
   readonly pools: Pick<PoolsPort, 'list'>;
@@ -19,6 +22,7 @@ export interface ResumableServices {
   readonly adoption: Pick<Adoption, 'planAgain' | 'adopt'>;
   readonly poolMoves: Pick<PoolMoves, 'move'>;
   readonly leave: Pick<Leave, 'leave'>;
+  readonly scrubs: Pick<ScrubService, 'scrub'>;
 }
 
 export function resumableKinds({
@@ -27,6 +31,7 @@ export function resumableKinds({
   adoption,
   poolMoves,
   leave,
+  scrubs,
 }: ResumableServices): Readonly<Record<string, ResumableWork>> {
   return {
     'disk-drain': ({ parameters }, context) =>
@@ -55,6 +60,12 @@ export function resumableKinds({
       context.setPhase('copying');
       await migration.absorb(target, movement(parameters, context));
     },
+    'pool-scrub': ({ target, parameters }, context) =>
+      scrubs.scrub({ pool: target }, scrubbing(parameters, context)),
+    'disk-scrub': ({ parameters }, context) => {
+      const { pool, number } = findPoolDisk(pools, String(parameters.disk));
+      return scrubs.scrub({ pool, disk: number }, scrubbing(parameters, context));
+    },
     'volume-leave': ({ parameters }, context) => {
       const { volume, snapshot, own, disk } = parameters as unknown as LeavePlan;
       return leave.leave({ volume, snapshot, own, disk }, context);
@@ -81,4 +92,23 @@ function placementOf({ class: name, disk }: Parameters): VolumePlacement {
 function movement(parameters: Parameters, { report, whileRunning }: OperationContext) {
   const rate = parameters.rate_bytes_per_second;
   return { report, whileRunning, rateBytes: rate === undefined ? undefined : Number(rate) };
+}
+
+function scrubbing(parameters: Parameters, context: OperationContext): ScrubContext {
+  return {
+    ...movement(parameters, context),
+    setPhase: context.setPhase,
+    from: cursorOf(parameters),
+    remember: ({ layer, region }) => context.remember({ at_layer: layer, at_region: region }),
+    tellFindings: (findings) => context.tellFindings(findings.map(findingItem)),
+  };
+}
+
+function cursorOf({ at_layer: layer, at_region: region }: Parameters): ScrubCursor | undefined {
+  if (layer === undefined || region === undefined) return undefined;
+  return { layer: Number(layer), region: Number(region) };
+}
+
+function findingItem({ offsetBytes, lengthBytes, ...finding }: ScrubFinding): ScrubFindingItem {
+  return { ...finding, offset_bytes: offsetBytes, length_bytes: lengthBytes };
 }

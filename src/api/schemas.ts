@@ -209,6 +209,22 @@ const clientFields = {
   in_flight: Size,
 };
 
+const Finding = Type.Object({
+  severity: Type.Union([Type.Literal('damage'), Type.Literal('warning')]),
+  code: Text,
+  where: Text,
+  message: Text,
+});
+
+/** What a scrub found; `volume` and `snapshot` show it, where they do, in those bytes of theirs. */
+const scrubFindingFields = {
+  ...Finding.properties,
+  volume: Type.Union([Text, Type.Null()]),
+  snapshot: Type.Union([Text, Type.Null()], { description: 'null: the volume as it is now' }),
+  offset_bytes: Type.Union([Size, Type.Null()]),
+  length_bytes: Type.Union([Size, Type.Null()]),
+};
+
 const operationFields = {
   id: Text,
   operation: Text,
@@ -243,6 +259,9 @@ const operationFields = {
     Type.Object({ code: Text, detail: Text, actions: Type.Array(Text) }),
     Type.Null(),
   ]),
+  findings: Type.Optional(
+    Type.Array(Type.Object(scrubFindingFields), { description: 'of a scrub: all that is damaged' }),
+  ),
   created_at: Time,
   finished_at: Type.Union([Time, Type.Null()]),
 };
@@ -357,14 +376,7 @@ export const GuestDisk = document('GuestDisk', {
 
 export const CheckReport = document('CheckReport', {
   pool: Text,
-  findings: Type.Array(
-    Type.Object({
-      severity: Type.Union([Type.Literal('damage'), Type.Literal('warning')]),
-      code: Text,
-      where: Text,
-      message: Text,
-    }),
-  ),
+  findings: Type.Array(Finding),
   clusters_checked: Size,
   leaves_checked: Size,
   records_checked: Size,
@@ -454,4 +466,5 @@ export type ScheduleItem = Static<typeof ScheduleList>['items'][number];
 export type ExportItem = Static<typeof ExportList>['items'][number];
 export type ClientItem = Static<typeof ClientList>['items'][number];
 export type OperationItem = Static<typeof OperationList>['items'][number];
+export type ScrubFindingItem = NonNullable<OperationItem['findings']>[number];
 export type EventItem = Static<typeof EventList>['items'][number];

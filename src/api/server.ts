@@ -24,6 +24,7 @@ import { movementRoutes } from './routes/movements.ts';
 import { operationRoutes } from './routes/operations.ts';
 import { poolRoutes } from './routes/pools.ts';
 import { scheduleRoutes } from './routes/schedules.ts';
+import { scrubRoutes } from './routes/scrubs.ts';
 import { snapshotRoutes } from './routes/snapshots.ts';
 import { statusRoutes } from './routes/status.ts';
 import { volumeActionRoutes } from './routes/volume-actions.ts';
@@ -39,6 +40,7 @@ const routes = [
   diskRoutes,
   diskActionRoutes,
   movementRoutes,
+  scrubRoutes,
   volumeRoutes,
   adoptionRoutes,
   leaveRoutes,

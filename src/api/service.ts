@@ -118,7 +118,6 @@ export class Service {
       (opened) => opened.close(),
     );
     snapshots.setConnections(exports);
-    new ScrubService({ pools, clock, emit });
     pools.addDiskUses(() => exports.diskUses());
     pools.onFenced(({ name }) => exports.abandon(name));
     const poolMoves = this.#opened(
@@ -130,8 +129,16 @@ export class Service {
     await exports.start();
     const migration = new MigrationService({ pools, volumes, emit });
     const leave = new Leave({ dataPlane, pools, volumes, snapshots, emit });
+    const scrubs = new ScrubService({ pools, volumes, clock, emit });
     const adoption = new Adoption({ pools, volumes, clock, emit });
-    const kinds = resumableKinds({ pools, migration, poolMoves, adoption, leave });
+    const kinds = resumableKinds({
+      pools,
+      migration,
+      poolMoves,
+      adoption,
+      leave,
+      scrubs,
+    });
     const operations = this.#opened(
       new Operations(clock, log, emit, state.file('operations.jsonl'), kinds),
       (opened) => opened.close(),
@@ -150,6 +157,7 @@ export class Service {
       guestDisks: new GuestDisks(exports),
       migration,
       poolMoves,
+      scrubs,
       operations,
       events,
       service,

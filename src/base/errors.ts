@@ -53,6 +53,8 @@ export const errorCodes = {
   'disk/needed': { status: 409, exit: 4, retry: false },
   /** The operating system reported an error for the disk. */
   'disk/io': { status: 500, exit: 1, retry: true },
+  /** Stored data is not what was written: a seal does not match. Scrub lists where; overwrite it, or delete what shows it. */
+  'data/damaged': { status: 500, exit: 7, retry: false },
   /** No such volume. `varve volume list` names them. */
   'volume/not-found': { status: 404, exit: 3, retry: false },
   /** A volume of that name exists with other parameters. */

@@ -24,6 +24,7 @@ export const remedies: Readonly<Partial<Record<ErrorCode, string>>> = {
   'disk/not-empty': 'varve disk drain DISK, then repeat',
   'disk/needed': 'varve disk add POOL DISK-URI, then repeat',
   'disk/io': "look at the host's log and the space left below the disk, then repeat",
+  'data/damaged': 'varve pool scrub POOL lists where; overwrite it, or delete what shows it',
   'volume/not-found': 'varve volume list',
   'volume/exists': 'choose another name',
   'volume/busy': 'wait for what holds it, then repeat',

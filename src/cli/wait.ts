@@ -53,9 +53,20 @@ export async function beginMovement(
 /**
  * Waits until the operation has succeeded.
  *
- * @throws CommandError its error when it failed or was cancelled; op/timeout; op/detached after Ctrl-C
+ * @throws CommandError its error when it failed or was cancelled; as `waitForEnd`
  */
 export async function waitFor(context: Context, id: string): Promise<OperationDocument> {
+  const ended = await waitForEnd(context, id);
+  if (ended.error !== null) throw problemError(ended.error);
+  return ended;
+}
+
+/**
+ * Waits until the operation has ended, well or badly.
+ *
+ * @throws CommandError op/timeout; op/detached after Ctrl-C
+ */
+export async function waitForEnd(context: Context, id: string): Promise<OperationDocument> {
   const line = progressLine(context);
   const interrupted = interruption(id);
   try {
@@ -75,8 +86,7 @@ async function poll(
   for (;;) {
     const operation = await context.client.get<OperationDocument>(path`/v1/operations/${id}`);
     update(operation);
-    if (operation.state === 'succeeded') return operation;
-    if (operation.error !== null) throw problemError(operation.error);
+    if (operation.state === 'succeeded' || operation.error !== null) return operation;
     if (Date.now() >= deadlineMs) throw timedOut(id);
     await sleep(Math.min(pollMs, Math.max(0, deadlineMs - Date.now())));
   }

@@ -12,6 +12,7 @@ import { messageOf, StorageError } from '../base/errors.ts';
 import { slotsPerLeaf, slotsPerRegion } from '../base/units.ts';
 import type { VolumePlane } from '../dataplane/data-plane.ts';
 import { type ClusterPlace, coalesce, placesOf, type Target } from '../pool/allocator.ts';
+import { damageOp } from '../pool/damage.ts';
 import { type BatchOp, packed } from '../pool/format/batch.ts';
 import type { LeafEntry } from '../pool/format/leaf.ts';
 import type { LeafSeal } from '../pool/format/seal.ts';
@@ -176,7 +177,8 @@ function copyAll(pool: Pool, moves: readonly Move[]): Promise<void> {
       copiesOf(pool.clusterBytes, { from: placeOf(cluster), to, mask: slotMask(cluster.lo) }),
     ),
   );
-  return pool.copyClusters(copies);
+  // What is damaged stays so, and its mark goes with it.
+  return pool.copyClusters(copies, pool, { evenDamaged: true });
 }
 
 /** Of the moves those whose slots have the same clusters as when they were planned; nothing of layers that are gone. */
@@ -197,7 +199,10 @@ async function unchanged(
 
 async function commitMoves(pool: Pool, unit: Unit, moves: readonly Move[]): Promise<void> {
   const { states } = await pool.index.readRegion(unit.layer, unit.region, { seals: true });
-  const groups = byLeaf(moves).map((ofLeaf) => opsOf(unit, ofLeaf, states));
+  const groups = byLeaf(moves).map((ofLeaf) => [
+    ...opsOf(unit, ofLeaf, states),
+    ...ofLeaf.flatMap((move) => movedDamage(pool, move)),
+  ]);
   for (const batch of packed(groups, pool.batchBytesMax)) await pool.commit(batch);
 }
 
@@ -243,6 +248,15 @@ function movedSeals({ slot, clusters, to }: Move, states: SlotStates): LeafSeal[
   if (seal === undefined || clusters.length > 1) return [];
   const { hi, lo } = addressOf(to.disk, to.cluster);
   return [{ ...seal, slot: slot % slotsPerLeaf, hi, lo: lo + slotMask(seal.lo) }];
+}
+
+/** The copy is as damaged as what it is made of. */
+function movedDamage({ damage }: Pool, { clusters, to }: Move): BatchOp[] {
+  const records = clusters.flatMap((cluster) => damage.at(placeOf(cluster)) ?? []);
+  const [first] = records;
+  if (first === undefined) return [];
+  const mask = clusters.reduce((bits, cluster) => bits | damage.maskOf(cluster), 0);
+  return [damageOp({ ...first, ...to, mask })];
 }
 
 function addressIn({ hi, lo }: SlotEntry): ClusterAddress {

@@ -7,6 +7,7 @@ import { leavesPerRegion, slotsPerLeaf } from '../base/units.ts';
 import type { Handle } from '../dataplane/binding.ts';
 import type { PoolPlane, VolumePlane } from '../dataplane/data-plane.ts';
 import type { Target } from './allocator.ts';
+import type { Damage } from './damage.ts';
 import type { PendingMoves } from './pending-moves.ts';
 import type { PoolIndex } from './pool-index.ts';
 import { RegionLoader } from './region-loader.ts';
@@ -40,6 +41,8 @@ export interface OpenVolumesParts {
   readonly index: PoolIndex;
   readonly clusterBytes: number;
   readonly moves: PendingMoves;
+  /** Of the pool, now. */
+  readonly damage: () => Damage;
   readonly groupOf: (target: Target) => number;
   readonly onDamage: (error: unknown) => void;
 }
@@ -137,7 +140,7 @@ export class OpenVolumes {
   }
 
   async #openFirst(volume: VolumeToOpen): Promise<Entry> {
-    const { index, plane: pool, clusterBytes, moves, onDamage } = this.#parts;
+    const { index, plane: pool, clusterBytes, moves, damage, onDamage } = this.#parts;
     const { key, chain, writable: ownsHead, copyOnWrite, sizeBytes } = volume;
     const empty = (await index.nextLeaf(chain(), 0)) === Number.POSITIVE_INFINITY;
     const layer = ownsHead ? (chain()[0] as number) : 0;
@@ -154,6 +157,7 @@ export class OpenVolumes {
       chain,
       ownsHead,
       moves,
+      damage,
       regionCount,
       onDamage,
     });

@@ -14,7 +14,7 @@ import type { Clock } from '../base/clock.ts';
 import { invariant, StorageError } from '../base/errors.ts';
 import { newUuid } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
-import { clustersFor } from '../base/units.ts';
+import { clustersFor, subBlocksPerCluster } from '../base/units.ts';
 import type { Handle } from '../dataplane/binding.ts';
 import type {
   ClusterHash,
@@ -29,6 +29,7 @@ import type {
 } from '../dataplane/data-plane.ts';
 import type { ClusterPlace, Placement, Target } from './allocator.ts';
 import type { Checkpointer } from './checkpoint.ts';
+import { Damage, type DamageRecord, damageWarnings } from './damage.ts';
 import { conditionWarnings, DiskConditions, hurry } from './disk-conditions.ts';
 import { DiskPaths, pathWarnings } from './disk-paths.ts';
 import {
@@ -47,7 +48,7 @@ import {
   openForeignDisk,
 } from './foreign-disk.ts';
 import { ForeignDisks } from './foreign-disks.ts';
-import type { BatchOp, ClusterRun } from './format/batch.ts';
+import { type BatchOp, batchBytes, type ClusterRun, packed } from './format/batch.ts';
 import { memberGeometry } from './format/geometry.ts';
 import { hasMoves, hasSeals, type Label, withMoves, withSeals } from './format/label.ts';
 import { slotMask } from './format/slot.ts';
@@ -293,10 +294,16 @@ export class Pool {
   async commit(ops: readonly BatchOp[]): Promise<number> {
     this.expectWritable();
     try {
-      return await this.#feed.append(this.#plane, ops);
+      const whole = this.damage.isNone ? ops : await this.#withMarksForgotten(ops);
+      return await this.#feed.append(this.#plane, whole);
     } catch (cause) {
       throw this.#health.failedError(cause);
     }
+  }
+
+  /** What is known to be damaged. */
+  get damage(): Damage {
+    return Damage.of(this.records<DamageRecord>('damage/'));
   }
 
   /** Opens a volume in the data plane, or joins whoever has it open. `closeVolume` once per call. */
@@ -386,11 +393,17 @@ export class Pool {
    * Copies clusters within the pool, or from another one with clusters of the same size; a batch committed here afterwards is durable only
    * behind the copies.
    *
-   * @throws StorageError pool/failed, disk/io
+   * @param options.evenDamaged whoever copies takes the marks of what is damaged along
+   * @throws StorageError pool/failed, disk/io; data/damaged
    */
-  async copyClusters(copies: readonly ClusterCopy[], source: Pool = this): Promise<void> {
+  async copyClusters(
+    copies: readonly ClusterCopy[],
+    source: Pool = this,
+    { evenDamaged = false }: { readonly evenDamaged?: boolean } = {},
+  ): Promise<void> {
     source.expectOnline();
     this.expectWritable();
+    if (!evenDamaged) source.#expectSound(copies);
     const { clusterBytes } = this;
     const offset = ({ cluster }: ClusterPlace) => cluster * clusterBytes;
     const runs = copies.flatMap(({ from, to, at, bytes }) => [
@@ -743,6 +756,37 @@ export class Pool {
     });
   }
 
+  /**
+   * Clusters that are given up are marked no more. Where one batch does not take it all the marks go first: content that is not
+   * marked for a moment is better than a mark on what is somebody else's.
+   */
+  async #withMarksForgotten(ops: readonly BatchOp[]): Promise<readonly BatchOp[]> {
+    const forgotten = this.damage.forgetting(ops.filter((op) => op.op === 'release'));
+    if (batchBytes([...ops, ...forgotten]) <= this.batchBytesMax) return [...ops, ...forgotten];
+    for (const batch of packed(
+      forgotten.map((op) => [op]),
+      this.batchBytesMax,
+    )) {
+      await this.#feed.append(this.#plane, batch);
+    }
+    return ops;
+  }
+
+  /** @throws StorageError data/damaged */
+  #expectSound(copies: readonly ClusterCopy[]): void {
+    const { damage } = this;
+    if (damage.isNone) return;
+    const subBlockBytes = this.clusterBytes / subBlocksPerCluster;
+    for (const { from, at, bytes } of copies) {
+      const [first, end] = [at / subBlockBytes, (at + bytes) / subBlockBytes];
+      const mask = 2 ** end - 2 ** first;
+      if (((damage.at(from)?.mask ?? 0) & mask) === 0) continue;
+      const { uri } = this.diskInfo(from.disk);
+      const message = `cluster ${from.cluster} of disk ${uri} is damaged: it is not what was written`;
+      throw new StorageError('data/damaged', message);
+    }
+  }
+
   async #close(letGo: boolean): Promise<void> {
     const stopHurrying = hurry([...this.#disks.all, ...this.#foreign.all]);
     this.#lease.hurry();
@@ -838,7 +882,8 @@ export class Pool {
     const parts = { plane: this.#plane, index: this.#index, clusterBytes: this.clusterBytes };
     const onDamage = (error: unknown) => this.#health.indexDamaged(error);
     const groupOf = (target: Target) => this.#grants.groupOf(target);
-    this.#volumes = new OpenVolumes({ ...parts, moves: this.#moves, onDamage, groupOf });
+    const damage = () => this.damage;
+    this.#volumes = new OpenVolumes({ ...parts, moves: this.#moves, damage, onDamage, groupOf });
     const { allocator } = this.#state;
     this.#grants = new Grants({
       allocator,
@@ -1034,6 +1079,7 @@ export class Pool {
         ...this.#growth.warnings,
         ...this.#spacePatience.warnings,
         ...this.#health.warnings,
+        ...damageWarnings(this.name, this.damage),
         ...this.#foreign.warnings(),
       ],
     };

@@ -11,6 +11,7 @@ import { yieldToOthers } from '../base/clock.ts';
 import { leavesPerRegion, slotsPerRegion } from '../base/units.ts';
 import type { RegionAnswer } from '../dataplane/binding.ts';
 import type { VolumePlane } from '../dataplane/data-plane.ts';
+import type { Damage } from './damage.ts';
 import type { PendingMoves } from './pending-moves.ts';
 import type { ChainRegion, PoolIndex } from './pool-index.ts';
 import { resolve, resolveUnder } from './resolve.ts';
@@ -28,6 +29,8 @@ export interface RegionLoaderParts {
   /** The first of them is the volume's own; otherwise all is inherited. */
   readonly ownsHead: boolean;
   readonly moves: PendingMoves;
+  /** Of the pool, now. */
+  readonly damage: () => Damage;
   /** Regions of the volume at its present size. */
   readonly regionCount: () => number;
   /** The index could not be read. */
@@ -104,17 +107,21 @@ export class RegionLoader {
     }
   }
 
-  #answer(region: number, { stack, sequence }: ChainRegion, emptyThrough: number): RegionAnswer {
+  #answer(region: number, found: ChainRegion, emptyThrough: number): RegionAnswer {
     const { ownsHead, moves } = this.#parts;
-    const own = ownsHead ? stack[0] : undefined;
-    const below = own === undefined ? resolve(stack) : resolveUnder(own, stack.slice(1));
+    const damage = this.#parts.damage();
+    // Nothing that a head owns is damaged.
+    const own = ownsHead ? found.stack[0] : undefined;
+    const layers = ownsHead ? found.stack.slice(1) : found.stack;
+    const shown = layers.map((states) => damage.shown(states));
+    const below = own === undefined ? resolve(shown) : resolveUnder(own, shown);
     moves.applyTo(region * slotsPerRegion, below);
     return {
       own: own?.words ?? nothingOwned,
       zeros: own?.zeros ?? null,
       ...below,
       emptyThrough,
-      sequence,
+      sequence: found.sequence,
     };
   }
 

@@ -141,6 +141,11 @@ export class CopyOnWrite {
     const later: Waiting[] = [];
     for (const each of waiting) {
       const plan = await this.#plan(each);
+      if (this.#pool.damage.maskOf({ hi: plan.from.hi, lo: plan.from.lo + plan.mask }) !== 0) {
+        // Found to be damaged since it was asked for: the next write goes elsewhere.
+        each.plane.failSlot(each.wanted.slot, EIO);
+        continue;
+      }
       const cluster = `${plan.from.hi}/${plan.from.lo}`;
       if (plans.has(cluster)) later.push(each);
       else plans.set(cluster, plan);

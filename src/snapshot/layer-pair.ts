@@ -8,7 +8,7 @@
 import { leavesPerRegion, slotsPerLeaf, slotsPerRegion } from '../base/units.ts';
 import { DataPlaneError, type VolumePlane } from '../dataplane/data-plane.ts';
 import { type BatchOp, packed } from '../pool/format/batch.ts';
-import { SlotStates } from '../pool/format/slot-states.ts';
+import { type SlotEntry, SlotStates } from '../pool/format/slot-states.ts';
 import type { Pool } from '../pool/pool.ts';
 import {
   absorb,
@@ -89,9 +89,10 @@ export async function absorbRegion(
   region: number,
   { keepsBoundary }: { readonly keepsBoundary: boolean },
 ): Promise<boolean | undefined> {
+  const isDamaged = (cluster: SlotEntry) => pool.damage.maskOf(cluster) !== 0;
   const plan: Planner = keepsBoundary
     ? prune
-    : (head, layer, range) => absorb(head, layer, range, pair.isBase);
+    : (head, layer, range) => absorb(head, layer, range, { isBase: pair.isBase, isDamaged });
   const plans =
     plane === undefined
       ? await changeStill(pool, pair, region, plan, { isUpperFrozen: false })

@@ -150,6 +150,13 @@ function withoutSpares(planner: PairPlanner, clusters: readonly SlotEntry[]): Sl
   return filled;
 }
 
+export interface AbsorbRules {
+  /** Nothing lies below the layer: owned zeroes hide nothing then. */
+  readonly isBase: boolean;
+  /** Such a cluster never comes to a head, which would overwrite it in place and show the rest of it. */
+  readonly isDamaged?: (cluster: SlotEntry) => boolean;
+}
+
 /**
  * A live head takes what the layer below holds alone.
  *
@@ -160,7 +167,7 @@ export function absorb(
   head: SlotStates,
   layer: SlotStates,
   range: SlotRange,
-  isBase: boolean,
+  { isBase, isDamaged = () => false }: AbsorbRules,
 ): PairPlan {
   const planner = new PairPlanner(head, layer);
   for (const slot of slotsOf(range)) {
@@ -169,7 +176,9 @@ export function absorb(
     const hasPlace = head.clusters(slot).length > 0;
     const shown = shownClusters(planner, slot, seen, !hasPlace);
     const zero = layer.zero(slot) & seen;
-    if (shown.length === 0 || (shown.length === 1 && !hasPlace)) {
+    const [first] = shown;
+    const isTaken = shown.length === 1 && !hasPlace && !isDamaged(first as SlotEntry);
+    if (first === undefined || isTaken) {
       // Owned zeroes over nothing hide nothing.
       const zeroes = isBase ? 0 : head.zero(slot) | zero;
       planner.setUpper(slot, withZero([...head.clusters(slot), ...shown], zeroes));

@@ -13,15 +13,19 @@ export interface SubBlocks {
 }
 
 export function copiesOf(clusterBytes: number, { from, to, mask }: SubBlocks): ClusterCopy[] {
+  return subBlockRuns(clusterBytes, mask).map((run) => ({ from, to, ...run }));
+}
+
+/** Neighbouring sub-blocks of a mask as one run of bytes, from `at` its cluster on. */
+export function subBlockRuns(clusterBytes: number, mask: number): { at: number; bytes: number }[] {
   const subBlockBytes = clusterBytes / subBlocksPerCluster;
   const isIn = (sub: number) => (mask & (1 << sub)) !== 0;
-  const copies: ClusterCopy[] = [];
+  const runs: { at: number; bytes: number }[] = [];
   for (let sub = 0; sub < subBlocksPerCluster; sub++) {
     if (!isIn(sub)) continue;
     const first = sub;
     while (sub + 1 < subBlocksPerCluster && isIn(sub + 1)) sub += 1;
-    const bytes = (sub + 1 - first) * subBlockBytes;
-    copies.push({ from, to, at: first * subBlockBytes, bytes });
+    runs.push({ at: first * subBlockBytes, bytes: (sub + 1 - first) * subBlockBytes });
   }
-  return copies;
+  return runs;
 }

@@ -308,6 +308,7 @@ export async function openApi(): Promise<TestApi> {
     guestDisks: new GuestDisks(exports),
     migration,
     poolMoves,
+    scrubs: { expectScrubbable() {} },
     adoption,
     scanDisks: async () => [],
     leave,

@@ -109,7 +109,7 @@ export class Fixture {
     const { pools, clock } = this;
     this.volumes = new VolumeService({ pools, clock, emit });
     this.snapshots = new SnapshotService({ pools, volumes: this.volumes, clock, emit });
-    this.scrubs = new ScrubService({ pools, clock, emit });
+    this.scrubs = new ScrubService({ pools, volumes: this.volumes, clock, emit });
   }
 
   async restart(whileDown: () => Promise<void> = async () => {}): Promise<void> {

@@ -4,6 +4,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { StorageError } from '../../src/base/errors.ts';
 import { slotsPerRegion } from '../../src/base/units.ts';
 import { DataPlaneError, type VolumePlane } from '../../src/dataplane/data-plane.ts';
+import { Damage } from '../../src/pool/damage.ts';
 import type { BatchOp } from '../../src/pool/format/batch.ts';
 import { SlotStates } from '../../src/pool/format/slot-states.ts';
 import type { Pool } from '../../src/pool/pool.ts';
@@ -34,6 +35,7 @@ beforeEach(() => {
   layers = new Map([1, 2].map((layer) => [layer, new SlotStates(slotsPerRegion)]));
   const of = (layer: number) => layers.get(layer) as SlotStates;
   pool = {
+    damage: Damage.of([]),
     batchBytesMax: 1024 * 1024,
     index: {
       readRegion: async (layer: number) => ({ states: of(layer) }),

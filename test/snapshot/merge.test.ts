@@ -122,7 +122,7 @@ describe('two layers', () => {
   test('absorbed by a live head: one cluster per slot of the head, and residue only where both have one', () => {
     fc.assert(
       fc.property(content(1, 1), content(2, 3), base, (head, layer, below) => {
-        const plan = absorb(head, layer, range, below === null);
+        const plan = absorb(head, layer, range, { isBase: below === null });
         const after = expectKept(head, layer, below, plan);
         for (let slot = 0; slot < 64; slot++) {
           expect(after.upper.clusters(slot).length).toBeLessThanOrEqual(1);
@@ -136,7 +136,9 @@ describe('two layers', () => {
         // The page table hears of every slot in which the layer changes.
         const told = new Set(plan.upper.slots.map(({ slot }) => slot));
         for (const { slot } of plan.lower.slots) expect(told.has(slot)).toBe(true);
-        expect(absorb(after.upper, after.lower, range, below === null).released).toEqual([]);
+        expect(
+          absorb(after.upper, after.lower, range, { isBase: below === null }).released,
+        ).toEqual([]);
       }),
       { numRuns: 500 },
     );

@@ -8,6 +8,7 @@ import { confirmLoss } from '../confirm.ts';
 import type { Context } from '../context.ts';
 import { diskUris, secretFileOption } from '../disk-secret.ts';
 import { writeChange, writeList, writeOne, writeResult } from '../output.ts';
+import { scrub } from '../scrub.ts';
 import { collect, does } from '../verb.ts';
 import { diskView, foundDiskView } from '../views.ts';
 import { beginMovement } from '../wait.ts';
@@ -65,6 +66,11 @@ export function addDiskNoun(program: Command): void {
     .option('--rate <rate>', 'as 200MiB/s: no faster than that')
     .option(...secretFileOption)
     .action(does(replace));
+  disk
+    .command('scrub <disk>')
+    .description('read and verify everything on the disk, while guests run; exit 7 on damage')
+    .option('--rate <rate>', 'as 200MiB/s: no faster than that')
+    .action(does(scrubDisk));
   disk
     .command('drain <disk>')
     .description('move all data away while guests run; the disk stays cordoned')
@@ -132,6 +138,14 @@ function cordons(action: 'cordon' | 'uncordon') {
     );
     writeChange(context, answer.document, diskView, ({ uri }) => `disk ${uri} ${now}`);
   };
+}
+
+async function scrubDisk(
+  context: Context,
+  [disk]: [string],
+  options: { rate?: string },
+): Promise<void> {
+  await scrub(context, path`/v1/disks/${disk}`, options);
 }
 
 async function drain(

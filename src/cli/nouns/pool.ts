@@ -17,6 +17,7 @@ import { formatDuration, parseDuration } from '../duration.ts';
 import { CommandError, exitDamage, usageError } from '../errors.ts';
 import { writeChange, writeJson, writeList, writeOne, writeResult } from '../output.ts';
 import { salvage } from '../salvage.ts';
+import { scrub } from '../scrub.ts';
 import { table } from '../table.ts';
 import { does } from '../verb.ts';
 import { poolView } from '../views.ts';
@@ -51,6 +52,11 @@ export function addPoolNoun(program: Command): void {
     .option('--rate <rate>', 'as 200MiB/s: no faster than that')
     .action(does(rebalance));
   pool
+    .command('scrub <name>')
+    .description('read and verify everything, while guests run; exit 7 on damage')
+    .option('--rate <rate>', 'as 200MiB/s: no faster than that')
+    .action(does(scrubPool));
+  pool
     .command('export <name>')
     .description('let go cleanly, so that another host may import')
     .option('--disconnect', 'also when clients are connected: they may reconnect elsewhere')
@@ -73,6 +79,14 @@ export function addPoolNoun(program: Command): void {
     .option('--volume <name>', 'copy this one: VOLUME or VOLUME@SNAPSHOT')
     .option('--to <file>', 'into this new file, raw and sparse; exit 7 when something is missing')
     .action(does(salvage));
+}
+
+async function scrubPool(
+  context: Context,
+  [name]: [string],
+  options: { rate?: string },
+): Promise<void> {
+  await scrub(context, path`/v1/pools/${name}`, options);
 }
 
 async function rebalance(
