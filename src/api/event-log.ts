@@ -15,6 +15,16 @@ const eventsKept = 4096;
 
 const logLevels = { info: 'info', warning: 'warn', error: 'error' } as const;
 
+function isEvent(value: object): value is EventItem {
+  const { id, time, level, event, subject, message } = value as Partial<EventItem>;
+  const texts = [time, level, event, subject, message];
+  const isWhole =
+    texts.every((text) => typeof text === 'string') && Object.hasOwn(logLevels, level ?? '');
+  return (
+    isWhole && Number.isSafeInteger(id) && Number(id) > 0 && !Number.isNaN(Date.parse(time ?? ''))
+  );
+}
+
 export class EventLog {
   readonly #clock: Clock;
   readonly #log: Log;
@@ -25,7 +35,7 @@ export class EventLog {
 
   /** @param path made if absent */
   constructor(clock: Clock, log: Log, path: string) {
-    const { file, lines } = JsonLines.open<EventItem>(path);
+    const { file, lines } = JsonLines.open(path, isEvent);
     this.#clock = clock;
     this.#log = log;
     this.#file = file;

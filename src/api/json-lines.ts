@@ -18,11 +18,14 @@ export class JsonLines<T extends object> {
     this.#file = openSync(path, 'a', 0o600);
   }
 
-  /** Opens the file, made if absent; `lines` are those readable, oldest first. */
-  static open<T extends object>(path: string): { file: JsonLines<T>; lines: T[] } {
+  /** Opens the file, made if absent; `lines` are those readable, and what they should be, oldest first. */
+  static open<T extends object>(
+    path: string,
+    isLine: (value: object) => value is T,
+  ): { file: JsonLines<T>; lines: T[] } {
     const file = new JsonLines<T>(path);
     const text = readFileSync(path, 'utf8');
-    const lines = text.split('\n').flatMap((line) => parsed<T>(line));
+    const lines = text.split('\n').flatMap((line) => parsed(line).filter(isLine));
     file.#lineCount = lines.length;
     // A torn last line would swallow the next one.
     if (text !== '' && !text.endsWith('\n')) file.rewrite(lines);
@@ -54,10 +57,10 @@ export class JsonLines<T extends object> {
   }
 }
 
-function parsed<T>(line: string): T[] {
+function parsed(line: string): object[] {
   try {
     const value: unknown = JSON.parse(line);
-    return typeof value === 'object' && value !== null ? [value as T] : [];
+    return typeof value === 'object' && value !== null ? [value] : [];
   } catch {
     return [];
   }

@@ -82,7 +82,7 @@ export class Operations {
     path: string,
     kinds: Readonly<Record<string, ResumableWork>> = {},
   ) {
-    const { file, lines } = JsonLines.open<OperationItem>(path);
+    const { file, lines } = JsonLines.open(path, isOperation);
     this.#clock = clock;
     this.#log = log;
     this.#emit = emit;
@@ -294,6 +294,16 @@ export class Operations {
   #now(): string {
     return new Date(this.#clock.nowMs()).toISOString();
   }
+}
+
+/** As far as others rely on it; earlier versions wrote less. */
+function isOperation(value: object): value is OperationItem {
+  const { id, operation, target, state, progress, created_at } = value as Partial<OperationItem>;
+  const texts = [id, operation, target, state, created_at];
+  const isWhole = texts.every((text) => typeof text === 'string') && /^op-\d{1,15}$/.test(id ?? '');
+  return (
+    isWhole && typeof progress?.done_bytes === 'number' && typeof progress.total_bytes === 'number'
+  );
 }
 
 export function isEnded(item: Pick<OperationItem, 'state'>): boolean {

@@ -5,7 +5,13 @@
  * problem (problem.ts); while stopping, changing calls are refused and reading ones answered.
  */
 import swagger from '@fastify/swagger';
-import Fastify, { type FastifyBaseLogger, type FastifyError, LogController } from 'fastify';
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify';
 import { StorageError } from '../base/errors.ts';
 import { addIdempotency } from './idempotency.ts';
 import { openapiInfo } from './openapi.ts';
@@ -66,6 +72,10 @@ export async function buildServer(
     bodyLimit: bodyBytesMax,
     requestTimeout: requestMs,
     routerOptions: { maxParamLength: paramCharsMax },
+    // Of addresses that cannot even be read.
+    frameworkErrors: (error, request, reply) => {
+      answerProblem(error, request as never, reply as never);
+    },
     ajv: { customOptions: { removeAdditional: false } },
     schemaErrorFormatter: (errors, part) => new Error(describe(part, errors)),
   });
@@ -91,12 +101,7 @@ export async function buildServer(
 }
 
 function addErrors(app: ApiApp): void {
-  app.setErrorHandler((thrown, request, reply) => {
-    const error = toStorageError(thrown);
-    if (error.code === 'service/internal') request.log.error({ err: thrown }, 'request failed');
-    const problem = problemOf(error);
-    return reply.code(problem.status).type(problemType).serializer(JSON.stringify).send(problem);
-  });
+  app.setErrorHandler(answerProblem);
   app.setNotFoundHandler((request) => {
     throw new StorageError(
       'request/not-found',
@@ -106,6 +111,13 @@ function addErrors(app: ApiApp): void {
       },
     );
   });
+}
+
+function answerProblem(thrown: unknown, request: FastifyRequest, reply: FastifyReply): unknown {
+  const error = toStorageError(thrown);
+  if (error.code === 'service/internal') request.log.error({ err: thrown }, 'request failed');
+  const problem = problemOf(error);
+  return reply.code(problem.status).type(problemType).serializer(JSON.stringify).send(problem);
 }
 
 type SchemaErrors = NonNullable<FastifyError['validation']>;

@@ -11,12 +11,17 @@ const unitMs: Readonly<Record<string, number>> = {
   d: 86_400_000,
 };
 
+/** Longer than anybody waits or looks back; dates are exact far beyond. */
+const durationMsMax = 100 * 366 * 86_400_000;
+
 /** `500ms`, `30s`, `5m`, `2h`, `1d`; a bare number is seconds. @returns milliseconds */
 export function parseDuration(text: string): number {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(text);
   if (match === null)
     throw usageError(`"${text}" is no duration`, ['write it as 30s, 5m, 2h or 1d']);
-  return Number(match[1]) * (unitMs[match[2] ?? 's'] ?? 1000);
+  const ms = Number(match[1]) * (unitMs[match[2] ?? 's'] ?? 1000);
+  if (ms <= durationMsMax) return ms;
+  throw usageError(`"${text}" is too long a time`, ['a hundred years are the most']);
 }
 
 /** `2h` is two hours before now; otherwise a date. @returns RFC 3339 */

@@ -2,6 +2,7 @@
  * Addresses that exports are served on: `unix:PATH` and `tcp:HOST:PORT`. Pure.
  */
 import { StorageError } from '../base/errors.ts';
+import { isWholeText } from '../base/text.ts';
 
 export type Address =
   | { readonly kind: 'unix'; readonly path: string }
@@ -59,6 +60,7 @@ export function checkUnixPath(path: string): void {
 
 function parseUnix(path: string): Address {
   if (!path.startsWith('/')) throw invalid(`unix:${path}`, 'its path is not absolute');
+  if (!isWholeText(path) || path.includes('\0')) throw invalid('unix:…', 'its path is none');
   checkUnixPath(path);
   return { kind: 'unix', path };
 }

@@ -9,6 +9,7 @@
 import { readFileIfThere, writeFileAtomically } from '../base/atomic-file.ts';
 import { StorageError } from '../base/errors.ts';
 import { readSecrets, withSecret, writeSecrets } from '../pool/disk-secrets.ts';
+import { isDiskLocation } from '../pool/disk-set.ts';
 import type { BatchOp } from '../pool/format/batch.ts';
 import { deleteRecord, putRecord } from '../pool/pool-records.ts';
 import type { PoolInfo } from '../pool/types.ts';
@@ -112,9 +113,18 @@ export class HostStore implements ExportStore {
   }
 }
 
+function isDiskExport(value: unknown): value is DiskExportRecord {
+  if (typeof value !== 'object' || value === null) return false;
+  const { name, disk, listen } = value as Partial<DiskExportRecord>;
+  const isNamed = typeof name === 'string' && isDiskLocation(disk);
+  return isNamed && Array.isArray(listen) && listen.every((each) => typeof each === 'string');
+}
+
 function parse(path: string, content: Buffer): readonly DiskExportRecord[] {
   try {
-    return (JSON.parse(content.toString('utf8')) as { exports: DiskExportRecord[] }).exports;
+    const { exports } = JSON.parse(content.toString('utf8')) as { exports: unknown[] };
+    if (exports.every(isDiskExport)) return exports;
+    throw new TypeError('a record lacks name, disk or addresses');
   } catch (cause) {
     throw new StorageError('service/state-version', `${path} cannot be read`, {
       cause,

@@ -52,6 +52,14 @@ export interface DiskLocation {
   readonly secret?: Secret;
 }
 
+/** Of what was read from a file of the state folder. */
+export function isDiskLocation(value: unknown): value is DiskLocation {
+  if (typeof value !== 'object' || value === null) return false;
+  const { uri, path, kind } = value as Partial<DiskLocation>;
+  const isKind = kind !== undefined && ['file', 'block', 'nfs', 'iscsi'].includes(kind);
+  return typeof uri === 'string' && typeof path === 'string' && isKind;
+}
+
 export interface PoolDisk {
   readonly location: DiskLocation;
   readonly plane: PatientDiskPlane;

@@ -8,7 +8,13 @@ import { posix } from 'node:path';
 import { parseSize } from '../base/size.ts';
 import { type IscsiDiskUri, parseIscsiUri } from './iscsi-uri.ts';
 import { type NfsDiskUri, parseNfsUri } from './nfs-uri.ts';
-import { escapedPath, invalidUri, parseParameters, unescapedPath } from './uri-parts.ts';
+import {
+  escapedPath,
+  expectWholeText,
+  invalidUri,
+  parseParameters,
+  unescapedPath,
+} from './uri-parts.ts';
 
 /** A file or a block device of this host. */
 export interface LocalDiskUri {
@@ -72,6 +78,7 @@ function parseLocalUri(text: string, kind: LocalDiskUri['kind'], rest: string): 
 
 /** @throws StorageError request/invalid malformed, unknown scheme or parameter */
 export function parseDiskUri(text: string): DiskUri {
+  expectWholeText(text);
   const { scheme, rest } = splitScheme(text);
   switch (scheme) {
     case 'any':

@@ -22,6 +22,12 @@ export interface Lineage {
   readonly served: number;
 }
 
+function isLineage(value: unknown): value is Lineage {
+  if (typeof value !== 'object' || value === null) return false;
+  const { since, epoch, served } = value as Partial<Lineage>;
+  return [since, epoch, served].every((each) => Number.isSafeInteger(each) && Number(each) >= 0);
+}
+
 /** What a host keeps of one pool. */
 export class PoolFolder {
   constructor(readonly path: string) {}
@@ -38,7 +44,8 @@ export class PoolFolder {
     const content = await readFileIfThere(this.#lineagePath);
     if (content === undefined) return undefined;
     try {
-      return JSON.parse(content.toString('utf8')) as Lineage;
+      const found: unknown = JSON.parse(content.toString('utf8'));
+      return isLineage(found) ? found : undefined;
     } catch {
       return undefined;
     }

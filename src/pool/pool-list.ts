@@ -7,9 +7,9 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readFileIfThere, writeFileAtomically } from '../base/atomic-file.ts';
 import { StorageError } from '../base/errors.ts';
-import { newUuid } from '../base/ids.ts';
+import { isUuid, newUuid } from '../base/ids.ts';
 import { readSecrets, withSecret, writeSecrets } from './disk-secrets.ts';
-import type { DiskLocation } from './disk-set.ts';
+import { type DiskLocation, isDiskLocation } from './disk-set.ts';
 import { PoolFolder } from './lineage.ts';
 
 export interface PoolEntry {
@@ -89,7 +89,8 @@ async function readEntries(stateDir: string): Promise<PoolEntry[]> {
   if (content === undefined) return [];
   const secrets = await readSecrets(secretsPath(stateDir));
   try {
-    const { pools } = JSON.parse(content.toString('utf8')) as { pools: PoolEntry[] };
+    const { pools } = JSON.parse(content.toString('utf8')) as { pools: unknown[] };
+    if (!pools.every(isPoolEntry)) throw new TypeError('an entry lacks uuid, name or disks');
     return pools.map((entry) => ({
       ...entry,
       disks: entry.disks.map((disk) => withSecret(disk, secrets)),
@@ -100,6 +101,14 @@ async function readEntries(stateDir: string): Promise<PoolEntry[]> {
       actions: ['remove the file, then import the pools from their disks'],
     });
   }
+}
+
+function isPoolEntry(value: unknown): value is PoolEntry {
+  if (typeof value !== 'object' || value === null) return false;
+  const { uuid, name, disks } = value as Partial<PoolEntry>;
+  // The uuid names a folder.
+  const isNamed = typeof uuid === 'string' && isUuid(uuid) && typeof name === 'string';
+  return isNamed && Array.isArray(disks) && disks.every(isDiskLocation);
 }
 
 async function readHostId(stateDir: string): Promise<string> {

@@ -2,6 +2,7 @@
  * What the kinds of disk URIs share: errors that name the URI, parameters, hosts and ports. Pure.
  */
 import { StorageError } from '../base/errors.ts';
+import { isWholeText } from '../base/text.ts';
 
 const actions = [
   'name a disk as /path, file:/path?size=100GiB, block:/dev/sdb, nfs://host/export/path/file?size=100GiB or iscsi://host/iqn/lun',
@@ -39,6 +40,12 @@ export function unescapedPath(text: string, path: string): string {
   } catch {
     throw invalidUri(text, 'malformed percent escape');
   }
+}
+
+/** Halves of characters, as JSON may carry them, name no file, and have no escape. @throws StorageError request/invalid */
+export function expectWholeText(text: string): void {
+  if (isWholeText(text)) return;
+  throw invalidUri(text, 'it is no text in Unicode');
 }
 
 export function escapedPath(path: string): string {

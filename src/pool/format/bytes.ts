@@ -5,6 +5,7 @@
  * feature sets use all 64 bits and are bigints.
  */
 import { InvariantError, invariant } from '../../base/errors.ts';
+import { isUuid } from '../../base/ids.ts';
 import { FormatError } from './format-error.ts';
 
 const wordRange = 2 ** 32;
@@ -43,11 +44,9 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0;
 }
 
-const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-
 /** The sixteen bytes of a uuid written in lower case with dashes. */
 export function uuidBytes(uuid: string): Uint8Array {
-  invariant(uuidPattern.test(uuid), `"${uuid}" is a uuid`);
+  invariant(isUuid(uuid), `"${uuid}" is a uuid`);
   return Uint8Array.from(Buffer.from(uuid.replaceAll('-', ''), 'hex'));
 }
 
