@@ -115,7 +115,7 @@ class Creation final : public Errand {
     auto* creation = static_cast<Creation*>(self);
     auto* result = static_cast<CREATE3res*>(data);
     bool performed = status == RPC_STATUS_SUCCESS;
-    if (!creation->Answered(status, performed ? result->status : 0, kWhat)) return;
+    if (!creation->Answered(status, performed ? NumberOf(result->status) : 0, kWhat)) return;
     post_op_fh3& object = result->CREATE3res_u.resok.obj;
     if (!object.handle_follows) return creation->End(Status(EIO, kWhat));
     creation->SetSize(object.post_op_fh3_u.handle);
@@ -132,7 +132,7 @@ class Creation final : public Errand {
   static void OnSized(rpc_context*, int status, void* data, void* self) {
     auto* creation = static_cast<Creation*>(self);
     if (status != RPC_STATUS_SUCCESS) return creation->End(Status(ECONNRESET, kWhat));
-    creation->error_ = NfsErrno(static_cast<SETATTR3res*>(data)->status);
+    creation->error_ = NfsErrno(NumberOf(static_cast<SETATTR3res*>(data)->status));
     if (creation->error_ == 0) creation->End(Status::Ok());
     else creation->RemoveAgain();
   }
@@ -170,7 +170,7 @@ class Removal final : public Errand {
 
   static void OnRemoved(rpc_context*, int status, void* data, void* self) {
     auto* removal = static_cast<Removal*>(self);
-    int nfs_status = status == RPC_STATUS_SUCCESS ? static_cast<REMOVE3res*>(data)->status : 0;
+    int nfs_status = status == RPC_STATUS_SUCCESS ? NumberOf(static_cast<REMOVE3res*>(data)->status) : 0;
     if (removal->Answered(status, nfs_status, kWhat)) removal->End(Status::Ok());
   }
 
@@ -198,7 +198,7 @@ class FolderList final : public Errand {
     auto* list = static_cast<FolderList*>(self);
     auto* result = static_cast<READDIRPLUS3res*>(data);
     bool performed = status == RPC_STATUS_SUCCESS;
-    if (!list->Answered(status, performed ? result->status : 0, kWhat)) return;
+    if (!list->Answered(status, performed ? NumberOf(result->status) : 0, kWhat)) return;
     READDIRPLUS3resok& part = result->READDIRPLUS3res_u.resok;
     for (const entryplus3* next = part.reply.entries; next;) {
       entryplus3 entry = Unaligned(next);

@@ -45,4 +45,13 @@ T Unaligned(const T* decoded) {
   return copy;
 }
 
+// An enumeration that libnfs decoded, as the number that the server sent: it may be none of the enumerators.
+template <typename Enumeration>
+int NumberOf(const Enumeration& decoded) {
+  static_assert(sizeof(Enumeration) == sizeof(int));
+  int number;
+  memcpy(&number, &decoded, sizeof number);
+  return number;
+}
+
 }  // namespace varve

@@ -34,8 +34,8 @@ NfsAttributes AttributesOf(const fattr3& from) {
 
 // Each decodes the result of one procedure that was performed.
 void Decode(const LOOKUP3res& result, NfsReply* reply) {
-  reply->error = NfsErrno(result.status);
-  if (result.status != NFS3_OK) return;
+  reply->error = NfsErrno(NumberOf(result.status));
+  if (reply->error != 0) return;
   const LOOKUP3resok& found = result.LOOKUP3res_u.resok;
   reply->handle.assign(found.object.data.data_val, found.object.data.data_len);
   if (found.obj_attributes.attributes_follow) {
@@ -44,20 +44,20 @@ void Decode(const LOOKUP3res& result, NfsReply* reply) {
 }
 
 void Decode(const GETATTR3res& result, NfsReply* reply) {
-  reply->error = NfsErrno(result.status);
-  if (result.status == NFS3_OK) reply->attributes = AttributesOf(result.GETATTR3res_u.resok.obj_attributes);
+  reply->error = NfsErrno(NumberOf(result.status));
+  if (reply->error == 0) reply->attributes = AttributesOf(result.GETATTR3res_u.resok.obj_attributes);
 }
 
 void Decode(const FSINFO3res& result, NfsReply* reply) {
-  reply->error = NfsErrno(result.status);
-  if (result.status != NFS3_OK) return;
+  reply->error = NfsErrno(NumberOf(result.status));
+  if (reply->error != 0) return;
   const FSINFO3resok& info = result.FSINFO3res_u.resok;
   reply->limits = {info.rtmax, info.wtmax};
 }
 
 void Decode(const READ3res& result, NfsReply* reply) {
-  reply->error = NfsErrno(result.status);
-  if (result.status != NFS3_OK) return;
+  reply->error = NfsErrno(NumberOf(result.status));
+  if (reply->error != 0) return;
   const READ3resok& read = result.READ3res_u.resok;
   reply->data = reinterpret_cast<const std::byte*>(read.data.data_val);
   reply->bytes = read.data.data_len;
@@ -65,17 +65,17 @@ void Decode(const READ3res& result, NfsReply* reply) {
 }
 
 void Decode(const WRITE3res& result, NfsReply* reply) {
-  reply->error = NfsErrno(result.status);
-  if (result.status != NFS3_OK) return;
+  reply->error = NfsErrno(NumberOf(result.status));
+  if (reply->error != 0) return;
   const WRITE3resok& written = result.WRITE3res_u.resok;
   reply->bytes = written.count;
-  reply->durable = written.committed != UNSTABLE;
+  reply->durable = NumberOf(written.committed) != UNSTABLE;
   reply->verifier = VerifierOf(written.verf);
 }
 
 void Decode(const COMMIT3res& result, NfsReply* reply) {
-  reply->error = NfsErrno(result.status);
-  if (result.status == NFS3_OK) reply->verifier = VerifierOf(result.COMMIT3res_u.resok.verf);
+  reply->error = NfsErrno(NumberOf(result.status));
+  if (reply->error == 0) reply->verifier = VerifierOf(result.COMMIT3res_u.resok.verf);
 }
 
 template <typename Result>

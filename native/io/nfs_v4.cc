@@ -30,13 +30,13 @@ void DecodeRead(const nfs_resop4& result, NfsReply* reply) {
 void DecodeWrite(const nfs_resop4& result, NfsReply* reply) {
   const WRITE4resok& written = result.nfs_resop4_u.opwrite.WRITE4res_u.resok4;
   reply->bytes = written.count;
-  reply->durable = written.committed != UNSTABLE4;
+  reply->durable = NumberOf(written.committed) != UNSTABLE4;
   reply->verifier = VerifierOf(written.writeverf);
 }
 
 void Decode(const COMPOUND4res& result, NfsReply* reply) {
-  reply->error = NfsErrno(result.status);
-  if (result.status != NFS4_OK) return;
+  reply->error = NfsErrno(NumberOf(result.status));
+  if (reply->error != 0) return;
   reply->handle = HandleFrom(result);
   AttributesFrom(result, &reply->attributes, &reply->limits);
   if (auto read = FindResult(result, OP_READ)) DecodeRead(*read, reply);

@@ -4,7 +4,7 @@
 // pieces the rest is cut. Oracle: no sanitizer report, no abort, and once the client has gone the session ends
 // and every byte of the budget is back.
 //
-//   make -C native fuzz FUZZ=nbd FUZZ_SECONDS=60
+//   npm run fuzz -- nbd
 #include <cstdlib>
 #include <memory>
 #include <span>
