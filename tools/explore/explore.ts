@@ -10,8 +10,10 @@ import type { Cut } from './recording-plane.ts';
 
 /** On tmpfs: thousands of small indexes come and go. */
 const folderOfLives = '/dev/shm/varve-explore-';
-/** A life takes as long as some hundred states: more of them would make it cheap, fewer would show less of it. */
-export const cutsPerLifeDefault = 400;
+/** A life takes as long as some dozens of states; a short exploration has several lives all the same. */
+function cutsPerLifeFor(states: number): number {
+  return Math.min(400, Math.max(50, Math.ceil(states / 8)));
+}
 
 export interface Exploration {
   lives: number;
@@ -95,7 +97,7 @@ class Plan {
 
   /** @returns undefined when there is nothing to do, or what is under way will do */
   #next(): LifeOptions | undefined {
-    const { states, only, cutsPerLife = cutsPerLifeDefault, signal } = this.#options;
+    const { states, only, cutsPerLife = cutsPerLifeFor(states), signal } = this.#options;
     if (this.exploration.violations.length > 0 || signal?.aborted) return undefined;
     if (only !== undefined) return this.#replay(only);
     const coming = [...this.#underWay.values()].reduce((sum, { cuts }) => sum + cuts, 0);
