@@ -2,7 +2,7 @@
 //   given back as soon as somebody says so.
 // Method: a pool of a few clusters (volume_fixture.h), whose control plane says when writers are to be held, when they are refused, and where
 //   space comes from. No time passes: a wait is for what the other side has said or done.
-#include <thread>
+#include <chrono>
 
 #include "test/volume_fixture.h"
 
@@ -77,7 +77,10 @@ class HeldWritersTest : public ::testing::TestWithParam<LoopBackend> {
     return Start(BlockOp::kWrite, slot * kCluster, kCluster, fill, loop);
   }
   void WaitUntilHeld(uint64_t count) {
-    while (plane_.pool().HeldWriters() != count) std::this_thread::yield();
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    uint64_t held = plane_.pool().HeldWriters();
+    while (held != count && std::chrono::steady_clock::now() < deadline) held = plane_.pool().HeldWriters();
+    EXPECT_EQ(held, count);
   }
   static Status End(HeldRequest& request) { return request.WaitFor(std::chrono::seconds(60)); }
 
