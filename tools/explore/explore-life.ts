@@ -19,6 +19,8 @@ import { World, type WorldDisks } from './world.ts';
 const diskBytes = 8 * MiB;
 const stepsPerLife = 60;
 const stepsPerMemory = 3;
+/** The newest so many may have survived: most of the older ones are behind the journal's tail, and of no use. */
+const memoriesPerCut = 6;
 /** Disks that may join. */
 const sparesPerLife = 2;
 /** States judged side by side: each waits for disks and threads now and then. */
@@ -193,7 +195,7 @@ class Exploration {
 
   /** Every other cut hits a host that remembers; which of its memories survived is the cut's to choose. */
   #memoryFor({ moment, seed }: Cut): KeptMemory | undefined {
-    const older = this.#memories.filter((memory) => memory.moment <= moment);
+    const older = this.#memories.filter((memory) => memory.moment <= moment).slice(-memoriesPerCut);
     const choice = seed + moment;
     return choice % 2 === 0 ? undefined : older[Math.floor(choice / 2) % older.length];
   }
