@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { newUuid } from '../../src/base/ids.ts';
 import { MiB } from '../../src/base/units.ts';
 import type { DiskSpec } from '../../src/dataplane/binding.ts';
 import { DataPlaneError, type DiskPlane } from '../../src/dataplane/data-plane.ts';
@@ -132,7 +133,8 @@ test('a password is kept apart, and is there after a restart', async () => {
   remote.disks.set(target, blank('naa.1'));
   const disks = await locateDisks(remote, [`iscsi://me%open-sesame@host/${target}/1`]);
   const list = await PoolList.open(stateDir);
-  await list.put({ uuid: 'u', name: 'gold', disks });
+  const uuid = newUuid();
+  await list.put({ uuid, name: 'gold', disks });
   expect(await readFile(join(stateDir, 'pools.json'), 'utf8')).not.toContain('open-sesame');
   expect((await stat(join(stateDir, 'disk-secrets.json'))).mode & 0o777).toBe(0o600);
 
@@ -143,6 +145,6 @@ test('a password is kept apart, and is there after a restart', async () => {
   await identifyPool(remote, entry?.disks ?? []).catch(() => undefined);
   expect(remote.specs.at(-1)?.iscsi).toMatchObject({ user: 'me', secret: 'open-sesame', lun: 1 });
 
-  await again.remove('u');
+  await again.remove(uuid);
   expect(await readFile(join(stateDir, 'disk-secrets.json'), 'utf8')).not.toContain('open-sesame');
 });
