@@ -111,6 +111,8 @@ class PatientDiskTest : public testing::TestWithParam<LoopBackend> {
   void TearDown() override {
     faulty->Set({});
     disk.reset();
+    // Home may still be about to wake the other loop, for an end that was seen already: it must not go before that.
+    RunOn(*home, [] {});
   }
 
   std::unique_ptr<Pending> StartWrite(uint8_t value, uint64_t offset = 0) {
