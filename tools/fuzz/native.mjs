@@ -24,13 +24,13 @@ export function buildNative(targets) {
 /**
  * Runs one target.
  *
- * @param limit libFuzzer's own options: `-runs=N` or `-max_total_time=N`
+ * @param limits libFuzzer's own options: `-runs=N` or `-max_total_time=N`, `-verbosity=0`
  * @returns whether nothing was found
  */
-export function fuzzNative(target, limit) {
+export function fuzzNative(target, ...limits) {
   const found = `build/fuzz/${target}`;
   mkdirSync(found, { recursive: true });
-  const options = [limit, '-max_len=8192', '-timeout=20', '-rss_limit_mb=2048'];
+  const options = [...limits, '-max_len=8192', '-timeout=20', '-rss_limit_mb=2048'];
   const artifacts = `-artifact_prefix=build/fuzz/${target}-`;
   const corpora = [found, `native/test/corpus/${target}`];
   const args = [...options, '-print_final_stats=1', artifacts, ...corpora];

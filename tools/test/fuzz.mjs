@@ -14,7 +14,7 @@ export function runFuzz() {
   return sum(
     targets.map((target) => {
       const seconds = Math.round(secondsInAll * (shares[target] ?? left / rest.length));
-      return fuzzNative(target, `-max_total_time=${seconds}`)
+      return fuzzNative(target, `-max_total_time=${seconds}`, '-verbosity=0')
         ? { passed: 1, failed: 0, names: [] }
         : oneFailure(`fuzz ${target}`);
     }),
