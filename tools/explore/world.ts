@@ -111,8 +111,10 @@ export class World implements Promised {
       // Short, so that rounds nobody asked for happen too.
       options: { flushWindowMs: 20, leaseTimes: leaseTimes(leaseMs) },
     });
-    await pools.create('life', disks.first, { clusterBytes });
-    if (disks.other.length > 0) await pools.create('other', disks.other, { clusterBytes });
+    // A write that finds no space is to fail at once: nobody makes room in the middle of a step.
+    const options = { clusterBytes, patienceSeconds: 0 };
+    await pools.create('life', disks.first, options);
+    if (disks.other.length > 0) await pools.create('other', disks.other, options);
     return new World(plane, random, pools, folder, disks.spares);
   }
 
