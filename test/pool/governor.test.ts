@@ -90,6 +90,15 @@ test('without guests nothing holds the work back, and it never rests', async () 
   expect(bench.rests).toBe(0);
 });
 
+test('guests who are there already are seen before anything is moved', async () => {
+  let held = false;
+  await bench.governor.run(async () => {
+    held = bench.governor.isHeldBack;
+    return 0;
+  });
+  expect(held).toBe(true);
+});
+
 test('with guests it settles where they bear it', async () => {
   await bench.work(10);
   const reached = await bench.work(20);
