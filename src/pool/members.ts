@@ -74,15 +74,16 @@ export class Members {
     await this.completeReplicas();
   }
 
-  /** Makes up for replicas that are missing, where that can be done. @param back were left behind, and may carry one again */
+  /** Makes up for replicas that are missing, where that can be done, and ends those too many. @param back were left behind, and may carry one again */
   completeReplicas(back: readonly PoolDisk[] = []): Promise<void> {
     return this.#turn.run(async () => {
       try {
         for (const disk of back) await this.#replicas.takeUp(disk);
         await this.#replicas.complete();
+        await this.#replicas.endSurplus();
       } catch (error) {
         if (!(error instanceof StorageError)) throw error;
-        const message = `no replica of the journal was begun: ${error.message}`;
+        const message = `no replica of the journal was begun or ended: ${error.message}`;
         this.#parts.onUndone('pool/replica', message);
       }
     });

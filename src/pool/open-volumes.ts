@@ -182,8 +182,8 @@ export class OpenVolumes {
     await Promise.allSettled(entry.borrowers);
     await entry.loader.stopAhead();
     await entry.plane.close();
-    entry.loader.close();
     this.#byKey.delete(entry.key);
     this.#byHandle.delete(entry.plane.handle);
+    await entry.loader.close();
   }
 }

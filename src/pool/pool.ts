@@ -183,7 +183,7 @@ export class Pool {
       ...services,
       pool: this.name,
       onFailure: (cause) => this.#stopWriting(cause),
-      onIndexDamage: () => void this.#folder.condemnIndex(),
+      onIndexDamage: () => void this.#condemnIndex(),
     });
     this.#conditions = new DiskConditions({
       subject: this.name,
@@ -696,6 +696,16 @@ export class Pool {
     const disk = this.#disks.byNumber(number);
     invariant(disk !== undefined, `disk ${number} belongs to the pool`);
     return disk;
+  }
+
+  async #condemnIndex(): Promise<void> {
+    try {
+      await this.#folder.condemnIndex();
+    } catch (error) {
+      const action = 'delete it by hand before the next start';
+      const message = `the damaged index ${this.#folder.indexPath} is not marked as such: ${action}`;
+      this.#services.log.error({ pool: this.name, error }, message);
+    }
   }
 
   async #foreignRecord(location: DiskLocation, plane: DiskPlane): Promise<ForeignDiskRecord> {

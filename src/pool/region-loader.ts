@@ -70,9 +70,10 @@ export class RegionLoader {
     await this.#ahead;
   }
 
-  /** The data plane has let go of the volume: nothing is said to it any more. */
-  close(): void {
+  /** The data plane has let go of the volume: nothing is said to it any more, and in the end nothing is read for it any more. */
+  async close(): Promise<void> {
     this.#closed = true;
+    await Promise.all(this.#loading.values());
   }
 
   async #loadAhead(): Promise<void> {

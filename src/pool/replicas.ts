@@ -57,16 +57,29 @@ export class Replicas {
     }
   }
 
+  /**
+   * Ends replicas until there are no more than there should be, those on the disks with the most data. A disk's leaving that is cut short
+   * leaves its own besides the one that was to stand in for it.
+   *
+   * @throws StorageError disk/io
+   */
+  async endSurplus(): Promise<void> {
+    const { disks } = this.#parts;
+    const surplus = disks.journals.length - journalReplicasMax;
+    if (surplus <= 0) return;
+    const answering = disks.journals.filter((disk) => this.#isReady(disk));
+    for (const disk of this.#byData(answering).slice(-surplus)) await this.end(disk);
+  }
+
   /** Disks that could carry a replica and do not, the one with the least data first. */
   candidates(leaving?: PoolDisk): PoolDisk[] {
     const { disks, allocator } = this.#parts;
-    const usedOn = ({ label }: PoolDisk) => allocator.usedCountOn(label.diskNumber);
-    return disks.all
+    const able = disks.all
       .filter((disk) => disk !== leaving && disk.label.journalBytes === 0)
       .filter((disk) => !disks.isLeftBehind(disk) && this.#isReady(disk))
       .filter(({ label }) => hasRoomForRing(label, disks.journalBytes))
-      .filter(({ label }) => allocator.hasRoomForCheckpoint(label.diskNumber))
-      .sort((a, b) => usedOn(a) - usedOn(b));
+      .filter(({ label }) => allocator.hasRoomForCheckpoint(label.diskNumber));
+    return this.#byData(able);
   }
 
   /** @throws StorageError disk/io */
@@ -115,6 +128,12 @@ export class Replicas {
       if (isUnanswered(error)) void this.#endRing(disk);
       throw error;
     }
+  }
+
+  /** The one with the least data first. */
+  #byData(disks: readonly PoolDisk[]): PoolDisk[] {
+    const usedOn = ({ label }: PoolDisk) => this.#parts.allocator.usedCountOn(label.diskNumber);
+    return [...disks].sort((a, b) => usedOn(a) - usedOn(b));
   }
 
   #isReady(disk: PoolDisk): boolean {

@@ -5,11 +5,13 @@
  *   them are written by hand.
  */
 import { copyFile, readFile, rm, writeFile } from 'node:fs/promises';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { StorageError } from '../../src/base/errors.ts';
 import { checkOffline } from '../../src/pool/check/check-offline.ts';
 import { labelBytes } from '../../src/pool/format/geometry.ts';
 import { encodeLabel, type Label, labelOffset } from '../../src/pool/format/label.ts';
 import { probeDisk } from '../../src/pool/probe.ts';
+import { Replicas } from '../../src/pool/replicas.ts';
 import { Fixture } from './fixture.ts';
 import { TrimmingGuest } from './trimming-guest.ts';
 
@@ -146,6 +148,20 @@ describe('members of a pool', () => {
     await fixture.pools.removeDisk('gold', 2);
     expect(journals()).toEqual([3]);
     await importElsewhere('d');
+    await expectVolume(4);
+  });
+
+  test('a leaving that was cut short before its replica ended leaves no fourth one', async () => {
+    await create('a', 'b', 'c', 'd');
+    await makeVolume(4);
+    const broken = new StorageError('disk/io', 'cut short');
+    vi.spyOn(Replicas.prototype, 'end').mockRejectedValueOnce(broken);
+    for (const number of [1, 3]) await cordon(number);
+    await expect(fixture.pools.removeDisk('gold', 1)).rejects.toThrow('cut short');
+    expect(journals()).toEqual([0, 1, 2, 3]);
+    await fixture.restart();
+    expect(journals()).toHaveLength(3);
+    await importElsewhere('a', 'b', 'c', 'd');
     await expectVolume(4);
   });
 
