@@ -1,108 +1,99 @@
 /**
  * Reading the journal's tail after a life has ended, and finishing that life's last words.
  *
- * Replicas hold the same records at the same places, but the last one may have reached only some of them: the
- * longest counts, the others are brought up to it. The committer syncs each record before it writes the next, so
- * behind the end there is at most one torn record, exactly where the next one goes.
+ * Replicas hold the same records at the same places, but the last one may have reached only some of them, and any may be damaged: what one
+ * has counts, and the others get it. Where none has a record although later ones are there, changes are lost, and nothing is replayed.
+ * Elsewhere: reading all replicas as one, and why its end can be told from damage (ring-replicas.ts).
  */
 import { allEnded } from '../base/all-ended.ts';
-import { MiB } from '../base/units.ts';
+import { StorageError } from '../base/errors.ts';
 import { type DiskSet, explained, type PoolDisk, readerOf } from './disk-set.ts';
 import { deltaBytes } from './format/delta.ts';
 import {
   encodeDeltasPayload,
   encodeRecord,
-  type JournalEnd,
+  type JournalPlace,
   type JournalRecord,
   recordAlignment,
   recordKind,
   recordPayloadMax,
-  scanJournal,
 } from './format/journal-record.ts';
 import { ringSegments } from './format/ring.ts';
-
-export interface JournalPlace {
-  readonly position: number;
-  readonly sequence: number;
-}
+import { type MergedEnd, mergedRecords, type RingReplica, recordBehind } from './ring-replicas.ts';
 
 /** The largest payload that a ring takes in one record: a quarter of it, so that full is never deadlock. */
 export function recordPayloadLimit(journalBytes: number): number {
   return Math.min(recordPayloadMax, journalBytes / 4 - recordAlignment);
 }
 
-/** Hands over the records from `from` on, in order; writes nothing. @throws StorageError disk/io */
-export async function readTail(
+/** Hands over the records from `from` on, in order; writes nothing. @returns where they end @throws StorageError disk/io */
+export function readTail(
   disks: DiskSet,
   from: JournalPlace,
   apply: (record: JournalRecord) => void,
-): Promise<void> {
-  const { disk } = await longestReplica(disks, from);
-  await scanReplica(disk, from, apply);
+): Promise<MergedEnd> {
+  return read(replicasOf(disks), from, apply);
+}
+
+async function read(
+  replicas: readonly RingReplica[],
+  from: JournalPlace,
+  apply: (record: JournalRecord) => void = () => {},
+): Promise<MergedEnd> {
+  let end: MergedEnd = { ...from, epoch: 0 };
+  const records = mergedRecords(replicas, from, (found) => {
+    end = found;
+  });
+  for await (const record of records) apply(record);
+  return end;
+}
+
+/**
+ * The journal truly ends there: what stands behind it would be acknowledged changes that nobody could apply any more.
+ *
+ * @throws StorageError pool/damaged; disk/io
+ */
+export async function expectNothingBehind(disks: DiskSet, end: MergedEnd): Promise<void> {
+  const behind = await recordBehind(replicasOf(disks), end);
+  if (behind === undefined) return;
+  const last = behind.sequence - 1;
+  const lost = last === end.sequence ? `record ${last}` : `records ${end.sequence} to ${last}`;
+  const { poolName } = (disks.journals[0] as PoolDisk).label;
+  const uris = disks.all.map(({ location }) => location.uri).join(' ');
+  throw new StorageError(
+    'pool/damaged',
+    `${lost} of the journal of pool ${poolName} can be read from none of its replicas, and later ones are there: it would lack what was changed last`,
+    {
+      actions: [
+        `varve pool salvage ${uris} tells what can be copied out of them`,
+        `varve pool check --offline ${uris} lists what is damaged`,
+      ],
+    },
+  );
 }
 
 /** Makes every replica hold all records from `from` on, durably. @throws StorageError disk/io */
 export async function levelReplicas(disks: DiskSet, from: JournalPlace): Promise<void> {
-  const ends = await scanReplicas(disks, from);
-  const best = longest(ends);
-  for (const { disk, end } of ends) {
-    await copyRing(best.disk, disk, end.position, best.end.position);
+  const replicas: { disk: PoolDisk; end: MergedEnd }[] = [];
+  for (const disk of disks.journals) {
+    replicas.push({ disk, end: await read([replicaOf(disk)], from) });
+  }
+  for await (const record of mergedRecords(replicasOf(disks), from)) {
+    const lacking = replicas.filter(({ end }) => end.sequence <= record.sequence);
+    if (lacking.length === 0) continue;
+    const bytes = encodeRecord(record, record.payload);
+    await allEnded(lacking.map(({ disk }) => writeRing(disk, record.position, bytes)));
   }
   // What was read may be in the page cache only, left by a killed process.
   await disks.sync(disks.journals);
 }
 
-interface ReplicaEnd {
-  readonly disk: PoolDisk;
-  readonly end: JournalEnd;
+function replicasOf(disks: DiskSet): RingReplica[] {
+  return disks.journals.map(replicaOf);
 }
 
-/** The replica that holds the most records from `from` on. @throws StorageError disk/io */
-export async function longestReplica(disks: DiskSet, from: JournalPlace): Promise<ReplicaEnd> {
-  return longest(await scanReplicas(disks, from));
-}
-
-function longest(ends: readonly ReplicaEnd[]): ReplicaEnd {
-  return ends.reduce((a, b) => (b.end.sequence > a.end.sequence ? b : a));
-}
-
-async function scanReplicas(disks: DiskSet, from: JournalPlace): Promise<ReplicaEnd[]> {
-  const ends: ReplicaEnd[] = [];
-  for (const disk of disks.journals) ends.push({ disk, end: await scanReplica(disk, from) });
-  return ends;
-}
-
-/** Hands over the records that one replica holds from `from` on. @throws StorageError disk/io */
-export async function scanReplica(
-  disk: PoolDisk,
-  from: JournalPlace,
-  apply: (record: JournalRecord) => void = () => {},
-): Promise<JournalEnd> {
-  let end: JournalEnd | undefined;
-  const tail = { ...disk.label, tailPosition: from.position, tailSequence: from.sequence };
-  for await (const record of scanJournal(readerOf(disk), tail, (found) => {
-    end = found;
-  })) {
-    apply(record);
-  }
-  return end as JournalEnd;
-}
-
-async function copyRing(
-  source: PoolDisk,
-  target: PoolDisk,
-  fromPosition: number,
-  toPosition: number,
-): Promise<void> {
-  const { journalOffset, journalBytes } = source.label;
-  for (let at = fromPosition; at < toPosition; at += MiB) {
-    const length = Math.min(MiB, toPosition - at);
-    for (const segment of ringSegments(at, length, journalBytes)) {
-      const offset = journalOffset + segment.offset;
-      const bytes = await explained(source, () => source.plane.read(offset, segment.length));
-      await explained(target, () => target.plane.write(offset, bytes));
-    }
-  }
+function replicaOf(disk: PoolDisk): RingReplica {
+  return { label: disk.label, sizeBytes: disk.plane.sizeBytes, read: readerOf(disk) };
 }
 
 export interface LastWords {

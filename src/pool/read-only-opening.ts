@@ -13,7 +13,7 @@ import { DiskSet, openThoseThere, type PoolDisk } from './disk-set.ts';
 import type { Label } from './format/label.ts';
 import { openAndLoad, rebuild } from './index-loading.ts';
 import { IndexStore } from './index-store.ts';
-import { readTail } from './journal-replay.ts';
+import { expectNothingBehind, readTail } from './journal-replay.ts';
 import { believed } from './label-order.ts';
 import { LabelWatch } from './label-watch.ts';
 import { expectLeaseFree } from './lease.ts';
@@ -79,7 +79,7 @@ async function open(
   const disks = new DiskSet([...members, ...missing], times);
   const { index, chains } = await openAndLoad(folder, disks, truth);
   try {
-    await replayTail(there, index);
+    await expectNothingBehind(there, await replayTail(there, index));
     expectRecorded(there, index.state);
     input.accept({ name: truth.poolName, records: index.state.allRecords() });
     index.state.replayedReleases = null;

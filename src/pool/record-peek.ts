@@ -12,9 +12,10 @@ import { FormatError } from './format/format-error.ts';
 import { parseIndexKey } from './format/index-keys.ts';
 import { recordKind } from './format/journal-record.ts';
 import type { Label } from './format/label.ts';
-import { longestReplica, scanReplica } from './journal-replay.ts';
+import { expectNothingBehind, readTail } from './journal-replay.ts';
 import type { NamedRecords } from './name-clash.ts';
 import { parseRecord } from './pool-state.ts';
+import type { MergedEnd } from './ring-replicas.ts';
 import { chooseTruth, expectNoneStale } from './truth.ts';
 
 type Records = Map<string, unknown>;
@@ -33,7 +34,9 @@ export async function peekRecords(
     const { label: truth, members } = chooseTruth(opened);
     accept(members, truth);
     expectNoneStale(members, truth);
-    const records = await readRecords(new DiskSet(members), truth);
+    const disks = new DiskSet(members);
+    const records = await readCheckpointed(disks, truth);
+    await expectNothingBehind(disks, await addJournaled(records, disks, truth));
     return { name: truth.poolName, records: [...records] };
   } finally {
     for (const { plane } of opened) await plane.close();
@@ -76,10 +79,9 @@ async function readReplica(disk: PoolDisk): Promise<Records> {
   return records;
 }
 
-async function addJournaled(records: Records, disks: DiskSet, truth: Label): Promise<void> {
+async function addJournaled(records: Records, disks: DiskSet, truth: Label): Promise<MergedEnd> {
   const from = { position: truth.tailPosition, sequence: truth.tailSequence };
-  const { disk } = await longestReplica(disks, from);
-  await scanReplica(disk, from, ({ kind, payload }) => {
+  return readTail(disks, from, ({ kind, payload }) => {
     if (kind !== recordKind.batch) return;
     for (const op of decodeBatch(payload)) {
       if (op.op === 'put') put(records, op.key, op.value);

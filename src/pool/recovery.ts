@@ -24,13 +24,13 @@ import {
   wipeAndClose,
 } from './disk-set.ts';
 import type { ClusterRun } from './format/batch.ts';
-import { paddedRecordBytes } from './format/journal-record.ts';
+import { type JournalPlace, paddedRecordBytes } from './format/journal-record.ts';
 import type { Label } from './format/label.ts';
 import { readPendingLog } from './format/pending-log.ts';
 import { grownBy } from './growth.ts';
 import { type LoadedIndex, loadOrRebuildIndex } from './index-loading.ts';
 import {
-  type JournalPlace,
+  expectNothingBehind,
   lastRecords,
   levelReplicas,
   readTail,
@@ -45,6 +45,7 @@ import type { NamedRecords } from './name-clash.ts';
 import type { PoolIndex } from './pool-index.ts';
 import { type DiskRecord, diskRecordName } from './pool-records.ts';
 import type { PoolState } from './pool-state.ts';
+import type { MergedEnd } from './ring-replicas.ts';
 import { chooseTruth, expectNoneStale, type Truth } from './truth.ts';
 
 export interface RecoveryInput {
@@ -138,7 +139,7 @@ async function recoverIn(
   const loaded = await loadOrRebuildIndex(folder, disks, truth);
   try {
     const from = placeOf(loaded.index);
-    await replayTail(disks, loaded.index);
+    await expectNothingBehind(disks, await replayTail(disks, loaded.index));
     expectRecorded(disks, loaded.index.state);
     expectNoneStale(members, truth);
     input.accept({ name: truth.poolName, records: loaded.index.state.allRecords() });
@@ -199,12 +200,12 @@ function movedAway({ poolName, owner }: Label): StorageError {
   });
 }
 
-/** Applies what the journal holds behind what is applied already; writes nothing. */
-export async function replayTail(disks: DiskSet, index: PoolIndex): Promise<void> {
+/** Applies what the journal holds behind what is applied already; writes nothing. @returns where it ends */
+export async function replayTail(disks: DiskSet, index: PoolIndex): Promise<MergedEnd> {
   const { state } = index;
   const released = state.replayedReleases ?? [];
   state.replayedReleases = released;
-  await readTail(disks, placeOf(index), (record) => state.replay(record));
+  return readTail(disks, placeOf(index), (record) => state.replay(record));
 }
 
 /** Where the next record to be applied lies. */

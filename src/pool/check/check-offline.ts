@@ -27,7 +27,7 @@ import {
 } from './disks.ts';
 import { FindingLog } from './findings.ts';
 import { checkForeign, foreignRecords } from './foreign.ts';
-import { checkReplicas, replicaRecords } from './journal.ts';
+import { checkReplicas, journalRecords } from './journal.ts';
 import { mergedEntries } from './merge.ts';
 import { RecordCheck } from './records.ts';
 import { Tail } from './tail.ts';
@@ -103,9 +103,9 @@ class PoolCheck {
 
   async run(index: IndexUnderCheck | undefined): Promise<CheckReport> {
     const source = await this.#checkCheckpoints();
-    const journal = await checkReplicas(this.#pool, this.#log);
+    await checkReplicas(this.#pool, this.#log);
     await this.#findForeign(source);
-    const tail = await this.#readTail(journal, Number.POSITIVE_INFINITY);
+    const tail = await this.#readTail(Number.POSITIVE_INFINITY);
     const foreign = await this.#foreignWith(source, tail);
     const clusters = new ClusterMap(this.#pool.disks, foreign, this.#log);
     for (const [disk, chain] of this.#chains) clusters.claimChain(disk, chain);
@@ -118,7 +118,7 @@ class PoolCheck {
         records.finish(this.#pool, walk.lastLeaves);
         clusters.compare();
       });
-      if (index !== undefined) await this.#compareIndex(index, source, journal);
+      if (index !== undefined) await this.#compareIndex(index, source);
     }
     return report(this.#pool.truth.poolName, this.#log, {
       clustersChecked: clusters.clusterCount,
@@ -179,14 +179,13 @@ class PoolCheck {
     if (source !== 'none') yield* readCheckpoint(source.read, source.label);
   }
 
-  async #readTail(journal: CheckedDisk | null, lastSequence: number): Promise<Tail> {
+  async #readTail(lastSequence: number): Promise<Tail> {
     const counts = this.#pool.disks.map(
       ({ label }) => [label.diskNumber, label.clusterCount] as const,
     );
     const tail = new Tail(new Map(counts), this.#foreign);
-    if (journal === null) return tail;
     const checkpointed = this.#pool.truth.checkpoint?.sequence ?? 0;
-    for await (const record of replicaRecords(this.#pool, journal)) {
+    for await (const record of journalRecords(this.#pool)) {
       if (record.sequence > lastSequence) break;
       if (record.sequence <= checkpointed) continue;
       const where = `journal record ${record.sequence}`;
@@ -195,18 +194,14 @@ class PoolCheck {
     return tail;
   }
 
-  async #compareIndex(
-    index: IndexUnderCheck,
-    source: CheckedDisk | 'none',
-    journal: CheckedDisk | null,
-  ): Promise<void> {
+  async #compareIndex(index: IndexUnderCheck, source: CheckedDisk | 'none'): Promise<void> {
     const checkpointed = this.#pool.truth.checkpoint?.sequence ?? 0;
     if (index.appliedSequence < checkpointed) {
       const message = `reflects record ${index.appliedSequence}, the checkpoint ${checkpointed}: it is rebuilt at the next opening`;
       this.#log.warning('index/old', 'index', message);
       return;
     }
-    const tail = await this.#readTail(journal, index.appliedSequence);
+    const tail = await this.#readTail(index.appliedSequence);
     await this.#reportRefusal(() =>
       compareIndexes(index.entries, mergedEntries(this.#base(source), tail), this.#log),
     );

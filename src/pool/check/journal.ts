@@ -1,46 +1,60 @@
 /**
- * The journal's replicas under check: they agree as far as they reach, and the longest is the tail that counts.
+ * The journal's replicas under check: they agree as far as they reach, what one has the others need not have, and nothing is missing before
+ * the end.
  */
 
 import { xxh64 } from '../format/hash.ts';
-import { type JournalRecord, scanJournal } from '../format/journal-record.ts';
+import type { JournalPlace, JournalRecord } from '../format/journal-record.ts';
+import { type MergedEnd, mergedRecords, recordBehind } from '../ring-replicas.ts';
 import type { CheckedDisk, CheckedPool } from './disks.ts';
 import type { FindingLog } from './findings.ts';
 
-interface Replica {
-  readonly disk: CheckedDisk;
-  /** One per record, in order. */
-  readonly hashes: readonly bigint[];
+/** Of the payloads, one per record, in order. */
+type Hashes = readonly bigint[];
+
+/** The records from the pool's tail on, each from whichever replica has it. */
+export function journalRecords(pool: CheckedPool): AsyncGenerator<JournalRecord> {
+  return mergedRecords(replicasOf(pool), tailOf(pool));
 }
 
-/** The records of one replica from the pool's tail on. */
-export function replicaRecords(
-  pool: CheckedPool,
-  disk: CheckedDisk,
-): AsyncGenerator<JournalRecord> {
-  const { poolUuid, tailPosition, tailSequence } = pool.truth;
-  const { journalOffset, journalBytes } = disk.label;
-  const tail = { poolUuid, tailPosition, tailSequence, journalOffset, journalBytes };
-  return scanJournal(disk.read, tail);
+function replicasOf({ disks }: CheckedPool): CheckedDisk[] {
+  return disks.filter(({ label }) => label.journalBytes > 0);
 }
 
-async function scanReplica(pool: CheckedPool, disk: CheckedDisk): Promise<Replica> {
+function tailOf({ truth }: CheckedPool): JournalPlace {
+  return { position: truth.tailPosition, sequence: truth.tailSequence };
+}
+
+async function scan(
+  replicas: readonly CheckedDisk[],
+  tail: JournalPlace,
+): Promise<{ readonly hashes: Hashes; readonly end: MergedEnd }> {
   const hashes: bigint[] = [];
-  for await (const { payload } of replicaRecords(pool, disk)) hashes.push(xxh64(payload));
-  return { disk, hashes };
+  let end: MergedEnd = { ...tail, epoch: 0 };
+  const records = mergedRecords(replicas, tail, (found) => {
+    end = found;
+  });
+  for await (const { payload } of records) hashes.push(xxh64(payload));
+  return { hashes, end };
 }
 
-function compare(replica: Replica, best: Replica, tailSequence: number, log: FindingLog): void {
-  const different = replica.hashes.findIndex((hash, index) => hash !== best.hashes[index]);
+function compare(
+  replica: { readonly path: string; readonly hashes: Hashes },
+  all: Hashes,
+  tailSequence: number,
+  log: FindingLog,
+): void {
+  const { path, hashes } = replica;
+  const different = hashes.findIndex((hash, index) => hash !== all[index]);
   if (different >= 0) {
-    const message = `record ${tailSequence + different} differs from the one on ${best.disk.path}`;
-    log.damage('journal/disagrees', replica.disk.path, message);
+    const message = `record ${tailSequence + different} differs from that of another replica`;
+    log.damage('journal/disagrees', path, message);
     return;
   }
-  const missing = best.hashes.length - replica.hashes.length;
+  const missing = all.length - hashes.length;
   if (missing === 0) return;
-  const message = `lacks the last ${missing} of ${best.hashes.length} records; the next opening copies them`;
-  log.warning('journal/behind', replica.disk.path, message);
+  const message = `lacks the last ${missing} of ${all.length} records; the next opening copies them`;
+  log.warning('journal/behind', path, message);
 }
 
 /** The checkpoint reflects everything before the tail, or records are lost between them. */
@@ -51,23 +65,26 @@ function checkTail({ truth }: CheckedPool, log: FindingLog): void {
   log.damage('journal/gap', truth.poolName, message);
 }
 
-/**
- * Scans and compares every replica.
- *
- * @returns the disk with the longest one; null when no disk carries a journal
- */
-export async function checkReplicas(
-  pool: CheckedPool,
+/** A whole record behind the end says that the ones between were there. */
+async function checkEnd(
+  replicas: readonly CheckedDisk[],
+  end: MergedEnd,
   log: FindingLog,
-): Promise<CheckedDisk | null> {
+): Promise<void> {
+  const behind = await recordBehind(replicas, end);
+  if (behind === undefined) return;
+  const message = `records ${end.sequence} to ${behind.sequence - 1} can be read from no replica, and later ones are there`;
+  log.damage('journal/damaged', 'pool', message);
+}
+
+/** Scans every replica, and compares it with what all of them have together. */
+export async function checkReplicas(pool: CheckedPool, log: FindingLog): Promise<void> {
   checkTail(pool, log);
-  const replicas: Replica[] = [];
-  for (const disk of pool.disks) {
-    if (disk.label.journalBytes > 0) replicas.push(await scanReplica(pool, disk));
+  const replicas = replicasOf(pool);
+  const all = await scan(replicas, tailOf(pool));
+  for (const replica of replicas) {
+    const { hashes } = await scan([replica], tailOf(pool));
+    compare({ path: replica.path, hashes }, all.hashes, pool.truth.tailSequence, log);
   }
-  const [first] = replicas;
-  if (first === undefined) return null;
-  const best = replicas.reduce((a, b) => (b.hashes.length > a.hashes.length ? b : a), first);
-  for (const replica of replicas) compare(replica, best, pool.truth.tailSequence, log);
-  return best.disk;
+  await checkEnd(replicas, all.end, log);
 }

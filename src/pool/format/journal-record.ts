@@ -84,6 +84,11 @@ export function encodeRecord(
   return bytes;
 }
 
+/** Whether a record may begin there. */
+export function startsRecord(bytes: Uint8Array): boolean {
+  return viewOf(bytes).getUint32(0, true) === magic;
+}
+
 /**
  * The first 64 bytes of a record. They are not proven by themselves: the checksum covers the payload too.
  *
@@ -91,8 +96,8 @@ export function encodeRecord(
  */
 export function decodeRecordHeader(bytes: Uint8Array): RecordHeader {
   expectFormat(bytes.length >= recordHeaderBytes, 'truncated', 'record: no whole header');
+  expectFormat(startsRecord(bytes), 'bad-magic', 'no journal record');
   const view = viewOf(bytes);
-  expectFormat(view.getUint32(0, true) === magic, 'bad-magic', 'no journal record');
   const kind = view.getUint16(at.kind, true);
   expectFormat(
     kind === recordKind.deltas || kind === recordKind.batch,
@@ -182,10 +187,14 @@ export interface JournalTail extends RingPlace {
   readonly tailSequence: number;
 }
 
-/** Where the next record belongs, and why there is none yet. */
-export interface JournalEnd {
+/** Of a record. */
+export interface JournalPlace {
   readonly position: number;
   readonly sequence: number;
+}
+
+/** Where the next record belongs, and why there is none yet. */
+export interface JournalEnd extends JournalPlace {
   /** Epoch of the last record; 0 when there is none. */
   readonly epoch: number;
   /** The code of what stands there instead of a record; `lap` when the whole ring is full of records. */

@@ -12,7 +12,7 @@ import { type ChainBlock, decodeChainBlock, peekChainBlock } from '../format/che
 import { FormatError } from '../format/format-error.ts';
 import { clustersOn } from '../format/geometry.ts';
 import type { CheckpointRef } from '../format/label.ts';
-import { lenient } from './lenient-read.ts';
+import { lenient } from '../lenient-read.ts';
 
 export interface BlockPlace {
   readonly disk: CheckedDisk;

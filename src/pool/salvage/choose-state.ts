@@ -11,19 +11,20 @@
 
 import type { FindingLog } from '../check/findings.ts';
 import { FormatError } from '../format/format-error.ts';
-import type { JournalPlace } from '../journal-replay.ts';
+import type { JournalPlace } from '../format/journal-record.ts';
+import { lenient } from '../lenient-read.ts';
 import { Generation } from '../overlay.ts';
-import { type ChainPlaces, joinReplicas } from './chain-walk.ts';
-import { applyRecord, TakenClusters } from './changes.ts';
-import { entriesOf, knownKey } from './entries.ts';
-import type { GatheredPool } from './gather.ts';
 import {
   findRecord,
   type MergedEnd,
   mergedRecords,
-  type Replicas,
+  type RingReplica,
   recordBehind,
-} from './journal.ts';
+} from '../ring-replicas.ts';
+import { type ChainPlaces, joinReplicas } from './chain-walk.ts';
+import { applyRecord, TakenClusters } from './changes.ts';
+import { entriesOf, knownKey } from './entries.ts';
+import type { GatheredPool } from './gather.ts';
 import { type OlderCheckpoint, olderCheckpoints } from './older-checkpoint.ts';
 import type { LostChanges } from './types.ts';
 
@@ -38,7 +39,9 @@ export interface ChosenState {
 export async function chooseState(pool: GatheredPool, log: FindingLog): Promise<ChosenState> {
   const { tailPosition: position, tailSequence: sequence } = pool.truth;
   const tail = { position, sequence };
-  const replicas = [...pool.disks.values()].filter(({ label }) => label.journalBytes > 0);
+  const replicas = [...pool.disks.values()]
+    .filter(({ label }) => label.journalBytes > 0)
+    .map((disk) => ({ ...disk, read: lenient(disk.read) }));
   const newest = await newestCheckpoint(pool, log);
   if (newest !== undefined && !newest.includes(undefined)) {
     return withJournal(newest, replicas, tail, log);
@@ -88,7 +91,7 @@ type Continued = OlderCheckpoint & { readonly from: JournalPlace };
 /** The newest from which the journal leads up to the tail. */
 async function firstUnbroken(
   older: readonly OlderCheckpoint[],
-  replicas: Replicas,
+  replicas: readonly RingReplica[],
   tail: JournalPlace,
 ): Promise<Continued | undefined> {
   for (const checkpoint of older) {
@@ -103,7 +106,7 @@ async function firstUnbroken(
 
 async function placeBehind(
   { sequence }: OlderCheckpoint,
-  replicas: Replicas,
+  replicas: readonly RingReplica[],
   tail: JournalPlace,
 ): Promise<JournalPlace | undefined> {
   const next = sequence + 1;
@@ -121,7 +124,7 @@ async function namesVolumes(blocks: ChainPlaces): Promise<boolean> {
 
 async function withJournal(
   blocks: ChainPlaces,
-  replicas: Replicas,
+  replicas: readonly RingReplica[],
   from: JournalPlace,
   log: FindingLog,
 ): Promise<ChosenState> {
@@ -162,7 +165,7 @@ function refuse(log: FindingLog, sequence: number, apply: () => void): void {
 /** An older state: newer maps may have given its clusters to others, which is not known of all of them. */
 async function outdated(
   older: OlderCheckpoint | undefined,
-  replicas: Replicas,
+  replicas: readonly RingReplica[],
   tail: JournalPlace,
   log: FindingLog,
 ): Promise<ChosenState> {

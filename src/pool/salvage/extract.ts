@@ -6,12 +6,12 @@ import { xxh64Stream } from '../format/hash.ts';
 import { isSealOf, type Seal } from '../format/seal.ts';
 import { slotCluster, slotDisk, slotMask } from '../format/slot.ts';
 import type { SlotStates } from '../format/slot-states.ts';
+import { readParts } from '../lenient-read.ts';
 import { visibleIn } from '../resolve.ts';
 import type { Chain } from './catalog.ts';
 import type { TakenClusters } from './changes.ts';
 import type { DataSource, DataSources } from './data-sources.ts';
 import { type LayerMaps, nowhere, reasonAt, unknown } from './layer-maps.ts';
-import { readParts } from './lenient-read.ts';
 import { MissingRanges } from './missing-ranges.ts';
 import type { LossReason, Salvaged } from './types.ts';
 

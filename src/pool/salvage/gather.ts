@@ -19,8 +19,8 @@ import { FormatError } from '../format/format-error.ts';
 import { clustersOn, firstClusterFor, labelAreaBytes, labelBytes } from '../format/geometry.ts';
 import { type Label, memberNumbers, newestLabel } from '../format/label.ts';
 import { membersOrder, newestBy } from '../label-order.ts';
-import { lenient } from './lenient-read.ts';
-import { ringRecords } from './ring-scan.ts';
+import { lenient } from '../lenient-read.ts';
+import { ringRecords } from '../ring-scan.ts';
 import type { LossReason } from './types.ts';
 
 /** Why nothing is read from a disk. */

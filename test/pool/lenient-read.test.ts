@@ -1,8 +1,8 @@
 // Goal: what the operating system cannot read costs the pages it lies on, and no more.
 // Method: a disk that fails wherever a read touches certain bytes.
 import { expect, test } from 'vitest';
-import { StorageError } from '../../../src/base/errors.ts';
-import { lenient, readParts } from '../../../src/pool/salvage/lenient-read.ts';
+import { StorageError } from '../../src/base/errors.ts';
+import { lenient, readParts } from '../../src/pool/lenient-read.ts';
 
 const size = 65536;
 const bad = [20_000, 33_000];

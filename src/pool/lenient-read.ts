@@ -1,8 +1,8 @@
 /**
  * Reads from disks that may fail in places: what can be had is had, page by page.
  */
-import { StorageError } from '../../base/errors.ts';
-import type { ReadDisk } from '../format/ring.ts';
+import { StorageError } from '../base/errors.ts';
+import type { ReadDisk } from './format/ring.ts';
 
 const pageBytes = 4096;
 
