@@ -2,10 +2,11 @@
 //   shows nobody another volume's bytes.
 // Method: three libnbd clients write stamped blocks (clients/stamps.py) on two volumes until the server goes
 //   away; after each restart every block must hold the last acknowledged stamp or one that was in flight.
-//   The work before each kill is random: replay with SEED=n. KILLS=n kills more often.
-import { setTimeout as delay } from 'node:timers/promises';
+//   The work before each kill is random: replay with SEED=n. KILLS=n kills more often; the long form is
+//   `npm run torture`.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Service } from '../../tools/lib/service.ts';
+import { Restarts } from '../../tools/torture/restarts.ts';
 import { chooseSeed, randomFrom } from './seeded.ts';
 import { StampedClient } from './stamped-client.ts';
 
@@ -29,22 +30,12 @@ beforeAll(async () => {
 });
 afterAll(() => service?.dispose());
 
-/** Every second start is killed at a random instant, every fourth one twice in a row. */
-async function restartThroughKills(round: number, random: (low: number, high: number) => number) {
-  const killedStarts = round % 4 === 3 ? 2 : round % 2;
-  for (let start = 0; start < killedStarts; start++) {
-    service.launch();
-    await delay(random(20, 600));
-    await service.kill9();
-  }
-  await service.restart();
-}
-
 test(`${kills} kills under load lose nothing acknowledged`, {
   timeout: 60_000 + kills * 20_000,
 }, async () => {
   const seed = chooseSeed();
   const random = randomFrom(seed);
+  const restarts = new Restarts(service, random);
   for (let round = 0; round < kills; round++) {
     const work = random(50, 6000);
     clients.forEach((client, index) => {
@@ -54,7 +45,7 @@ test(`${kills} kills under load lose nothing acknowledged`, {
     await expect.poll(acknowledged, { timeout: 30_000, interval: 5 }).toBeGreaterThan(work);
     await service.kill9();
     await Promise.all(clients.map((client) => client.ended()));
-    await restartThroughKills(round, random);
+    await restarts.serveAgain();
     const verdicts = await Promise.all(clients.map((client) => client.verify()));
     const where = `SEED=${seed} round ${round} after ${work} operations`;
     expect(

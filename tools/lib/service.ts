@@ -89,9 +89,9 @@ export class Service {
     this.#daemon = new Daemon(process.execPath, args, { env: this.#env }).drainOutput();
   }
 
-  /** Waits until the service says that it is ready. */
-  ready(): Promise<void> {
-    return this.#running.until(() => answersReady(this.#apiSocket));
+  /** Waits until the service says that it is ready, half a minute unless told otherwise. */
+  ready(timeoutMs?: number): Promise<void> {
+    return this.#running.until(() => answersReady(this.#apiSocket), timeoutMs);
   }
 
   /** @param options.nodeFlags from now on instead of those before */

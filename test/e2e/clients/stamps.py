@@ -8,8 +8,9 @@ that holds another volume's bytes, an older write's, or a torn one names itself.
 
 Model (reliability.md, a mere kill of the process): a sector holds the serial that was last acknowledged
 for its block, or that of a write still in flight when the server went away. A block has at most one
-operation in flight, so the order of its operations is known. Serial 0 stands for zeroes: never written,
-zeroed, or trimmed. Trims cover whole sub-blocks, which varve promises to read as zeroes afterwards.
+operation in flight, so the order of its operations is known; reads among the writes are compared as
+well. Serial 0 stands for zeroes: never written, zeroed, or trimmed. Trims cover whole sub-blocks, which
+varve promises to read as zeroes afterwards.
 
 Progress is one line per 50 acknowledged operations, so that the test can kill at a known amount of work.
 """
@@ -30,6 +31,8 @@ BLOCK = 2048
 PER_SUB_BLOCK = 4096 // BLOCK
 IN_FLIGHT = 16
 ZERO = bytes(SECTOR)
+# Blocks per request of the verification: one by one, most of its time would go into the round trips.
+PER_READ = 128
 
 
 def sector(volume, block, index, serial):
@@ -94,6 +97,8 @@ class Writer:
         kind = self.random.random()
         if kind < 0.02:
             self.handle.aio_flush(lambda error: self.expect_no_reply_of_failure(error.value))
+        elif kind < 0.10:
+            self.submit_read(block)
         elif kind < 0.85:
             self.submit_write(block)
         elif kind < 0.93:
@@ -109,6 +114,22 @@ class Writer:
         data = nbd.Buffer.from_bytearray(bytearray(content(self.model.volume, block, self.model.serial)))
         done = self.begin([block], self.model.serial)
         self.handle.aio_pwrite(data, block * BLOCK, done)
+
+    def submit_read(self, block):
+        if block in self.busy:
+            return
+        self.busy.add(block)
+        buffer = nbd.Buffer(BLOCK)
+
+        def compare(error):
+            self.busy.discard(block)
+            found = bytes(buffer.to_bytearray())
+            if error.value == 0 and None in held_serials(self.model, block, found):
+                allowed = self.model.allowed.get(block, [0])
+                self.failures.append(f"block {block} read {describe(found)}, allowed {allowed}")
+            return self.expect_no_reply_of_failure(error.value)
+
+        self.handle.aio_pread(buffer, block * BLOCK, compare)
 
     def submit_zeroes(self, blocks, request):
         if self.busy.isdisjoint(blocks):
@@ -159,17 +180,26 @@ def verify(uri, path):
     handle = nbd.NBD()
     handle.connect_uri(uri)
     wrong = []
-    for block in range(model.first, model.first + model.count):
-        found = bytes(handle.pread(BLOCK, block * BLOCK))
-        serials = model.allowed.get(block, [0])
-        held = [sector_serial(model, found, block, i, serials) for i in range(BLOCK // SECTOR)]
-        if None in held:
-            wrong.append({"block": block, "allowed": serials, "found": describe(found)})
-        # What survived is the past of the next round: later in-flight candidates are decided now.
-        model.allowed[block] = sorted(set(serial for serial in held if serial is not None)) or serials
+    for first in range(model.first, model.first + model.count, PER_READ):
+        blocks = range(first, min(first + PER_READ, model.first + model.count))
+        data = bytes(handle.pread(len(blocks) * BLOCK, first * BLOCK))
+        for block in blocks:
+            found = data[(block - first) * BLOCK : (block - first + 1) * BLOCK]
+            held = held_serials(model, block, found)
+            allowed = model.allowed.get(block, [0])
+            if None in held:
+                wrong.append({"block": block, "allowed": allowed, "found": describe(found)})
+            # What survived is the past of the next round: later in-flight candidates are decided now.
+            model.allowed[block] = sorted(set(serial for serial in held if serial is not None)) or allowed
     model.save()
     handle.shutdown()
     print(json.dumps({"blocks": model.count, "wrong": wrong[:20], "wrong_count": len(wrong)}))
+
+
+def held_serials(model, block, found):
+    """Of each sector, the serial that it holds of those allowed; None for anything else."""
+    serials = model.allowed.get(block, [0])
+    return [sector_serial(model, found, block, index, serials) for index in range(BLOCK // SECTOR)]
 
 
 def sector_serial(model, found, block, index, serials):
