@@ -7,6 +7,8 @@
 import type { ExportService } from '../export/export-service.ts';
 import type { RecordPool } from '../export/export-store.ts';
 import type { GuestDisks } from '../export/guest-disks.ts';
+import type { ImageLoad } from '../image/image-load.ts';
+import type { ImageSave } from '../image/image-save.ts';
 import type { Leave } from '../migration/leave.ts';
 import type { MigrationService } from '../migration/migration-service.ts';
 import type { PoolMoves } from '../migration/pool-move/pool-moves.ts';
@@ -114,6 +116,10 @@ export interface ApiServices {
   readonly volumes: VolumesPort;
   readonly adoption: Pick<Adoption, 'plan' | 'adopt'>;
   readonly leave: Pick<Leave, 'plan'>;
+  readonly images: {
+    readonly load: Pick<ImageLoad, 'plan'>;
+    readonly save: Pick<ImageSave, 'plan'>;
+  };
   readonly snapshots: Snapshots;
   readonly exports: ExportService;
   readonly guestDisks: Pick<GuestDisks, 'attach' | 'detach' | 'announceSize'>;

@@ -1,6 +1,8 @@
 /**
  * The kinds of operation that go on after a restart: from what was asked for to the service that does it.
  */
+import type { ImageLoad, ImageLoadPlan } from '../image/image-load.ts';
+import type { ImageSave, ImageSavePlan } from '../image/image-save.ts';
 import type { Leave, LeavePlan } from '../migration/leave.ts';
 import type { MigrationService } from '../migration/migration-service.ts';
 import type { PoolMoves } from '../migration/pool-move/pool-moves.ts';
@@ -13,6 +15,11 @@ import type { OperationContext, Parameters, ResumableWork } from './operations.t
 import type { PoolsPort } from './ports.ts';
 import type { ScrubFindingItem } from './schemas.ts';
 
+export interface ImageWork {
+  readonly load: Pick<ImageLoad, 'load'>;
+  readonly save: Pick<ImageSave, 'save'>;
+}
+
 export interface ResumableServices {
   readonly pools: Pick<PoolsPort, 'list'>;
   readonly migration: Pick<
@@ -22,6 +29,7 @@ export interface ResumableServices {
   readonly adoption: Pick<Adoption, 'planAgain' | 'adopt'>;
   readonly poolMoves: Pick<PoolMoves, 'move'>;
   readonly leave: Pick<Leave, 'leave'>;
+  readonly images: ImageWork;
   readonly scrubs: Pick<ScrubService, 'scrub'>;
 }
 
@@ -31,6 +39,7 @@ export function resumableKinds({
   adoption,
   poolMoves,
   leave,
+  images,
   scrubs,
 }: ResumableServices): Readonly<Record<string, ResumableWork>> {
   return {
@@ -70,6 +79,10 @@ export function resumableKinds({
       const { volume, snapshot, own, disk } = parameters as unknown as LeavePlan;
       return leave.leave({ volume, snapshot, own, disk }, context);
     },
+    'image-load': ({ parameters }, context) =>
+      images.load.load(parameters as unknown as ImageLoadPlan, context),
+    'image-save': ({ parameters }, context) =>
+      images.save.save(parameters as unknown as ImageSavePlan, context),
   };
 }
 

@@ -25,6 +25,7 @@ import { eventRoutes } from './routes/events.ts';
 import { exportRoutes } from './routes/exports.ts';
 import { guestDiskRoutes } from './routes/guest-disks.ts';
 import { healthRoutes } from './routes/health.ts';
+import { imageRoutes } from './routes/images.ts';
 import { leaveRoutes } from './routes/leave.ts';
 import { movementRoutes } from './routes/movements.ts';
 import { operationRoutes } from './routes/operations.ts';
@@ -50,6 +51,7 @@ const routes = [
   volumeRoutes,
   adoptionRoutes,
   leaveRoutes,
+  imageRoutes,
   volumeActionRoutes,
   snapshotRoutes,
   scheduleRoutes,

@@ -17,6 +17,9 @@ import { HostStore } from '../export/export-store.ts';
 import { GuestDisks } from '../export/guest-disks.ts';
 import { PassthroughDisks } from '../export/passthrough.ts';
 import { freeSocketPath } from '../export/unix-socket.ts';
+import { ImageLoad } from '../image/image-load.ts';
+import { ImageSave } from '../image/image-save.ts';
+import { PrivateExports } from '../image/private-exports.ts';
 import { Leave } from '../migration/leave.ts';
 import { MigrationService } from '../migration/migration-service.ts';
 import { PoolMoves } from '../migration/pool-move/pool-moves.ts';
@@ -129,6 +132,11 @@ export class Service {
     await exports.start();
     const migration = new MigrationService({ pools, volumes, emit });
     const leave = new Leave({ dataPlane, pools, volumes, snapshots, emit });
+    const forImages = new PrivateExports(dataPlane, state.file('images.sock'));
+    const images = {
+      load: new ImageLoad({ volumes, exports: forImages, emit }),
+      save: new ImageSave({ pools, volumes, snapshots, exports: forImages, emit }),
+    };
     const scrubs = new ScrubService({ pools, volumes, clock, emit });
     const adoption = new Adoption({ pools, volumes, clock, emit });
     const kinds = resumableKinds({
@@ -137,6 +145,7 @@ export class Service {
       poolMoves,
       adoption,
       leave,
+      images,
       scrubs,
     });
     const operations = this.#opened(
@@ -152,6 +161,7 @@ export class Service {
       volumes,
       adoption,
       leave,
+      images,
       snapshots,
       exports,
       guestDisks: new GuestDisks(exports),

@@ -1,5 +1,5 @@
 /**
- * Small files of the state folder that are either their old content or their new one, never between.
+ * Files that are either their old content or their new one, never between.
  */
 import { open, readFile, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -14,8 +14,23 @@ export async function writeFileAtomically(path: string, content: string): Promis
   } finally {
     await file.close();
   }
-  await rename(temporary, path);
-  await syncFolder(dirname(path));
+  await takeName(temporary, path);
+}
+
+/** Gives a file its name, in place of one that has it; the name survives a power cut. */
+export async function takeName(from: string, to: string): Promise<void> {
+  await rename(from, to);
+  await syncPath(dirname(to));
+}
+
+/** What was written to the file, or to the folder, is durable. */
+export async function syncPath(path: string): Promise<void> {
+  const opened = await open(path, 'r');
+  try {
+    await opened.sync();
+  } finally {
+    await opened.close();
+  }
 }
 
 /** @returns undefined when there is no such file */
@@ -25,14 +40,5 @@ export async function readFileIfThere(path: string): Promise<Buffer | undefined>
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }

@@ -95,6 +95,14 @@ export const errorCodes = {
   'guest/refused': { status: 409, exit: 4, retry: false },
   /** The guest uses the disk and has not let go of it in time. Unmount it there, then repeat. */
   'guest/busy': { status: 409, exit: 4, retry: true },
+  /** The image is of an unknown format, encrypted, damaged, or reads from other files. What it says tells which. */
+  'image/unusable': { status: 400, exit: 1, retry: false },
+  /** A file of that name is there. Choose another name, or `--force`. */
+  'image/exists': { status: 409, exit: 4, retry: false },
+  /** Reading or writing the image failed, or the copy is not equal. Nothing was made. */
+  'image/io': { status: 500, exit: 1, retry: true },
+  /** qemu-img is not there. Install it. */
+  'image/tool': { status: 503, exit: 1, retry: true },
   /** No such operation. */
   'op/not-found': { status: 404, exit: 3, retry: false },
   /** The operation has ended or cannot be stopped at this point. */

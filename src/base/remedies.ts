@@ -43,6 +43,11 @@ export const remedies: Readonly<Partial<Record<ErrorCode, string>>> = {
     'name the socket of the guest (qemu -qmp unix:SOCKET,server=on,wait=off) that nobody else, libvirt say, holds',
   'guest/refused': "look at QEMU's message, then repeat",
   'guest/busy': 'unmount it in the guest, then repeat',
+  'image/unusable':
+    'qemu-img info IMAGE tells what it is; qemu-img convert makes another one of it',
+  'image/exists': 'choose another name, or repeat with --force',
+  'image/io': "look at the host's log and the space left beside the image, then repeat",
+  'image/tool': 'apt install qemu-utils',
   'op/state': 'varve op show ID tells how it ended',
   'op/timeout': 'varve op wait ID waits again',
   'service/config': 'correct what the message names',

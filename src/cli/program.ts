@@ -7,6 +7,7 @@ import { addClientNoun } from './nouns/client.ts';
 import { addDiskNoun } from './nouns/disk.ts';
 import { addExportNoun } from './nouns/export.ts';
 import { addGuestDiskVerbs } from './nouns/guest-disk.ts';
+import { addImageNoun } from './nouns/image.ts';
 import { addOperationNoun } from './nouns/operation.ts';
 import { addPoolNoun } from './nouns/pool.ts';
 import { addServiceVerbs } from './nouns/service.ts';
@@ -31,6 +32,7 @@ export function buildProgram(): Command {
   addExportNoun(program);
   addClientNoun(program);
   addGuestDiskVerbs(program);
+  addImageNoun(program);
   addOperationNoun(program);
   return program;
 }

@@ -7,10 +7,10 @@
  * A target is never half a disk under its name: a file is renamed when it is whole, and a device whose copy was cut off carries nothing at its
  * beginning that anybody would mount. After a restart it goes on with the same snapshot, from the start. The volume stays.
  */
-import { open, rename, rm, statfs } from 'node:fs/promises';
+import { open, rm, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { takeName } from '../base/atomic-file.ts';
 import { messageOf, StorageError } from '../base/errors.ts';
-import { newUuid } from '../base/ids.ts';
 import { formatSize } from '../base/size.ts';
 import { MiB } from '../base/units.ts';
 import type { CopyOutMode } from '../dataplane/binding.ts';
@@ -19,6 +19,7 @@ import type { BackingPlan } from '../pool/backing.ts';
 import { openDiskPlane } from '../pool/disk-set.ts';
 import type { Pools } from '../pool/pools.ts';
 import type { EmitEvent } from '../pool/types.ts';
+import { type Moment, planMoment, readingMoment } from '../snapshot/moment.ts';
 import type { SnapshotService } from '../snapshot/snapshot-service.ts';
 import type { VolumeService } from '../volume/volume-service.ts';
 import type { MovementContext } from './types.ts';
@@ -34,13 +35,7 @@ export interface LeaveOptions {
 }
 
 /** What was decided on, in values that are remembered over a restart. */
-export type LeavePlan = {
-  readonly volume: string;
-  readonly snapshot: string;
-  /** The snapshot was made for this, and goes with it. */
-  readonly own: boolean;
-  readonly disk: string;
-};
+export type LeavePlan = Moment & { readonly disk: string };
 
 export interface LeaveDependencies {
   readonly dataPlane: Pick<DataPlane, 'openDisk'>;
@@ -68,20 +63,12 @@ export class Leave {
    * @throws StorageError volume/not-found, snapshot/not-found, request/invalid, disk/unusable, disk/in-use, disk/too-small
    */
   async plan(options: LeaveOptions): Promise<{ plan: LeavePlan; copiedBytes: number }> {
-    const { volumes, snapshots } = this.#to;
-    const { volume, snapshot } = options;
-    const info = volumes.get(volume);
-    if (snapshot === undefined) this.#to.pools.get(info.pool).expectWritable();
-    if (snapshot !== undefined && snapshots.get(volume, snapshot).kind === 'bookmark') {
-      throw new StorageError('snapshot/not-found', `${volume}@${snapshot} has no data any more`);
-    }
-    const { sizeBytes } = snapshot === undefined ? info : snapshots.get(volume, snapshot);
+    const info = this.#to.volumes.get(options.volume);
+    const { moment, sizeBytes } = planMoment(this.#to, options, 'leave');
     const copiedBytes = Math.min(sizeBytes, info.exclusiveBytes + info.sharedBytes);
     const target = await this.#target(options, sizeBytes);
     await expectRoom(target, sizeBytes, copiedBytes);
-    const own = snapshot === undefined;
-    const name = snapshot ?? `leave-${newUuid().slice(0, 8)}`;
-    return { plan: { volume, snapshot: name, own, disk: target.location.uri }, copiedBytes };
+    return { plan: { ...moment, disk: target.location.uri }, copiedBytes };
   }
 
   /**
@@ -93,37 +80,14 @@ export class Leave {
     plan: LeavePlan,
     context: MovementContext & { readonly setPhase: (phase: string) => void },
   ): Promise<void> {
-    const { snapshots, volumes, emit } = this.#to;
-    const { volume, snapshot, own, disk } = plan;
-    try {
-      if (own && !this.#isThere(plan)) {
-        const note = `taken to write ${volume} to ${disk}; goes when that has ended`;
-        await snapshots.create({ names: [{ volume, snapshot }], note });
-      }
-      const { id, sizeBytes } = snapshots.get(volume, snapshot);
-      const source = await snapshots.open(volumes.get(volume).pool, id);
-      try {
-        const target = await this.#target({ ...plan, force: true }, sizeBytes);
-        await this.#write(source.plane, target, sizeBytes, context);
-      } finally {
-        await source.close();
-      }
-      const message = `volume ${volume} was written to ${disk}; the volume stays until it is deleted`;
-      emit({ kind: 'volume/left', level: 'info', subject: volume, message });
-    } catch (error) {
-      if (!isStopping(error)) await this.#dropOwn(plan);
-      throw error;
-    }
-    await this.#dropOwn(plan);
-  }
-
-  #isThere({ volume, snapshot }: LeavePlan): boolean {
-    return this.#to.snapshots.list(volume).some(({ name }) => name === snapshot);
-  }
-
-  async #dropOwn(plan: LeavePlan): Promise<void> {
-    const { volume, snapshot, own } = plan;
-    if (own && this.#isThere(plan)) await this.#to.snapshots.delete([{ volume, snapshot }]);
+    const { volume, disk } = plan;
+    const note = `taken to write ${volume} to ${disk}; goes when that has ended`;
+    await readingMoment(this.#to, plan, note, async (source, sizeBytes) => {
+      const target = await this.#target({ ...plan, force: true }, sizeBytes);
+      await this.#write(source, target, sizeBytes, context);
+    });
+    const message = `volume ${volume} was written to ${disk}; the volume stays until it is deleted`;
+    this.#to.emit({ kind: 'volume/left', level: 'info', subject: volume, message });
   }
 
   async #target({ disk, force = false }: LeaveOptions, sizeBytes: number): Promise<BackingPlan> {
@@ -147,7 +111,7 @@ export class Leave {
       } finally {
         await disk.close();
       }
-      if (isFile) await giveName(path, location.path);
+      if (isFile) await takeName(path, location.path);
     } catch (error) {
       if (isFile) await rm(path, { force: true });
       throw error instanceof StorageError ? error : writeError(location.uri, error);
@@ -205,16 +169,6 @@ async function makeFile(path: string, sizeBytes: number): Promise<void> {
   }
 }
 
-async function giveName(from: string, to: string): Promise<void> {
-  await rename(from, to);
-  const folder = await open(dirname(to), 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
-}
-
 /** @throws StorageError disk/too-small with the numbers */
 async function expectRoom(
   { location, sizeBytes, create }: BackingPlan,
@@ -236,8 +190,4 @@ async function expectRoom(
 
 function writeError(uri: string, cause: unknown): StorageError {
   return new StorageError('disk/io', `disk ${uri}: ${messageOf(cause)}`, { cause });
-}
-
-function isStopping(error: unknown): boolean {
-  return error instanceof StorageError && error.code === 'service/stopping';
 }

@@ -292,6 +292,11 @@ export async function openApi(): Promise<TestApi> {
       throw new StorageError('disk/unusable', 'no disk');
     },
   };
+  const noImage = {
+    plan: async () => {
+      throw new StorageError('image/unusable', 'no image');
+    },
+  };
   const adoption = {
     plan: async () => {
       throw new StorageError('disk/unusable', 'no disk');
@@ -312,6 +317,7 @@ export async function openApi(): Promise<TestApi> {
     adoption,
     scanDisks: async () => [],
     leave,
+    images: { load: noImage, save: noImage },
     operations,
     events,
     service,

@@ -82,8 +82,10 @@ test('no document names an address that is not served', () => {
     '/v1/volumes/{name}/actions/detach',
     '/v1/volumes/{name}/actions/flatten',
     '/v1/volumes/{name}/actions/leave',
+    '/v1/volumes/{name}/actions/load',
     '/v1/volumes/{name}/actions/move',
     '/v1/volumes/{name}/actions/revert',
+    '/v1/volumes/{name}/actions/save',
     '/v1/volumes/{name}/map',
   ]);
 });

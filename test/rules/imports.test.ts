@@ -28,8 +28,17 @@ const arrows: Record<string, readonly string[]> = {
     'src/dataplane',
     'src/base',
   ],
+  'src/image': [
+    'src/export',
+    'src/snapshot',
+    'src/volume',
+    'src/pool',
+    'src/dataplane',
+    'src/base',
+  ],
   'src/api': [
     'src/scrub',
+    'src/image',
     'src/migration',
     'src/export',
     'src/snapshot',

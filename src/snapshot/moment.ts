@@ -1,0 +1,98 @@
+/**
+ * A volume as it is at one moment, to be read for as long as some work takes: by a snapshot there is, or by one made for the work.
+ *
+ * What was made for the work goes with it, but stays when the service stops: then the work goes on after the restart, with the same moment.
+ */
+import { StorageError } from '../base/errors.ts';
+import { newUuid } from '../base/ids.ts';
+import type { VolumePlane } from '../dataplane/data-plane.ts';
+import type { VolumeService } from '../volume/volume-service.ts';
+import type { SnapshotService } from './snapshot-service.ts';
+
+/** In values that are remembered over a restart. */
+export type Moment = {
+  readonly volume: string;
+  readonly snapshot: string;
+  /** The snapshot was made for this, and goes with it. */
+  readonly own: boolean;
+};
+
+export interface MomentServices {
+  readonly volumes: VolumeService;
+  readonly snapshots: SnapshotService;
+}
+
+/** What is to be read: a snapshot, or the volume as it will be when the work begins. */
+export interface MomentName {
+  readonly volume: string;
+  readonly snapshot?: string;
+}
+
+/**
+ * @param purpose begins the name of a snapshot that has to be made
+ * @throws StorageError volume/not-found, snapshot/not-found, pool/read-only
+ */
+export function planMoment(
+  { volumes, snapshots }: MomentServices,
+  { volume, snapshot }: MomentName,
+  purpose: string,
+): { moment: Moment; sizeBytes: number } {
+  const found = volumes.find(volume);
+  if (snapshot === undefined) {
+    found.pool.expectWritable();
+    const name = `${purpose}-${newUuid().slice(0, 8)}`;
+    const { sizeBytes } = found.record;
+    return { moment: { volume, snapshot: name, own: true }, sizeBytes };
+  }
+  const { kind, sizeBytes } = snapshots.get(volume, snapshot);
+  if (kind === 'bookmark') {
+    throw new StorageError('snapshot/not-found', `${volume}@${snapshot} has no data any more`);
+  }
+  return { moment: { volume, snapshot, own: false }, sizeBytes };
+}
+
+/**
+ * Begun again after a restart it reads the same.
+ *
+ * @param note of a snapshot that is made for this
+ * @throws StorageError volume/not-found, snapshot/not-found, pool/failed; what `work` throws
+ */
+export async function readingMoment(
+  services: MomentServices,
+  moment: Moment,
+  note: string,
+  work: (plane: VolumePlane, sizeBytes: number) => Promise<void>,
+): Promise<void> {
+  const { volumes, snapshots } = services;
+  const { volume, snapshot, own } = moment;
+  try {
+    if (own && !isThere(services, moment)) {
+      await snapshots.create({ names: [{ volume, snapshot }], note });
+    }
+    const { id, sizeBytes } = snapshots.get(volume, snapshot);
+    const source = await snapshots.open(volumes.get(volume).pool, id);
+    try {
+      await work(source.plane, sizeBytes);
+    } finally {
+      await source.close();
+    }
+  } catch (error) {
+    if (!isStopping(error)) await dropOwn(services, moment);
+    throw error;
+  }
+  await dropOwn(services, moment);
+}
+
+function isThere({ snapshots }: MomentServices, { volume, snapshot }: Moment): boolean {
+  return snapshots.list(volume).some(({ name }) => name === snapshot);
+}
+
+async function dropOwn(services: MomentServices, moment: Moment): Promise<void> {
+  const { volume, snapshot, own } = moment;
+  if (own && isThere(services, moment)) await services.snapshots.delete([{ volume, snapshot }]);
+}
+
+/** The work goes on after the restart. */
+export function isStopping(error: unknown): boolean {
+  return error instanceof StorageError && error.code === 'service/stopping';
+}
