@@ -118,12 +118,18 @@ export class Operations {
     );
   }
 
-  /** Begins work of a kind that goes on after a restart; asked again while it runs, names the one that runs. */
-  begin(spec: OperationSpec): OperationItem {
+  /**
+   * Begins work of a kind that goes on after a restart; asked again while it runs, names the one that runs.
+   *
+   * @param apart names the parameter by which work on one target is told from other work on it
+   * @throws StorageError volume/busy other work runs on the target
+   */
+  begin(spec: OperationSpec, apart?: string): OperationItem {
     const work = this.#kinds[spec.operation];
     if (work === undefined) throw new InvariantError(`${spec.operation} is a kind of operation`);
     const parameters = spec.parameters ?? {};
     const running = this.find(spec.operation, spec.target);
+    if (running !== undefined && apart !== undefined) expectSame(running, parameters, apart);
     return (
       running ?? this.start(spec, (context) => work({ target: spec.target, parameters }, context))
     );
@@ -304,6 +310,15 @@ function isOperation(value: object): value is OperationItem {
   return (
     isWhole && typeof progress?.done_bytes === 'number' && typeof progress.total_bytes === 'number'
   );
+}
+
+function expectSame(running: OperationItem, asked: Parameters, apart: string): void {
+  const there = running.parameters[apart];
+  if (there === asked[apart]) return;
+  const { id, operation, target } = running;
+  const message = `${operation} of ${target} is running already, with ${apart} ${there}`;
+  const actions = [`varve op wait ${id}, then repeat`];
+  throw new StorageError('volume/busy', message, { actions });
 }
 
 export function isEnded(item: Pick<OperationItem, 'state'>): boolean {

@@ -37,9 +37,9 @@ export async function qemuIo(uri: string, ...steps: string[]): Promise<void> {
   expect(await run('qemu-io', args)).not.toMatch(/verification failed|error/i);
 }
 
-/** What lies behind the end of the shorter one is compared as zeroes. */
-export async function expectIdentical(a: string, b: string): Promise<void> {
-  const args = ['compare', '-f', 'raw', '-F', 'raw', a, b];
+/** What lies behind the end of the shorter one is compared as zeroes. @param format of the first; the other is raw */
+export async function expectIdentical(a: string, b: string, format = 'raw'): Promise<void> {
+  const args = ['compare', '-f', format, '-F', 'raw', a, b];
   expect(await run('qemu-img', args)).toMatch(/Images are identical/);
 }
 

@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { run } from '../../tools/lib/command.ts';
 import { Daemon } from '../../tools/lib/daemon.ts';
 import type { Service } from '../../tools/lib/service.ts';
-import { diskService, MiB } from './disk-service.ts';
+import { diskService, expectIdentical, MiB } from './disk-service.ts';
 
 const { start } = diskService();
 
@@ -60,12 +60,6 @@ class SlowImage {
   }
 }
 
-/** What lies behind the end of the shorter one is compared as zeroes. */
-async function expectEqual(image: string, format: string, uri: string): Promise<void> {
-  const args = ['compare', '-f', format, '-F', 'raw', image, uri];
-  expect(await run('qemu-img', args)).toMatch(/Images are identical/);
-}
-
 async function usedBytes(here: Service, volume: string): Promise<number> {
   const { exclusive_bytes: used } = await here.varve('volume', 'show', volume);
   return used as number;
@@ -80,7 +74,7 @@ test('each format is loaded and saved, equal and sparse', { timeout: 240_000 }, 
   await here.varve('image', 'load', golden, 'golden');
   expect(await usedBytes(here, 'golden')).toBe(3 * MiB);
   await here.varve('export', 'add', 'golden');
-  await expectEqual(golden, 'qcow2', here.uri('golden'));
+  await expectIdentical(golden, here.uri('golden'), 'qcow2');
   for (const format of ['raw', 'qcow2', 'vmdk', 'vhdx', 'vdi']) {
     const image = file(`golden.${format}`);
     if (format !== 'qcow2') {
@@ -90,7 +84,7 @@ test('each format is loaded and saved, equal and sparse', { timeout: 240_000 }, 
     await here.varve('image', 'load', image, `from-${format}`);
     expect(await usedBytes(here, `from-${format}`)).toBe(3 * MiB);
     await here.varve('export', 'add', `from-${format}`);
-    await expectEqual(golden, 'qcow2', here.uri(`from-${format}`));
+    await expectIdentical(golden, here.uri(`from-${format}`), 'qcow2');
   }
   expect((await here.varve('snapshot', 'list')).items).toEqual([]);
 });
@@ -107,7 +101,7 @@ test('a snapshot is saved, not what was written since; a larger volume ends in z
   const again = ['image', 'save', 'web', file('old.qcow2'), '--format', 'qcow2'];
   expect(await here.outcome(again)).toMatchObject({ status: 4 });
   await here.varve(...again, '--force', '--yes');
-  await expectEqual(file('old.qcow2'), 'qcow2', here.uri('web'));
+  await expectIdentical(file('old.qcow2'), here.uri('web'), 'qcow2');
 });
 
 test('killed in the middle both go on after the restart', async () => {
@@ -149,6 +143,8 @@ test('cancelled, a loading leaves no volume, and a saving no file', async () => 
   const saved = { file: file('wide.qcow2'), format: 'qcow2' };
   const save = await here.rest('POST', '/v1/volumes/wide/actions/save', saved);
   await here.rest('POST', `/v1/operations/${save.id}/actions/pause`);
+  const other = await here.outcome(['image', 'save', 'wide', file('b.vdi'), '--format', 'vdi']);
+  expect(other.stderr).toMatch(/is running already, with file .*wide.qcow2[\s\S]*volume\/busy/);
   await here.varve('op', 'cancel', save.id as string);
   expect(await here.outcome(['op', 'wait', save.id as string])).toMatchObject({ status: 4 });
   const left = [saved.file, `${saved.file}.varve-saving`].map((path) => existsSync(path));
@@ -199,7 +195,7 @@ describe('bad images', () => {
     expect(await volumesOf(here)).toEqual([]);
     await here.varve('image', 'load', over, 'followed', '--follow');
     await here.varve('export', 'add', 'followed');
-    await expectEqual(golden, 'qcow2', here.uri('followed'));
+    await expectIdentical(golden, here.uri('followed'), 'qcow2');
     const taken = await here.outcome(['image', 'load', golden, 'followed']);
     expect(taken.stderr).toMatch(/volume\/exists/);
     const disk = [

@@ -101,7 +101,7 @@ export function imageRoutes(app: ApiApp, { images, operations }: ApiServices): v
         return planDocument({ action: 'image save', target, copiedBytes });
       }
       const spec = { operation: 'image-save', target, phase: 'copying', parameters: found.plan };
-      return answerOperation(reply, operations.begin(spec));
+      return answerOperation(reply, operations.begin(spec, 'file'));
     },
   );
 }

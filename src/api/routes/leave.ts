@@ -40,7 +40,7 @@ export function leaveRoutes(app: ApiApp, { leave, operations }: ApiServices): vo
         return planDocument({ action: 'volume leave', target, copiedBytes });
       }
       const spec = { operation: 'volume-leave', target, phase: 'copying', parameters: found.plan };
-      return answerOperation(reply, operations.begin(spec));
+      return answerOperation(reply, operations.begin(spec, 'disk'));
     },
   );
 }
