@@ -5,6 +5,7 @@
  * replica before the next one is written, so that behind the end there is at most one torn one. A whole record of the same or a later life
  * further on therefore says that the ones between were there, and are damaged.
  */
+import { allEnded } from '../base/all-ended.ts';
 import { type JournalPlace, type JournalRecord, scanJournal } from './format/journal-record.ts';
 import type { Label } from './format/label.ts';
 import type { ReadDisk } from './format/ring.ts';
@@ -63,11 +64,13 @@ export async function findRecord(
   sequence: number,
 ): Promise<JournalPlace | undefined> {
   let found: JournalRecord | undefined;
-  for (const replica of replicas) {
-    for await (const record of ringRecords(replica, (header) => header.sequence === sequence)) {
+  await eachRecord(
+    replicas,
+    (header) => header.sequence === sequence,
+    (record) => {
       if (found === undefined || record.epoch > found.epoch) found = record;
-    }
-  }
+    },
+  );
   return found;
 }
 
@@ -79,10 +82,20 @@ export async function recordBehind(
   let next: JournalRecord | undefined;
   const isBehind = ({ sequence, position, epoch }: MergedEnd) =>
     sequence > end.sequence && position > end.position && epoch >= end.epoch;
-  for (const replica of replicas) {
-    for await (const record of ringRecords(replica, isBehind)) {
-      if (next === undefined || record.sequence < next.sequence) next = record;
-    }
-  }
+  await eachRecord(replicas, isBehind, (record) => {
+    if (next === undefined || record.sequence < next.sequence) next = record;
+  });
   return next;
+}
+
+/** Reads the rings side by side. */
+async function eachRecord(
+  replicas: readonly RingReplica[],
+  wanted: (header: MergedEnd) => boolean,
+  take: (record: JournalRecord) => void,
+): Promise<void> {
+  const reading = replicas.map(async (replica) => {
+    for await (const record of ringRecords(replica, wanted)) take(record);
+  });
+  await allEnded(reading);
 }

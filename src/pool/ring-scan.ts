@@ -58,9 +58,8 @@ async function* headers(
   for (let from = 0; from < bytesThere; from += stepBytes) {
     const step = await readRing(from, Math.min(stepBytes, bytesThere - from));
     for (let at = 0; at + recordHeaderBytes <= step.length; at += recordAlignment) {
+      if (!startsRecord(step, at)) continue;
       const head = step.subarray(at, at + recordHeaderBytes);
-      // A ring has many places and few records: nothing is thrown for those.
-      if (!startsRecord(head)) continue;
       const header = asRecord(() => decodeRecordHeader(head));
       if (header !== undefined) yield { place: from + at, header };
     }
