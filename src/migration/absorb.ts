@@ -18,6 +18,7 @@ import { layerOp } from '../volume/records.ts';
 import type { VolumeService } from '../volume/volume-service.ts';
 import { readersOf } from './layers.ts';
 import { moveAll } from './movement.ts';
+import { expectNoneOwnerless } from './ownerless.ts';
 import { placementTargets } from './placement-targets.ts';
 import type { RelocateContext } from './relocate.ts';
 import type { MovementWatch, MovePlan } from './types.ts';
@@ -52,7 +53,8 @@ export async function planAbsorb(pool: Pool, disk: OpenForeignDisk): Promise<Mov
 /**
  * Afterwards the pool does not need the disk any more.
  *
- * @throws StorageError pool/full, pool/failed, disk/io; what `before` throws. What was copied stays so
+ * @throws StorageError pool/full, pool/failed, disk/io; pool/damaged something there belongs to nobody; what `before` throws. What was
+ *   copied stays so
  */
 export async function absorb(
   context: AbsorbContext,
@@ -60,6 +62,7 @@ export async function absorb(
   watch: MovementWatch,
 ): Promise<void> {
   const { pool, volumes } = context;
+  const uri = pool.foreignDisks.find(({ record }) => record.number === disk)?.record.uri ?? '';
   const totalBytes = leftBytes(pool, disk);
   const onMoved = () => {
     watch.report(Math.max(0, totalBytes - leftBytes(pool, disk)), totalBytes);
@@ -70,10 +73,13 @@ export async function absorb(
     targetsOf: (layer: number) => placementTargets(pool, layer),
   };
   while (pool.isForeign(disk)) {
+    const before = pool.foreignUsedCount(disk);
     await watch.before(0);
     await moveAll(context, movement, { before: watch.before, onMoved });
     await detach(context, disk);
     await volumes.reaped(pool);
+    const left = pool.foreignUsedCount(disk);
+    if (left > 0 && left >= before) await expectNoneOwnerless(pool, disk, uri);
     if (pool.isForeign(disk)) await setTimeout(settleMs);
   }
   watch.report(totalBytes, totalBytes);

@@ -13,6 +13,7 @@ import type { Pool } from '../pool/pool.ts';
 import type { VolumeService } from '../volume/volume-service.ts';
 import { aliveLayers, layersOn, readersOf } from './layers.ts';
 import { moveAll } from './movement.ts';
+import { expectNoneOwnerless } from './ownerless.ts';
 import { placementTargets } from './placement-targets.ts';
 import type { RelocateContext } from './relocate.ts';
 import type { MovementWatch, MovePlan } from './types.ts';
@@ -52,7 +53,7 @@ export async function planDrain(
  * Afterwards nothing lies on the disk, and nothing new comes to lie there.
  *
  * @param preferred where its data goes as long as there is room; else where its volumes are placed
- * @throws StorageError pool/full, pool/failed, disk/io; what `before` throws
+ * @throws StorageError pool/full, pool/failed, disk/io; pool/damaged something there belongs to nobody; what `before` throws
  */
 export async function drain(
   context: DrainContext,
@@ -73,13 +74,18 @@ export async function drain(
     targetsOf: (layer: number) => [...preferred, ...placementTargets(pool, layer)],
   };
   while (pool.occupancy(disk).occupied > 0) {
+    const before = pool.occupancy(disk).owned;
     await watch.before(0);
     await moveAll(context, movement, { before: watch.before, onMoved });
     await volumes.reaped(pool);
     pool.takeBackGrants(disk);
     // What was released is free when its record is durable and nobody reads it any more.
     await pool.flush();
-    if (pool.occupancy(disk).occupied > 0) await setTimeout(settleMs);
+    const { owned, occupied } = pool.occupancy(disk);
+    if (owned > 0 && owned >= before) {
+      await expectNoneOwnerless(pool, disk, pool.diskInfo(disk).uri);
+    }
+    if (occupied > 0) await setTimeout(settleMs);
   }
   watch.report(totalBytes, totalBytes);
 }

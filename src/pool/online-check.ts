@@ -4,7 +4,7 @@
  * Works on a snapshot of the folded index, so that the pool serves on. Elsewhere: the check from the disks alone (check/).
  */
 
-import { clearBit, getBit, setBit } from './bitmap.ts';
+import { clearBit, getBit, popCount, setBit } from './bitmap.ts';
 import type { DiskSpaceSpec } from './disk-space.ts';
 import { FormatError } from './format/format-error.ts';
 import { clustersPerChunk, type IndexKey, isHostKey, parseIndexKey } from './format/index-keys.ts';
@@ -20,6 +20,19 @@ const findingsMax = 1000;
 
 /** @throws StorageError pool/damaged the index cannot be read at all */
 export async function checkOnline(pool: Pool): Promise<CheckReport> {
+  return (await readMap(pool)).finish();
+}
+
+/**
+ * How many clusters of a disk are marked used though no slot of any layer names them; none, unless the pool is damaged.
+ *
+ * @throws StorageError pool/damaged the index cannot be read at all
+ */
+export async function countOwnerless(pool: Pool, disk: number): Promise<number> {
+  return (await readMap(pool)).ownerlessOn(disk);
+}
+
+async function readMap(pool: Pool): Promise<OnlineCheck> {
   const check = new OnlineCheck(pool);
   const { snapshot } = await pool.index.foldedSnapshot();
   try {
@@ -27,7 +40,7 @@ export async function checkOnline(pool: Pool): Promise<CheckReport> {
   } finally {
     await snapshot.close();
   }
-  return check.finish();
+  return check;
 }
 
 interface DiskBits {
@@ -71,6 +84,14 @@ class OnlineCheck {
       if (!(error instanceof FormatError)) throw error;
       this.#find('index/value', describeKey(where), error.message);
     }
+  }
+
+  /** Before `finish`. */
+  ownerlessOn(number: number): number {
+    const bits = this.#disks.get(number);
+    if (bits === undefined) return 0;
+    const { owned, stored } = bits;
+    return stored.reduce((sum, word, at) => sum + popCount(word & ~(owned[at] as number)), 0);
   }
 
   finish(): CheckReport {

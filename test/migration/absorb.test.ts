@@ -2,7 +2,7 @@
 // Method: pools on small files, the real data plane, an adopted image of random bytes; content is compared byte by byte, the original by its
 //   bytes and its time, the map by the check; afterwards the original is deleted and the pool opened again.
 import { createHash, randomFillSync } from 'node:crypto';
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { KiB, MiB } from '../../src/base/units.ts';
 import type { VolumePlane } from '../../src/dataplane/data-plane.ts';
@@ -200,6 +200,22 @@ test('too little room, or an original that cannot be read, is refused before any
     code: 'disk/unusable',
     message: expect.stringMatching(/large.*cannot be absorbed/),
   });
+});
+
+test('what counts as used of the original and belongs to nobody is an error that says so, when the rest is copied', async () => {
+  await createPool();
+  truncateSync(image, 8 * MiB);
+  await adopt();
+  // In the hole, where no slot points to.
+  const lost = { disk: adopted()[0]?.number as number, firstCluster: 400, count: 1 };
+  await pool.commit([{ op: 'acquire', ...lost }]);
+  const { migration } = services();
+  await expect(migration.absorb('v', steadily)).rejects.toMatchObject({
+    code: 'pool/damaged',
+    message: expect.stringMatching(/^16KiB of disk .*image are marked used, but no volume/),
+  });
+  expect(pool.foreignUsedCount(lost.disk)).toBe(1);
+  expect((await contentOf('v')).equals(content)).toBe(true);
 });
 
 test('what is being absorbed keeps its name, and a second movement of it waits for its turn', async () => {

@@ -164,3 +164,25 @@ test('a plan says what there is to copy and who reads from the disk', async () =
   expect(plan.copiedBytes + other.copiedBytes).toBe(8 * MiB);
   expect(new Set([...plan.volumes, ...other.volumes])).toEqual(new Set(['a', 'b']));
 });
+
+test('what counts as used and belongs to nobody is an error that says so, when the rest is moved', async () => {
+  await createPool(2, 48 * MiB);
+  await fixture.volumes.create({ name: 'v', sizeBytes: MiB });
+  const { plane, close } = await fixture.volumes.open('v');
+  await plane.write(0, stamp(MiB, 1));
+  await plane.flush();
+  const lost = pool.holdClusters(2, [{ disk: 1 }]);
+  await pool.commit(lost.map((run) => ({ op: 'acquire', ...run })));
+  await expect(drainDisk(1)).rejects.toMatchObject({
+    code: 'pool/damaged',
+    message: expect.stringMatching(/^32KiB of disk .*d1 are marked used, but no volume/),
+    actions: ['varve pool check p lists these clusters'],
+  });
+  expect(pool.occupancy(1).owned).toBe(2);
+  expect(Buffer.from(await plane.read(0, MiB)).equals(stamp(MiB, 1))).toBe(true);
+  await close();
+  const { findings } = await fixture.pools.check('p');
+  expect(findings.map(({ message }) => message)).toEqual(
+    Array(2).fill('it is marked used, nobody owns it'),
+  );
+});
