@@ -28,6 +28,7 @@ import {
 } from './pool-state.ts';
 
 const entriesPerBatch = 2048;
+const noIndex = 'there is no whole index';
 
 type Loaded = Omit<LoadedIndex, 'rebuilt'>;
 
@@ -46,8 +47,8 @@ export async function loadOrRebuildIndex(
 ): Promise<LoadedIndex> {
   const found = await tryLoad(folder, disks, truth);
   if (typeof found !== 'string') return { ...found, rebuilt: undefined };
-  await rebuild(folder, disks, truth);
-  return { ...(await openAndLoad(folder, disks, truth)), rebuilt: found };
+  const store = await rebuild(folder, disks, truth);
+  return { ...(await loadOrClose(store, disks, truth)), rebuilt: found };
 }
 
 /** The index that is there. @throws StorageError pool/damaged it is of no use for this pool */
@@ -56,7 +57,10 @@ export async function openAndLoad(
   disks: DiskSet,
   truth: Label,
 ): Promise<Loaded> {
-  const store = await IndexStore.open(folder.indexPath);
+  return loadOrClose(await IndexStore.open(folder.indexPath), disks, truth);
+}
+
+async function loadOrClose(store: IndexStore, disks: DiskSet, truth: Label): Promise<Loaded> {
   try {
     return await load(store, disks, truth);
   } catch (error) {
@@ -67,6 +71,7 @@ export async function openAndLoad(
 
 /** @returns the reason when the index cannot be used */
 async function tryLoad(folder: PoolFolder, disks: DiskSet, truth: Label): Promise<Loaded | string> {
+  if (!folder.hasIndex) return noIndex;
   try {
     return await openAndLoad(folder, disks, truth);
   } catch (error) {
@@ -83,7 +88,7 @@ async function readApplied(store: IndexStore): Promise<Applied | undefined> {
 /** @throws StorageError pool/damaged the journal cannot lead on from there */
 function expectUsable(applied: Applied | undefined, truth: Label): Applied {
   const unusable = (why: string) => new StorageError('pool/damaged', why);
-  if (applied === undefined) throw unusable('there is no whole index');
+  if (applied === undefined) throw unusable(noIndex);
   if (applied.poolUuid !== truth.poolUuid) throw unusable('the index is of another pool');
   const reaches =
     applied.sequence + 1 >= truth.tailSequence &&
@@ -164,8 +169,12 @@ async function walkChain(disk: PoolDisk): Promise<number[]> {
   }
 }
 
-/** Builds the index in an empty folder from the first replica of the checkpoint that is sound to its end. */
-export async function rebuild(folder: PoolFolder, disks: DiskSet, truth: Label): Promise<void> {
+/** Builds the index in an empty folder from the first replica of the checkpoint that is sound to its end. Close it. */
+export async function rebuild(
+  folder: PoolFolder,
+  disks: DiskSet,
+  truth: Label,
+): Promise<IndexStore> {
   if (truth.tailSequence === 1) return rebuildFrom(folder, undefined, truth);
   const failures: unknown[] = [];
   for (const disk of disks.journals.filter(({ label }) => label.checkpoint !== null)) {
@@ -187,7 +196,7 @@ async function rebuildFrom(
   folder: PoolFolder,
   disk: PoolDisk | undefined,
   truth: Label,
-): Promise<void> {
+): Promise<IndexStore> {
   await folder.dropIndex();
   const store = await IndexStore.open(folder.indexPath);
   try {
@@ -200,8 +209,10 @@ async function rebuildFrom(
       position: truth.tailPosition,
     };
     await store.write([{ key: appliedKey, value: encodeJson(applied) }]);
-  } finally {
+    return store;
+  } catch (error) {
     await store.close();
+    throw error;
   }
 }
 

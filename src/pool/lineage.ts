@@ -9,6 +9,7 @@
  * It is written before the label that takes the epoch: the file may promise an epoch that was never taken (the label then
  * still names the one before, within the series), never the other way round.
  */
+import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readFileIfThere, writeFileAtomically } from '../base/atomic-file.ts';
@@ -34,6 +35,10 @@ export class PoolFolder {
 
   get indexPath(): string {
     return join(this.path, 'index');
+  }
+
+  get hasIndex(): boolean {
+    return existsSync(this.indexPath);
   }
 
   get pendingLogPath(): string {

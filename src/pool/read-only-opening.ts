@@ -74,7 +74,8 @@ async function open(
   for (const disk of members) disk.label = withoutLag(truth, disk.label);
   const there = new DiskSet(members, times);
   await folder.dropMemories();
-  await rebuild(folder, there, truth);
+  const store = await rebuild(folder, there, truth);
+  await store.close();
   missing.push(...(await standIns(input, there, truth, numbers)));
   const disks = new DiskSet([...members, ...missing], times);
   const { index, chains } = await openAndLoad(folder, disks, truth);

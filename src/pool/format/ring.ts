@@ -62,8 +62,11 @@ export class RingReader {
 
   async #fill(position: number, length: number): Promise<void> {
     const wanted = Math.min(Math.max(length, readAheadBytes), this.#endPosition - position);
+    const segments = ringSegments(position, wanted, this.#place.journalBytes);
+    // What lies behind the ring's end is read when something of it is asked for.
+    const isEnough = segments.length > 1 && (segments[0] as RingSegment).length >= length;
     const parts: Uint8Array[] = [];
-    for (const segment of ringSegments(position, wanted, this.#place.journalBytes)) {
+    for (const segment of isEnough ? segments.slice(0, 1) : segments) {
       const part = await this.#read(this.#place.journalOffset + segment.offset, segment.length);
       expectFormat(
         part.length === segment.length,
@@ -72,7 +75,7 @@ export class RingReader {
       );
       parts.push(part);
     }
-    this.#buffer = concatBytes(parts);
+    this.#buffer = parts.length === 1 ? (parts[0] as Uint8Array) : concatBytes(parts);
     this.#position = position;
   }
 }
