@@ -115,7 +115,7 @@ async function cutAll(
   for (const moment of moments) {
     for (const kept of [0, 1]) {
       const state = await plane.cut({ moment, seed: kept });
-      const remains = { moment, disks: state.disks, memory: undefined };
+      const remains = { moment, disks: state.disks, memory: undefined, salvage: true };
       const lives = { lives: [life], snapshotLives };
       const { sentences } = await judge(plane, remains, lives, folder);
       await state.dispose();

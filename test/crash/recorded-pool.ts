@@ -132,7 +132,7 @@ export class RecordedPool<P extends RecordingPlane> {
 
   async #cut(moment: number, kept: number): Promise<string[]> {
     const state = await this.plane.cut({ moment, seed: kept });
-    const remains = { moment, disks: state.disks, memory: undefined };
+    const remains = { moment, disks: state.disks, memory: undefined, salvage: true };
     const lives = { lives: [this.#life], snapshotLives: [] };
     const { sentences } = await judge(this.plane, remains, lives, this.folder);
     await state.dispose();

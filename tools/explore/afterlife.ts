@@ -1,8 +1,8 @@
 /**
  * One state that a power cut may leave: checked offline, imported by another host from the disks alone or by the same one with
- * what it remembers, and every volume compared with what the moment of the cut had promised.
+ * what it remembers, and every volume compared with what the moment of the cut had promised. Some are also salvaged before anybody opens them.
  */
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import type { DataPlane } from '../../src/dataplane/data-plane.ts';
@@ -10,18 +10,14 @@ import { PoolMoves } from '../../src/migration/pool-move/pool-moves.ts';
 import { leaseTimes } from '../../src/pool/lease.ts';
 import { Pools } from '../../src/pool/pools.ts';
 import { SnapshotService } from '../../src/snapshot/snapshot-service.ts';
-import { VolumeService } from '../../src/volume/volume-service.ts';
+import { type OpenVolume, VolumeService } from '../../src/volume/volume-service.ts';
 import { damageOn, type FoundDisks, findPools, replayedKinds } from './autopsy.ts';
-import { imageViolations } from './durability-model.ts';
-import type { KeptMemory } from './kept-memory.ts';
+import { byName, judgeShown, nameOf, type Shown } from './content.ts';
+import { type KeptMemory, restoreMemory } from './kept-memory.ts';
 import { nothingExported } from './nothing-exported.ts';
-import {
-  type Promised,
-  presenceViolation,
-  type SnapshotLife,
-  type VolumeLife,
-} from './promises.ts';
+import type { Promised } from './promises.ts';
 import type { CutDisk } from './recording-plane.ts';
+import { judgeSalvaged } from './salvaged.ts';
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 const emit = () => {};
@@ -33,11 +29,15 @@ export interface Remains {
   readonly disks: readonly CutDisk[];
   /** Undefined: another host. */
   readonly memory: KeptMemory | undefined;
+  /** What salvage makes of it is compared, too; of a single pool only: during a move both may show a volume, or neither. */
+  readonly salvage: boolean;
 }
 
 export interface Verdict {
   /** One for each broken promise. */
   readonly sentences: readonly string[];
+  /** It was salvaged, too. */
+  readonly salvaged: boolean;
   /** The index came from what the host remembered, not from the disks. */
   readonly remembered: boolean;
   /** Of records in the journals' tails. */
@@ -51,15 +51,18 @@ export async function judge(
   promised: Promised,
   folder: string,
 ): Promise<Verdict> {
-  const { memory, moment, disks } = remains;
+  const { memory, moment, disks, salvage } = remains;
   const found = await findPools(disks);
   const sentences = [...found.damage, ...(await damageIn(found))];
   const recordKinds = new Set<string>();
   for (const pool of found.pools) {
     for (const kind of await replayedKinds(pool)) recordKinds.add(kind);
   }
+  const [only] = found.pools;
+  const salvaged = salvage && only !== undefined && found.pools.length === 1;
+  if (salvaged) sentences.push(...(await judgeSalvaged(only, promised, moment)));
   const stateDir = mkdtempSync(join(folder, 'state-'));
-  if (memory !== undefined) cpSync(memory.folder, stateDir, { recursive: true });
+  if (memory !== undefined) restoreMemory(memory, stateDir);
   const told = new Set<string>();
   const pools = await Pools.open({
     stateDir,
@@ -84,7 +87,7 @@ export async function judge(
   const left = await damageIn(await findPools(disks));
   sentences.push(...left.map((finding) => `after recovery: ${finding}`));
   const remembered = memory !== undefined && !told.has('pool/index-rebuilt');
-  return { sentences, remembered, recordKinds };
+  return { sentences, salvaged, remembered, recordKinds };
 }
 
 async function damageIn({ pools }: FoundDisks): Promise<string[]> {
@@ -111,84 +114,45 @@ async function judgeContent(
   const snapshots = new SnapshotService(services);
   const exports = nothingExported(dataPlane, { ...services, snapshots });
   const moves = new PoolMoves({ ...services, exports });
-  const found: string[] = [];
-  const look = async () => {
-    for (const life of promised.lives) found.push(...(await judgeVolume(volumes, life, moment)));
-    for (const life of promised.snapshotLives) {
-      found.push(...(await judgeSnapshot(snapshots, life, moment)));
-    }
-    found.push(...judgeGroups(snapshots, promised.snapshotLives, moment));
-  };
+  const look = () => judgeShown(shownBy(volumes, snapshots), promised, moment);
   await moves.settle();
-  await look();
+  const found = await look();
   // Nobody goes on with moves that were cut off.
   await moves.dropAbandoned(() => false);
   for (const pool of pools.all()) await snapshots.settled(pool);
-  if (changes().some((sequence, at) => sequence !== before[at])) await look();
+  if (changes().some((sequence, at) => sequence !== before[at])) found.push(...(await look()));
   moves.close();
   await snapshots.close();
   return found;
 }
 
-async function judgeVolume(
-  volumes: VolumeService,
-  life: VolumeLife,
-  cut: number,
-): Promise<string[]> {
-  const there = volumes.list().filter(({ name }) => name === life.name);
-  if (there.length > 1) return [`volume ${life.name} is there twice`];
-  const wrong = presenceViolation(life, there.length > 0, cut);
-  if (wrong !== undefined) return [`volume ${life.name} ${wrong}`];
-  if (there.length === 0) return [];
-  const open = await volumes.open(life.name);
+/** As it is now. */
+function shownBy(volumes: VolumeService, snapshots: SnapshotService): Shown {
+  const taken = snapshots.list().filter(({ kind }) => kind === 'snapshot');
+  return {
+    volumes: byName(
+      volumes.list().map(({ name, sizeBytes }) => {
+        return [name, () => readAll(volumes.open(name), sizeBytes)] as const;
+      }),
+    ),
+    snapshots: byName(
+      taken.map((info) => {
+        return [
+          nameOf(info),
+          () => readAll(snapshots.open(info.pool, info.id), info.sizeBytes),
+        ] as const;
+      }),
+    ),
+  };
+}
+
+async function readAll(
+  opening: Promise<Pick<OpenVolume, 'plane' | 'close'>>,
+  sizeBytes: number,
+): Promise<Uint8Array> {
+  const open = await opening;
   try {
-    const shown = await open.plane.read(0, open.record.sizeBytes);
-    return life.model.violations(shown, cut);
-  } finally {
-    await open.close();
-  }
-}
-
-function listed(snapshots: SnapshotService, life: SnapshotLife) {
-  return snapshots
-    .list()
-    .filter(
-      ({ volume, name, kind }) =>
-        volume === life.volume && name === life.name && kind === 'snapshot',
-    );
-}
-
-/** Of a group whose creation was cut off all are there or none. */
-function judgeGroups(
-  snapshots: SnapshotService,
-  lives: readonly SnapshotLife[],
-  cut: number,
-): string[] {
-  const cutOff = lives.filter(({ createBegun, created }) => createBegun <= cut && cut < created);
-  const groups = new Set(cutOff.flatMap(({ group }) => group ?? []));
-  return [...groups].flatMap((group) => {
-    const members = cutOff.filter((life) => life.group === group);
-    const there = members.filter((life) => listed(snapshots, life).length > 0);
-    if (there.length === 0 || there.length === members.length) return [];
-    return [`${there.length} of the ${members.length} snapshots of group ${group} are there`];
-  });
-}
-
-async function judgeSnapshot(
-  snapshots: SnapshotService,
-  life: SnapshotLife,
-  cut: number,
-): Promise<string[]> {
-  const where = `snapshot ${life.volume}@${life.name}`;
-  const [info, ...others] = listed(snapshots, life);
-  if (others.length > 0) return [`${where} is there twice`];
-  const wrong = presenceViolation(life, info !== undefined, cut);
-  if (wrong !== undefined) return [`${where} ${wrong}`];
-  if (info === undefined) return [];
-  const open = await snapshots.open(info.pool, info.id);
-  try {
-    const shown = await open.plane.read(0, info.sizeBytes);
-    return imageViolations(life.image, shown).map((sentence) => `${where} ${sentence}`);
+    return await open.plane.read(0, sizeBytes);
   } finally {
     await open.close();
   }

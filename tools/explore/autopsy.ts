@@ -20,6 +20,8 @@ import type { CutDisk } from './recording-plane.ts';
 /** Labels and ring of a small disk: read at once, as they are looked at several times. */
 const headBytes = labelAreaBytes + 256 * KiB;
 
+const blank = new Uint8Array(2 * labelBytes);
+
 export interface LabelledDisk {
   readonly uri: string;
   readonly sizeBytes: number;
@@ -40,6 +42,7 @@ export async function findPools(disks: readonly CutDisk[]): Promise<FoundDisks> 
   const damage: string[] = [];
   for (const { uri, plane } of disks) {
     const { sizeBytes } = plane;
+    if (isBlank(await plane.read(0, 2 * labelBytes))) continue;
     const head = await plane.read(0, headBytes);
     const read = async (offset: number, length: number) =>
       offset + length <= head.length
@@ -58,6 +61,11 @@ export async function findPools(disks: readonly CutDisk[]): Promise<FoundDisks> 
     }
   }
   return { pools: [...pools.values()], damage };
+}
+
+/** A spare disk, of nobody: by far the most frequent reason for a label that is none. */
+function isBlank(bytes: Uint8Array): boolean {
+  return Buffer.compare(bytes, blank) === 0;
 }
 
 /** What the offline check finds on the disks of a pool. */

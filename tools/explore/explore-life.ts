@@ -23,6 +23,8 @@ const stepsPerMemory = 3;
 const memoriesPerCut = 6;
 /** Disks that may join. */
 const sparesPerLife = 2;
+/** So many of the states are salvaged, too. */
+const salvageOneIn = 4;
 /** States judged side by side: each waits for disks and threads now and then. */
 const judgesPerLife = 3;
 
@@ -40,6 +42,8 @@ export interface LifeReport {
   states: number;
   /** Of them, opened with an index that was there before the cut. */
   remembered: number;
+  /** Of them, salvaged before they were opened. */
+  salvaged: number;
   /** Cuts that left a state that had been judged already. */
   repeated: number;
   readonly coverage: Coverage;
@@ -62,6 +66,7 @@ export async function exploreLife(options: LifeOptions): Promise<LifeReport> {
     seed,
     states: 0,
     remembered: 0,
+    salvaged: 0,
     repeated: 0,
     coverage: noCoverage(),
     violations: [],
@@ -164,13 +169,15 @@ class Exploration {
     const memory = this.#memoryFor(cut);
     const { timeline } = world;
     if (!this.#isNew(`${state.digest} ${memory?.moment}`, timeline.promisesBy(moment))) return;
-    const remains = { moment, disks: state.disks, memory };
+    const salvage = Math.floor((moment + cutSeed) / 2) % salvageOneIn === 0;
+    const remains = { moment, disks: state.disks, memory, salvage };
     const verdict = await judge(this.#plane, remains, world, this.#home);
-    const { sentences, remembered, recordKinds } = verdict;
+    const { sentences, remembered, salvaged, recordKinds } = verdict;
     const { coverage, violations } = this.#report;
     countAll(coverage.operations, timeline.underWayAt(moment));
     countAll(coverage.records, recordKinds);
     if (remembered) this.#report.remembered += 1;
+    if (salvaged) this.#report.salvaged += 1;
     if (sentences.length === 0) return;
     // Cut again: the judge has changed it.
     const before = await this.#plane.cut(cut);

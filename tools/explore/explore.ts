@@ -21,6 +21,8 @@ export interface Exploration {
   states: number;
   /** Of them, opened with an index that was there before the cut. */
   remembered: number;
+  /** Of them, salvaged before they were opened. */
+  salvaged: number;
   /** Cuts that left a state that was judged already. */
   repeated: number;
   /** Of the first life that was not explored to its end. */
@@ -73,7 +75,7 @@ class Plan {
     this.#folder = folder;
     const { firstSeed } = options;
     this.#nextSeed = firstSeed;
-    const none = { lives: 0, states: 0, remembered: 0, repeated: 0 };
+    const none = { lives: 0, states: 0, remembered: 0, salvaged: 0, repeated: 0 };
     const coverage = noCoverage();
     this.exploration = { ...none, coverage, violations: [], nextSeed: firstSeed };
   }
@@ -117,11 +119,12 @@ class Plan {
     return life;
   }
 
-  #add({ states, remembered, repeated, coverage, violations }: LifeReport): void {
+  #add({ states, remembered, salvaged, repeated, coverage, violations }: LifeReport): void {
     const { exploration } = this;
     exploration.lives += 1;
     exploration.states += states;
     exploration.remembered += remembered;
+    exploration.salvaged += salvaged;
     exploration.repeated += repeated;
     addCoverage(exploration.coverage, coverage);
     exploration.violations.push(...violations);

@@ -3,13 +3,13 @@
  *
  * The pending log is not kept: it means nothing after a reboot.
  */
-import { cpSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { cpSync, existsSync, linkSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface KeptMemory {
   /** Of the recorded disks: older than any cut it is used with. */
   readonly moment: number;
-  /** A state folder, to be copied before it is used. */
+  /** A state folder, used by way of `restoreMemory`. */
   readonly folder: string;
 }
 
@@ -25,4 +25,17 @@ export function keepMemory(stateDir: string, folder: string, moment: number): Ke
     }
   }
   return { moment, folder };
+}
+
+/** Makes a state folder of it, of links: LevelDB, and whoever replaces files as wholes, changes none that is there. */
+export function restoreMemory({ folder }: Pick<KeptMemory, 'folder'>, stateDir: string): void {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const [from, to] = [join(folder, entry.name), join(stateDir, entry.name)];
+    if (!entry.isDirectory()) {
+      linkSync(from, to);
+      continue;
+    }
+    mkdirSync(to);
+    restoreMemory({ folder: from }, to);
+  }
 }

@@ -59,7 +59,8 @@ function showProgress({ states: count, lives, nextSeed }: Exploration): void {
   process.stderr.write(`\r${count} states of ${lives} lives, ${rate}/s, next seed ${nextSeed}   `);
 }
 
-function summary({ lives, states: count, remembered, repeated, violations }: Exploration): string {
+function summary(exploration: Exploration): string {
+  const { lives, states: count, remembered, salvaged, repeated, violations } = exploration;
   const what = `${count} distinct states of ${lives} lives from seed ${firstSeed} in ${secondsSinceStart().toFixed(0)} s`;
-  return `${what}: ${remembered} with the index of before, ${repeated} met again, ${violations.length} broken`;
+  return `${what}: ${remembered} with the index of before, ${salvaged} salvaged too, ${repeated} met again, ${violations.length} broken`;
 }

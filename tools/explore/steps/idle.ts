@@ -12,7 +12,7 @@ const lookMs = 40;
 
 /** @throws Error what was written stays lost to a power cut */
 export async function idle(world: World): Promise<void> {
-  await batch(world);
+  await batch(world, world.live, { flushing: false });
   const giveUpAt = performance.now() + durableMsMax;
   await world.timeline.during('idle', async () => {
     for (;;) {
@@ -33,7 +33,12 @@ async function lostNow(world: World): Promise<readonly string[]> {
   const covered = live.map(({ life }) => life.model.beginFlush());
   const state = await plane.cut({ moment, seed: 1 });
   for (const [at, { life }] of live.entries()) life.model.flushed(covered[at] ?? [], moment);
-  const { sentences } = await judge(plane, { ...state, moment, memory: undefined }, world, folder);
+  const { sentences } = await judge(
+    plane,
+    { ...state, moment, memory: undefined, salvage: false },
+    world,
+    folder,
+  );
   await state.dispose();
   if (sentences.length === 0) {
     timeline.promised();

@@ -6,10 +6,15 @@ import { type LiveVolume, subBlockBytes, type World } from '../world.ts';
 
 const requestsPerBatch = 16;
 
-/** Requests in flight together: they share clusters and sub-blocks, never sectors. */
+/**
+ * Requests in flight together: they share clusters and sub-blocks, never sectors.
+ *
+ * @param how.flushing false: no guest asks for durability, neither by a flush nor by FUA
+ */
 export async function batch(
   world: World,
   volumes: readonly LiveVolume[] = world.live,
+  { flushing = true } = {},
 ): Promise<void> {
   const { random } = world;
   const requests: Promise<void>[] = [];
@@ -19,33 +24,36 @@ export async function batch(
     let at = random.below(64) * sectorBytes;
     while (at < sizeBytes && requests.length < requestsPerBatch) {
       const length = Math.min((1 + random.below(48)) * sectorBytes, sizeBytes - at);
-      requests.push(request(world, volume, at, length));
+      const fua = flushing && random.chance(10);
+      requests.push(request(world, volume, { offset: at, length, fua }));
       at += length + random.below(200) * sectorBytes;
     }
-    if (random.chance(4)) requests.push(flush(world, volume));
+    if (flushing && random.chance(4)) requests.push(flush(world, volume));
   }
   await Promise.all(requests);
   const volume = random.pick(volumes);
-  if (volume !== undefined && random.chance(3)) await flush(world, volume);
+  if (flushing && volume !== undefined && random.chance(3)) await flush(world, volume);
 }
 
-function request(world: World, volume: LiveVolume, offset: number, length: number): Promise<void> {
-  const { random } = world;
-  if (random.chance(5)) return discard(world, volume, offset, length);
-  return write(world, volume, offset, length);
+interface Request {
+  readonly offset: number;
+  readonly length: number;
+  readonly fua: boolean;
+}
+
+function request(world: World, volume: LiveVolume, wanted: Request): Promise<void> {
+  return world.random.chance(5) ? discard(world, volume, wanted) : write(world, volume, wanted);
 }
 
 async function write(
   world: World,
   { life, open }: LiveVolume,
-  offset: number,
-  length: number,
+  { offset, length, fua }: Request,
 ): Promise<void> {
-  const { random, timeline } = world;
+  const { timeline } = world;
   const serial = world.nextSerial();
   const data = new Uint8Array(length);
   stamp(data, life.model.id, offset / sectorBytes, serial);
-  const fua = random.chance(10);
   const operation = `${fua ? 'FUA write' : 'write'}, ${open.record.snapshotMode}`;
   const change = life.model.begin(offset, length, serial, timeline.now());
   await timeline.during(operation, () => open.plane.write(offset, data, { fua }));
@@ -57,8 +65,7 @@ async function write(
 async function discard(
   { random, timeline }: World,
   { life, open }: LiveVolume,
-  offset: number,
-  length: number,
+  { offset, length }: Request,
 ): Promise<void> {
   const start = Math.ceil(offset / subBlockBytes) * subBlockBytes;
   const end = Math.floor((offset + length) / subBlockBytes) * subBlockBytes;
