@@ -13,6 +13,7 @@ constexpr int kAbi = 7;
 
 LoopBackend BackendOf(const std::string& name) {
   if (name == "io_uring") return LoopBackend::kUring;
+  if (name == "simulated") return LoopBackend::kSimulated;
   return name == "epoll" ? LoopBackend::kEpoll : LoopBackend::kAuto;
 }
 
@@ -23,7 +24,9 @@ Napi::Value Start(const Napi::CallbackInfo& info) {
   if (!runtime.started() &&
       runtime.Start(BackendOf(StringOf(options, "backend")), static_cast<unsigned>(U64Of(options, "loops")),
                     U64Of(options, "bufferBytes"), U64Of(options, "mapBytes"), &error)) {
-    runtime.events().Open(info.Env(), info[1].As<Napi::Function>());
+    Napi::Function on_events = info[1].As<Napi::Function>();
+    if (runtime.simulated_loops().empty()) runtime.events().Open(info.Env(), on_events);
+    else runtime.events().OpenSimulated(on_events);
     return Napi::String::New(info.Env(), runtime.control_loop().backend());
   }
   Napi::Error::New(info.Env(), error).ThrowAsJavaScriptException();
@@ -43,6 +46,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportVolumeVerbs(env, exports);
   ExportMapVerbs(env, exports);
   ExportExportVerbs(env, exports);
+  ExportSimulationVerbs(env, exports);
   return exports;
 }
 

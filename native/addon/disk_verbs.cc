@@ -13,6 +13,7 @@
 #include "io/absent_disk.h"
 #include "io/fault_disk.h"
 #include "io/file_disk.h"
+#include "io/gated_disk.h"
 #include "io/memory_disk.h"
 #include "io/patient_disk.h"
 #include "io/recording_disk.h"
@@ -97,6 +98,13 @@ void OpenPatient(double token, const Napi::Object& spec) {
   DiskOpened(token, handle, PatientDisk::Create(std::move(inner), &runtime.control_loop(), policy, report));
 }
 
+void OpenGated(double token, const Napi::Object& spec) {
+  Runtime& runtime = Runtime::Get();
+  Handle handle = runtime.NextHandle();
+  std::shared_ptr<Disk> inner = runtime.disks.at(static_cast<Handle>(U64Of(spec, "inner")));
+  DiskOpened(token, handle, std::make_shared<GatedDisk>(std::move(inner), &runtime.gate(), handle));
+}
+
 void OpenDisk(const Napi::CallbackInfo& info) {
   double token = NumberAt(info, 0);
   Napi::Object spec = info[1].As<Napi::Object>();
@@ -108,6 +116,7 @@ void OpenDisk(const Napi::CallbackInfo& info) {
   if (kind == "absent") return DiskOpened(token, std::make_shared<AbsentDisk>(U64Of(spec, "sizeBytes")));
   if (kind == "recording") return DiskOpened(token, std::make_shared<RecordingDisk>(U64Of(spec, "sizeBytes")));
   if (kind == "iscsi") return OpenIscsi(token, spec);
+  if (kind == "gated") return OpenGated(token, spec);
   if (kind != "fault") return Runtime::Get().events().Done(token, Status(ENOTSUP, "disks of this kind"));
   DiskOpened(token, std::make_shared<FaultDisk>(Runtime::Get().disks.at(static_cast<Handle>(U64Of(spec, "inner")))));
 }

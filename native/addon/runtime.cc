@@ -1,5 +1,6 @@
 #include "addon/runtime.h"
 
+#include <algorithm>
 #include <cstring>
 #include <future>
 #include <utility>
@@ -107,10 +108,13 @@ Runtime& Runtime::Get() {
 
 bool Runtime::Start(LoopBackend backend, unsigned loops, uint64_t buffer_bytes, uint64_t map_bytes, std::string* error) {
   map_budget_.bytes_max = map_bytes;
+  // Which loop a pool lives on depends on its handle: a simulation is the same in a process that had others before.
+  if (backend == LoopBackend::kSimulated) next_handle_ = 1;
   for (unsigned i = 0; i < loops; i++) {
     std::unique_ptr<EventLoop> loop = CreateEventLoop(backend, error);
     if (loop == nullptr) return false;
     loop->ordinal = i;
+    if (backend == LoopBackend::kSimulated) simulated_loops_.push_back(static_cast<SimulatedLoop*>(loop.get()));
     loops_.push_back(std::move(loop));
   }
   for (auto& loop : loops_) loop->Start(("varve-loop-" + std::to_string(loop->ordinal)).c_str());
@@ -123,11 +127,19 @@ bool Runtime::Start(LoopBackend backend, unsigned loops, uint64_t buffer_bytes, 
 void Runtime::Stop() {
   std::promise<void> closed;
   server_->Close([&closed] { closed.set_value(); });
+  for (SimulatedLoop* loop = BusyLoop(); loop != nullptr; loop = BusyLoop()) loop->Turn();
   closed.get_future().wait();
   for (auto& loop : loops_) loop->Stop();
   server_.reset();
+  simulated_loops_.clear();
   loops_.clear();
   events_.Close();
+}
+
+SimulatedLoop* Runtime::BusyLoop() const {
+  const auto busy = std::find_if(simulated_loops_.begin(), simulated_loops_.end(),
+                                 [](const SimulatedLoop* loop) { return loop->HasWork(); });
+  return busy == simulated_loops_.end() ? nullptr : *busy;
 }
 
 std::vector<EventLoop*> Runtime::loops() const {

@@ -12,6 +12,7 @@
 #include "addon/event_queue.h"
 #include "io/disk.h"
 #include "io/event_loop.h"
+#include "io/gated_disk.h"
 #include "io/leased_disk.h"
 #include "nbd/server.h"
 #include "volume/pool.h"
@@ -70,11 +71,15 @@ class Runtime : public nbd::ServerEvents {
 
   EventQueue& events() { return events_; }
   std::vector<EventLoop*> loops() const;
+  // Empty unless the loops are simulated.
+  const std::vector<SimulatedLoop*>& simulated_loops() const { return simulated_loops_; }
   // The loop for work of the control plane.
   EventLoop& control_loop() { return *loops_.back(); }
   nbd::Server& server() { return *server_; }
   MapBudget& map_budget() { return map_budget_; }
   Handle NextHandle() { return next_handle_++; }
+  // Of gated disks; used by simulations only.
+  Gate& gate() { return gate_; }
 
   // Enters an open disk into the tables below; it heeds a lease from then on.
   void AddDisk(Handle handle, std::shared_ptr<Disk> disk);
@@ -90,12 +95,16 @@ class Runtime : public nbd::ServerEvents {
   std::map<Handle, std::shared_ptr<OpenVolume>> volumes;
 
  private:
+  // A simulated loop that has something to do, which nobody else turns; null: none.
+  SimulatedLoop* BusyLoop() const;
   void ClientConnected(nbd::ClientId client, std::string_view name, std::string_view address) override;
   void ClientDisconnected(nbd::ClientId client, std::string_view name, std::string_view reason) override;
 
   EventQueue events_;
+  Gate gate_;
   MapBudget map_budget_;
   std::vector<std::unique_ptr<EventLoop>> loops_;
+  std::vector<SimulatedLoop*> simulated_loops_;
   std::unique_ptr<nbd::Server> server_;
   Handle next_handle_ = 1;
 };

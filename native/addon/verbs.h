@@ -12,5 +12,6 @@ void ExportPoolVerbs(Napi::Env env, Napi::Object exports);
 void ExportVolumeVerbs(Napi::Env env, Napi::Object exports);
 void ExportMapVerbs(Napi::Env env, Napi::Object exports);
 void ExportExportVerbs(Napi::Env env, Napi::Object exports);
+void ExportSimulationVerbs(Napi::Env env, Napi::Object exports);
 
 }  // namespace varve

@@ -1,8 +1,9 @@
 // EventLoop: one thread that carries sockets, disks, timers and posted work.
 //
-// Two implementations behind this interface: io_uring (uring_loop.cc) and a
+// Two implementations behind this interface that serve: io_uring (uring_loop.cc) and a
 // portable one on epoll and a thread pool (epoll_loop.cc). CreateEventLoop
-// takes the first unless the kernel refuses it or the caller asks otherwise.
+// takes the first unless the kernel refuses it or the caller asks otherwise. A third one has
+// no thread and no clock of its own: simulations turn it (simulated_loop.h).
 //
 // Invariants:
 //   - Everything but Post() and Stop() is called on the loop's own thread.
@@ -98,7 +99,7 @@ class EventLoop {
   // Runs `work` on a helper thread that may block, then `done` on the loop.
   virtual void RunBlocking(std::function<Status()> work, Completion* done) = 0;
 
-  virtual const char* backend() const = 0;  // "io_uring" or "epoll"
+  virtual const char* backend() const = 0;  // "io_uring", "epoll" or "simulated"
 
   // Place among the process's loops, set by the runtime before Start(); lets others keep a row per loop.
   size_t ordinal = 0;
@@ -108,7 +109,7 @@ class EventLoop {
   uint64_t arrivals_since_ns = 0;
 };
 
-enum class LoopBackend { kAuto, kUring, kEpoll };
+enum class LoopBackend { kAuto, kUring, kEpoll, kSimulated };
 
 // Null with `error` set when the asked-for backend cannot be had. kAuto falls back to epoll,
 // and `error` then says why io_uring is refused.

@@ -29,6 +29,7 @@
 #include <mutex>
 #include <vector>
 
+#include "base/steady_clock.h"
 #include "io/disk.h"
 #include "io/disk_request.h"
 
@@ -89,7 +90,7 @@ class PatientDisk final : public Disk, public std::enable_shared_from_this<Patie
   bool keeps_unsynced() const override { return below_->keeps_unsynced(); }
 
  private:
-  using Clock = std::chrono::steady_clock;
+  using Clock = SteadyClock;
   struct Attempt;
   struct Watch;
   struct Probe;

@@ -5,7 +5,8 @@
  * `token` ends with one `done` event carrying it. All events come in batches through the one
  * callback given to `start`, in the order in which the data plane made them.
  *
- * Handles (disk, pool, volume, listener) are small positive integers, never reused within a process.
+ * Handles (disk, pool, volume, listener) are small positive integers, never reused within a process (but by the
+ * next simulation).
  */
 import { createRequire } from 'node:module';
 
@@ -14,7 +15,8 @@ export type Handle = number;
 
 export interface StartOptions {
   readonly loops: number;
-  readonly backend: 'auto' | 'io_uring' | 'epoll';
+  /** `simulated`: no thread and no clock, see `simulationState`. */
+  readonly backend: 'auto' | 'io_uring' | 'epoll' | 'simulated';
   /** Upper bound of request payload memory, all connections together. */
   readonly bufferBytes: number;
   /** Upper bound of page-table memory, all volumes together. */
@@ -84,7 +86,16 @@ export interface DiskPath {
  * `patient` waits out the faults of any. The others exist for tests.
  */
 export interface DiskSpec {
-  readonly kind: 'file' | 'nfs' | 'iscsi' | 'absent' | 'patient' | 'memory' | 'recording' | 'fault';
+  readonly kind:
+    | 'file'
+    | 'nfs'
+    | 'iscsi'
+    | 'absent'
+    | 'patient'
+    | 'memory'
+    | 'recording'
+    | 'fault'
+    | 'gated';
   readonly nfs?: NfsSpec;
   readonly iscsi?: IscsiSpec;
   /** `file`: opened read-write with O_CLOEXEC and locked (flock); EWOULDBLOCK when another process holds it. */
@@ -94,7 +105,7 @@ export interface DiskSpec {
   readonly alone?: boolean;
   /** `absent`, `memory`, `recording`: size of the new disk. */
   readonly sizeBytes?: number;
-  /** `fault`, `patient`: the disk wrapped (still to be closed by its own handle). */
+  /** `fault`, `gated`, `patient`: the disk wrapped (still to be closed by its own handle). */
   readonly inner?: Handle;
   /** `patient`: how long it may fail before what it holds is failed; 0 passes everything on. */
   readonly patienceMs?: number;
@@ -267,6 +278,29 @@ export interface FaultRule {
   readonly after?: number;
   readonly times?: number;
   readonly delayMs?: number;
+}
+
+/** An operation on a `gated` disk (native/io/gated_disk.h). */
+export interface GatedOperation {
+  readonly id: number;
+  /** The gated one. */
+  readonly disk: Handle;
+  readonly op: 'read' | 'write' | 'sync' | 'discard' | 'zero';
+  /** It comes back from the disk below; else it is on its way there. */
+  readonly performed: boolean;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** Of a data plane whose loops are simulated (native/io/simulated_loop.h). */
+export interface SimulationState {
+  readonly busyLoops: readonly number[];
+  /** Not told yet. */
+  readonly events: number;
+  /** In the order in which they came. */
+  readonly operations: readonly GatedOperation[];
+  /** Of bootTimeMs; null: none is armed. */
+  readonly nextTimerMs: number | null;
 }
 
 export interface Addon {
@@ -499,6 +533,17 @@ export interface Addon {
   recordingMoment(): number;
   /** Tests: replaces the rules of a `fault` disk and lets go of what hangs. */
   faultSet(disk: Handle, rules: readonly FaultRule[]): void;
+
+  /** Simulations: what could happen next. Nothing does, and no time passes, but by the verbs below. */
+  simulationState(): SimulationState;
+  /** A busy loop does what it has. */
+  simulationTurn(loop: number): void;
+  /** The first `count` events reach the listener given to `start`, before this returns. */
+  simulationTell(count: number): void;
+  /** A waiting operation goes on its way, to the disk below or back. */
+  simulationLetGo(operation: number): void;
+  /** All clocks of the data plane. */
+  simulationAdvance(ms: number): void;
 }
 
 /** The addon's interface version this code was written for; checked before anything else is called. */

@@ -249,8 +249,8 @@ export class DataPlane {
   }
 
   /** @internal */
-  call(start: (token: Token) => void): Promise<Done> {
-    return this.#call(start);
+  call(start: (token: Token) => void, atOnce?: () => void): Promise<Done> {
+    return this.#call(start, atOnce);
   }
 
   /** @internal */
@@ -276,10 +276,15 @@ export class DataPlane {
     this.#pools.delete(pool);
   }
 
-  #call(start: (token: Token) => void): Promise<Done> {
+  /** @param atOnce runs with the end of the verb, before another event is handed out; whoever waits for the promise comes later */
+  #call(start: (token: Token) => void, atOnce = () => {}): Promise<Done> {
     const token = this.#nextToken++;
     return new Promise<Done>((resolve, reject) => {
-      this.#pending.set(token, { resolve, reject });
+      const settle = (done: Done) => {
+        atOnce();
+        resolve(done);
+      };
+      this.#pending.set(token, { resolve: settle, reject });
       start(token);
     });
   }
@@ -533,10 +538,17 @@ export class LeasePlane {
 
 /** A pool open in the data plane: the journal, the grants and the volumes. */
 export class PoolPlane {
+  #isOpen = true;
+
   constructor(
     readonly plane: DataPlane,
     readonly handle: Handle,
   ) {}
+
+  /** False as soon as the data plane has let go of the pool: nothing is said to it any more. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
 
   addDisk(disk: DiskPlane, number: number): void {
     this.plane.addon.addPoolDisk(this.handle, disk.handle, number);
@@ -643,8 +655,13 @@ export class PoolPlane {
   }
 
   async close(): Promise<void> {
-    await this.plane.call((token) => this.plane.addon.closePool(token, this.handle));
-    this.plane.forgetPool(this.handle);
+    await this.plane.call(
+      (token) => this.plane.addon.closePool(token, this.handle),
+      () => {
+        this.#isOpen = false;
+        this.plane.forgetPool(this.handle);
+      },
+    );
   }
 }
 

@@ -163,7 +163,6 @@ export class Pool {
   #cowListener: CowListener = () => {};
   #onFenced: () => void = () => {};
   #closing: Promise<void> | undefined;
-  #planeOpen = false;
 
   private constructor(recovered: RecoveredPool, services: PoolServices) {
     this.isReadOnly = recovered.readOnly;
@@ -820,6 +819,10 @@ export class Pool {
     }
   }
 
+  get #planeOpen(): boolean {
+    return this.#plane?.isOpen ?? false;
+  }
+
   /** The data plane makes what is pending durable first, which may need a checkpoint to make room. */
   async #closePlane(): Promise<void> {
     this.#stopWatchingSpace();
@@ -828,7 +831,6 @@ export class Pool {
     await this.#volumes.closeAll();
     await Promise.allSettled(this.#lent);
     await this.#plane.close();
-    this.#planeOpen = false;
     await this.#grants.close();
     await this.#maintenance.stop();
   }
@@ -866,7 +868,6 @@ export class Pool {
       flushWindowMs,
     };
     this.#plane = await dataPlane.openPool(planeSpec(parts), this.#listener());
-    this.#planeOpen = true;
     this.#governor = this.#newGovernor();
     this.#startWorkers();
     // One that is missing does not come back while the pool is open: nobody waits for it.

@@ -8,6 +8,9 @@ import { Worker } from './crew.ts';
 import type { LifeOptions, LifeReport, Violation } from './explore-life.ts';
 import type { Cut } from './recording-plane.ts';
 
+type Explorer = Worker<LifeOptions, LifeReport>;
+
+const program = new URL('./worker.ts', import.meta.url);
 /** On tmpfs: thousands of small indexes come and go. */
 const folderOfLives = '/dev/shm/varve-explore-';
 /** A life takes as long as some dozens of states; a short exploration has several lives all the same. */
@@ -49,7 +52,7 @@ export async function explore(options: ExploreOptions): Promise<Exploration> {
   const folder = mkdtempSync(folderOfLives);
   const plan = new Plan(options, folder);
   const count = options.only === undefined ? (options.workers ?? availableParallelism()) : 1;
-  const workers = Array.from({ length: count }, () => new Worker());
+  const workers: Explorer[] = Array.from({ length: count }, () => new Worker(program));
   const dismiss = () => Promise.all(workers.map((worker) => worker.dismiss()));
   options.signal?.addEventListener('abort', () => void dismiss(), { once: true });
   try {
@@ -80,11 +83,11 @@ class Plan {
     this.exploration = { ...none, coverage, violations: [], nextSeed: firstSeed };
   }
 
-  async work(worker: Worker): Promise<void> {
+  async work(worker: Explorer): Promise<void> {
     for (let life = this.#next(); life !== undefined; life = this.#next()) {
       const { seed } = life;
       try {
-        this.#add(await worker.explore(life));
+        this.#add(await worker.live(life));
       } catch (error) {
         if (this.#options.signal?.aborted) return;
         const sentences = [`${error instanceof Error ? error.message : error}`];

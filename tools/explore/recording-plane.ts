@@ -26,11 +26,17 @@ export function recordedUri(name: string): string {
 export type LabelWatch = (uri: string, label: Uint8Array) => () => void;
 
 class WatchedDisk extends DiskPlane {
+  readonly #use: DiskPlane;
   readonly #watch: LabelWatch;
 
   constructor(use: DiskPlane, uri: string, watch: LabelWatch) {
     super(use.plane, use.handle, use.sizeBytes, uri);
+    this.#use = use;
     this.#watch = watch;
+  }
+
+  override close(): Promise<void> {
+    return this.#use.close();
   }
 
   override async writeLabel(offset: number, label: Uint8Array, untilMs: number): Promise<void> {
@@ -84,13 +90,18 @@ export class RecordingPlane extends DataPlane {
     if (left !== undefined) return left;
     const disk = await this.#recordedDisk(uri);
     if (disk === undefined) return super.openDisk(spec);
-    const use = await super.openDisk({ kind: 'fault', inner: disk.handle });
+    const use = await this.openUse(disk, uri);
     return new WatchedDisk(use, uri, (...of) => this.#watch(...of));
   }
 
   override async openPatientDisk(inner: DiskPlane, patienceMs: number): Promise<PatientDiskPlane> {
     const patient = await super.openPatientDisk(inner, patienceMs);
     return inner instanceof LeftDisk ? new PatientLeftDisk(this, patient.handle, inner) : patient;
+  }
+
+  /** A handle of its own for the recorded disk; closing it leaves the disk open. */
+  protected openUse(disk: DiskPlane, _uri: string): Promise<DiskPlane> {
+    return super.openDisk({ kind: 'fault', inner: disk.handle });
   }
 
   /** The pending log means nothing after a power cut: it is kept in memory. */

@@ -101,6 +101,8 @@ export class World implements Promised {
     random: Random,
     folder: string,
     disks: WorldDisks,
+    // A write that finds no space is to fail at once: nobody makes room in the middle of a step.
+    patienceSeconds = 0,
   ): Promise<World> {
     const pools = await Pools.open({
       stateDir: World.stateDir(folder),
@@ -111,10 +113,14 @@ export class World implements Promised {
       // Short, so that rounds nobody asked for happen too.
       options: { flushWindowMs: 20, leaseTimes: leaseTimes(leaseMs) },
     });
-    // A write that finds no space is to fail at once: nobody makes room in the middle of a step.
-    const options = { clusterBytes, patienceSeconds: 0 };
-    await pools.create('life', disks.first, options);
-    if (disks.other.length > 0) await pools.create('other', disks.other, options);
+    const options = { clusterBytes, patienceSeconds };
+    try {
+      await pools.create('life', disks.first, options);
+      if (disks.other.length > 0) await pools.create('other', disks.other, options);
+    } catch (error) {
+      await pools.close();
+      throw error;
+    }
     return new World(plane, random, pools, folder, disks.spares);
   }
 

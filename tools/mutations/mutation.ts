@@ -6,6 +6,7 @@
  *   Test: native journal --gtest_filter=…      native/test/journal_test.cc
  *   Test: vitest test/pool/fence.test.ts
  *   Test: explore --states 200 --from 1       power cuts, see tools/explore
+ *   Test: simulate --seeds 20 --from 1        simulated lives, see tools/simulate
  *
  *   --- a/native/…                the patch
  */
@@ -13,7 +14,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface NamedTest {
-  readonly kind: 'native' | 'vitest' | 'explore';
+  readonly kind: 'native' | 'vitest' | 'explore' | 'simulate';
   readonly args: readonly string[];
 }
 
@@ -64,8 +65,12 @@ function readMutation(folder: string, file: string): Mutation {
 
 function parseTest(line: string): NamedTest {
   const [kind, ...args] = line.split(' ');
-  if (kind === 'native' || kind === 'vitest' || kind === 'explore') return { kind, args };
+  if (isKind(kind)) return { kind, args };
   throw new Error(`no kind of test: ${line}`);
+}
+
+function isKind(kind: string | undefined): kind is NamedTest['kind'] {
+  return ['native', 'vitest', 'explore', 'simulate'].includes(kind ?? '');
 }
 
 export function describeTest({ kind, args }: NamedTest): string {

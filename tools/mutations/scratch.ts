@@ -104,6 +104,11 @@ function runTest(test: NamedTest, cwd: string): Promise<Ended> {
     case 'vitest':
       return runBounded('node_modules/.bin/vitest', ['run', ...test.args], bounds);
     case 'explore':
-      return runBounded('node_modules/.bin/tsx', ['tools/explore/main.ts', ...test.args], bounds);
+    case 'simulate':
+      return runBounded(
+        'node_modules/.bin/tsx',
+        [`tools/${test.kind}/main.ts`, ...test.args],
+        bounds,
+      );
   }
 }

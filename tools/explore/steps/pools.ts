@@ -1,6 +1,7 @@
 /**
  * Pools as wholes: folded, let go and taken up again, and volumes that move from one to the other, there and back.
  */
+import { allEnded } from '../../../src/base/all-ended.ts';
 import { StorageError } from '../../../src/base/errors.ts';
 import { LayerTree } from '../../../src/volume/layer-tree.ts';
 import { type LiveVolume, roomKeptBytes, type World } from '../world.ts';
@@ -63,11 +64,10 @@ async function whileInUse(
   const written = world.live.filter((volume) => isWritten || !family.includes(volume));
   const requests = batch(world, written);
   let closed: Promise<void> | undefined;
-  await move((phase) => {
-    if (isWritten && phase.startsWith('waiting')) closed ??= requests.then(close);
-  });
-  await requests;
-  await closed;
+  const setPhase = (phase: string) => {
+    if (isWritten && phase.startsWith('waiting')) closed ??= requests.then(close, close);
+  };
+  await allEnded([requests, move(setPhase).finally(() => closed)]);
   await world.reopen(family);
 }
 
