@@ -8,6 +8,9 @@
 
 namespace varve {
 
+// No disk leaves less than a sector as half old, half new.
+constexpr uint64_t kSectorBytes = 512;
+
 // One operation on its way through the disk.
 struct FaultyOperation : Completion {
   FaultyOperation(FaultDisk* in, EventLoop* on, FaultOp kind, Completion* outer)
@@ -47,7 +50,7 @@ struct FaultyOperation : Completion {
 void FaultyOperation::KeepHalf() {
   uint64_t total = 0;
   for (const iovec& piece : iov) total += piece.iov_len;
-  uint64_t left = total / 2;
+  uint64_t left = total / 2 / kSectorBytes * kSectorBytes;
   for (iovec& piece : iov) {
     piece.iov_len = std::min<uint64_t>(piece.iov_len, left);
     left -= piece.iov_len;

@@ -18,7 +18,7 @@ enum class FaultOp : uint8_t { kRead, kWrite, kSync, kDiscard, kZero, kAny };
 enum class FaultKind : uint8_t {
   kDelay,  // nothing but the delay
   kError,  // fails, nothing is transferred
-  kShort,  // reads and writes: half is transferred, then it fails; others fail
+  kShort,  // reads and writes: half, in whole sectors, is transferred, then it fails; others fail
   kHang,   // held until the rules are replaced, then carried out
   kFlip,   // reads: one bit of the data is wrong; others are carried out
 };
