@@ -114,7 +114,9 @@ class LifeUnderLoad implements Life {
     await Promise.race([loaded, working.then(() => loaded)]);
     this.#operator.expectKill();
     await this.service.kill9();
-    await Promise.all([working, ...this.#clients.map((client) => client.ended())]);
+    // All of them, before the first that found something wrong ends the life: the others' models are evidence.
+    const ends = await Promise.allSettled(this.#clients.map((client) => client.ended()));
+    await Promise.all([working, ...ends.map(unwrap)]);
   }
 
   #acknowledged(): number {
@@ -135,4 +137,8 @@ class LifeUnderLoad implements Life {
     this.tally.movements = this.#movements.ended;
     this.tally.startsMs.splice(0, Infinity, ...this.#restarts.startsMs);
   }
+}
+
+function unwrap(end: PromiseSettledResult<void>): void {
+  if (end.status === 'rejected') throw end.reason;
 }

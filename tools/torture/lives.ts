@@ -3,10 +3,11 @@
  *
  * A life that breaks a promise ends there and its folder is kept; the others go on to their ends, and no new one begins.
  */
-import { cpSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { randomFrom } from '../../test/e2e/seeded.ts';
+import { run } from '../lib/command.ts';
 import type { Service } from '../lib/service.ts';
 import { add, emptyTally, type Tally, type Violation } from './report.ts';
 import type { Choice } from './restarts.ts';
@@ -96,8 +97,7 @@ async function keepEvidence(service: Service): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'varve-broken-'));
   writeFileSync(join(folder, 'service.log'), service.log);
   await service.kill9();
-  const isFile = (path: string) => !path.endsWith('.sock');
-  cpSync(service.folder, folder, { recursive: true, filter: isFile });
+  await run('cp', ['-a', '--sparse=always', `${service.folder}/.`, folder]);
   return folder;
 }
 

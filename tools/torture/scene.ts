@@ -30,7 +30,8 @@ export async function makeScene(random: Choice): Promise<Scene> {
     );
     await service.rest('PUT', '/v1/pools/main', {
       disks: disks.map((disk) => `${disk}?size=1GiB`),
-      cluster_size_bytes: ([16, 64, 64, 256][random(0, 4)] as number) * KiB,
+      // Larger ones have sub-blocks larger than what the stamped clients trim, of which nothing is promised then.
+      cluster_size_bytes: (random(0, 3) === 0 ? 16 : 64) * KiB,
     });
     await makeVolumes(service, random);
     return { service, disks };

@@ -11,6 +11,8 @@ import { until } from '../lib/until.ts';
 import type { Choice } from './restarts.ts';
 
 const snapshotsMax = 6;
+/** They go with the next look, and take space until then. */
+const clonesMax = 6;
 
 interface Known {
   readonly volume: string;
@@ -72,7 +74,7 @@ export class SnapshotOperator {
   }
 
   async #step(): Promise<void> {
-    if (this.#random(0, 10) === 0) return this.#flattenClone();
+    if (this.#random(0, 10) === 0 && this.#clones.length < clonesMax) return this.#flattenClone();
     const deletable = this.#known.filter(({ uncertain }) => !uncertain);
     if (deletable.length < snapshotsMax) return this.#create();
     return this.#delete(deletable[this.#random(0, deletable.length)] as Known);
@@ -115,7 +117,7 @@ export class SnapshotOperator {
   }
 
   /**
-   * Compares what is there with what must be; clones go. Call it after a restart, and not while `work` goes on.
+   * Compares what is there with what must be; clones go. Call it when `work` has ended, after a restart for instance.
    *
    * @param options.contents also what each snapshot and clone shows, which takes the longest
    * @returns a sentence for each difference
