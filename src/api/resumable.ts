@@ -8,6 +8,7 @@ import type { MigrationService } from '../migration/migration-service.ts';
 import type { PoolMoves } from '../migration/pool-move/pool-moves.ts';
 import type { ScrubService } from '../scrub/scrub-service.ts';
 import type { ScrubContext, ScrubCursor, ScrubFinding } from '../scrub/types.ts';
+import type { SnapshotService } from '../snapshot/snapshot-service.ts';
 import type { Adoption } from '../volume/adoption.ts';
 import type { VolumePlacement } from '../volume/placement.ts';
 import { findPoolDisk } from './find-disk.ts';
@@ -31,6 +32,7 @@ export interface ResumableServices {
   readonly leave: Pick<Leave, 'leave'>;
   readonly images: ImageWork;
   readonly scrubs: Pick<ScrubService, 'scrub'>;
+  readonly snapshots: Pick<SnapshotService, 'flatten'>;
 }
 
 export function resumableKinds({
@@ -41,6 +43,7 @@ export function resumableKinds({
   leave,
   images,
   scrubs,
+  snapshots,
 }: ResumableServices): Readonly<Record<string, ResumableWork>> {
   return {
     'disk-drain': ({ parameters }, context) =>
@@ -68,6 +71,9 @@ export function resumableKinds({
       if (parameters.source !== undefined) await adoptFirst(adoption, target, parameters, context);
       context.setPhase('copying');
       await migration.absorb(target, movement(parameters, context));
+    },
+    'volume-flatten': async ({ target }, { report, signal }) => {
+      await snapshots.flatten(target, report, signal);
     },
     'pool-scrub': ({ target, parameters }, context) =>
       scrubs.scrub({ pool: target }, scrubbing(parameters, context)),

@@ -147,6 +147,7 @@ export class Service {
       leave,
       images,
       scrubs,
+      snapshots,
     });
     const operations = this.#opened(
       new Operations(clock, log, emit, state.file('operations.jsonl'), kinds),

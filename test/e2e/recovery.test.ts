@@ -35,6 +35,20 @@ test('after an orderly stop the same export is back under the same URI', async (
   expect(await compare(uri)).toContain('identical');
 });
 
+test('a flattening that a kill cut off goes on by itself', async () => {
+  await service.varve('snapshot', 'create', 'kept@base');
+  await service.varve('volume', 'clone', 'kept@base', 'flat');
+  const { id } = await service.rest('POST', '/v1/volumes/flat/actions/flatten');
+  await service.kill9();
+  await service.restart();
+  await service.varve('op', 'wait', String(id));
+  await service.varve('snapshot', 'delete', 'kept@base');
+  await service.varve('export', 'add', 'flat');
+  expect(await compare(service.uri('flat'))).toContain('identical');
+  await service.varve('export', 'remove', 'flat');
+  await service.varve('volume', 'delete', 'flat');
+});
+
 test('a lost index is rebuilt from the disks', async () => {
   await service.kill9();
   const pools = join(service.state, 'pools');

@@ -29,12 +29,15 @@ export interface ServiceOptions {
   readonly settings?: string;
   /** Its environment instead of this process's. */
   readonly env?: NodeJS.ProcessEnv;
+  /** A start that takes longer is an error; half a minute unless given. */
+  readonly readyMs?: number;
 }
 
 export class Service {
   readonly folder: string;
   #nodeFlags: readonly string[];
   readonly #env: NodeJS.ProcessEnv;
+  readonly #readyMs: number | undefined;
   #daemon: Daemon | undefined;
 
   private constructor(options: ServiceOptions) {
@@ -42,6 +45,7 @@ export class Service {
     folders.add(this.folder);
     this.#nodeFlags = options.nodeFlags ?? [];
     this.#env = options.env ?? process.env;
+    this.#readyMs = options.readyMs;
     writeFileSync(this.#configPath, options.settings ?? '');
   }
 
@@ -89,9 +93,9 @@ export class Service {
     this.#daemon = new Daemon(process.execPath, args, { env: this.#env }).drainOutput();
   }
 
-  /** Waits until the service says that it is ready, half a minute unless told otherwise. */
-  ready(timeoutMs?: number): Promise<void> {
-    return this.#running.until(() => answersReady(this.#apiSocket), timeoutMs);
+  /** Waits until the service says that it is ready. */
+  ready(): Promise<void> {
+    return this.#running.until(() => answersReady(this.#apiSocket), this.#readyMs);
   }
 
   /** @param options.nodeFlags from now on instead of those before */

@@ -3,12 +3,9 @@
  *
  * A life that breaks a promise ends there and its folder is kept; the others go on to their ends, and no new one begins.
  */
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { randomFrom } from '../../test/e2e/seeded.ts';
-import { run } from '../lib/command.ts';
 import type { Service } from '../lib/service.ts';
+import { keepEvidence } from './evidence.ts';
 import { add, emptyTally, type Tally, type Violation } from './report.ts';
 import type { Choice } from './restarts.ts';
 
@@ -90,15 +87,6 @@ async function oneLife(
 
 function describe(error: Error): string {
   return error.stack ?? error.message;
-}
-
-/** Ends the service and copies its folder. @returns where to */
-async function keepEvidence(service: Service): Promise<string> {
-  const folder = mkdtempSync(join(tmpdir(), 'varve-broken-'));
-  writeFileSync(join(folder, 'service.log'), service.log);
-  await service.kill9();
-  await run('cp', ['-a', '--sparse=always', `${service.folder}/.`, folder]);
-  return folder;
 }
 
 function sumOf(tallies: readonly Tally[]): Tally {

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { Service } from '../lib/service.ts';
 import { ended } from './operations.ts';
-import type { Choice } from './restarts.ts';
+import { type Choice, readyMs } from './restarts.ts';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -21,7 +21,7 @@ export const volumes = ['row', 'cow', 'third'] as const;
 
 export async function makeScene(random: Choice): Promise<Scene> {
   const backend = random(0, 4) === 0 ? 'backend = "epoll"\n' : '';
-  const service = await Service.start({ settings: backend });
+  const service = await Service.start({ settings: backend, readyMs });
   try {
     const count = random(2, 4);
     const disks = Array.from(

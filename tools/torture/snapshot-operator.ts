@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { contentOf } from '../../test/e2e/snapshot-content.ts';
 import type { Service } from '../lib/service.ts';
 import { until } from '../lib/until.ts';
+import { quiet } from './operations.ts';
 import type { Choice } from './restarts.ts';
 
 const snapshotsMax = 6;
@@ -138,6 +139,8 @@ export class SnapshotOperator {
     for (const clone of this.#clones.splice(0)) {
       // The last one may have been asked for and not answered.
       if (!volumes.has(clone.name)) continue;
+      // Its flattening goes on by itself.
+      await quiet(this.#service, { volume: clone.name });
       if (contents) wrong.push(...(await this.#compareClone(clone)));
       await this.#service.rest('DELETE', `/v1/volumes/${clone.name}`);
     }
