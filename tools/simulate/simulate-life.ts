@@ -212,7 +212,8 @@ class Life {
     const { moment, cutSeed: seed, memory, step: at } = point;
     const { sentences } = await this.#scheduler.run(async () => {
       const { disks, dispose } = await this.#plane.cut({ moment, seed });
-      const verdict = await judge(this.#plane, { moment, disks, memory }, world, this.#home);
+      const remains = { moment, disks, memory, salvage: false };
+      const verdict = await judge(this.#plane, remains, world, this.#home);
       await dispose();
       return verdict;
     });
