@@ -8,8 +8,6 @@ import { Worker } from './crew.ts';
 import type { LifeOptions, LifeReport, Violation } from './explore-life.ts';
 import type { Cut } from './recording-plane.ts';
 
-type Explorer = Worker<LifeOptions, LifeReport>;
-
 const program = new URL('./worker.ts', import.meta.url);
 /** On tmpfs: thousands of small indexes come and go. */
 const folderOfLives = '/dev/shm/varve-explore-';
@@ -18,7 +16,12 @@ function cutsPerLifeFor(states: number): number {
   return Math.min(400, Math.max(50, Math.ceil(states / 8)));
 }
 
+/** Explores one life at a time. */
+export type Explorer = Pick<Worker<LifeOptions, LifeReport>, 'live' | 'dismiss'>;
+
+/** What has been explored, and where to go on. Plain data: it may lie in a file between two runs. */
 export interface Exploration {
+  /** Explored to their end; what the others have shown is not counted. */
   lives: number;
   /** Distinct ones. */
   states: number;
@@ -28,21 +31,30 @@ export interface Exploration {
   salvaged: number;
   /** Cuts that left a state that was judged already. */
   repeated: number;
-  /** Of the first life that was not explored to its end. */
+  /** Of lives that were begun and not explored to their end. */
+  unfinished: number[];
+  /** Of the first life that was not begun. */
   nextSeed: number;
   readonly coverage: Coverage;
   readonly violations: Violation[];
 }
 
 export interface ExploreOptions {
+  /** Without `before`. */
   readonly firstSeed: number;
+  /** Those of `before` among them. */
   readonly states: number;
+  /** An earlier exploration, to go on with. No life of it is explored twice. */
+  readonly before?: Exploration;
   readonly cutsPerLife?: number;
   /** Processes; as many as there are processors unless given. */
   readonly workers?: number;
   /** Only this cut of the first life: replays one case. */
   readonly only?: Cut;
+  /** Told of each life that is begun, and of each that is explored. */
   readonly onLife?: (exploration: Exploration) => void;
+  /** Whoever explores lives; processes unless given. */
+  readonly hire?: () => Explorer;
   /** Ends it early. */
   readonly signal?: AbortSignal;
 }
@@ -52,7 +64,8 @@ export async function explore(options: ExploreOptions): Promise<Exploration> {
   const folder = mkdtempSync(folderOfLives);
   const plan = new Plan(options, folder);
   const count = options.only === undefined ? (options.workers ?? availableParallelism()) : 1;
-  const workers: Explorer[] = Array.from({ length: count }, () => new Worker(program));
+  const { hire = () => new Worker(program) } = options;
+  const workers: Explorer[] = Array.from({ length: count }, hire);
   const dismiss = () => Promise.all(workers.map((worker) => worker.dismiss()));
   options.signal?.addEventListener('abort', () => void dismiss(), { once: true });
   try {
@@ -64,6 +77,12 @@ export async function explore(options: ExploreOptions): Promise<Exploration> {
   return plan.exploration;
 }
 
+function nothingYet(firstSeed: number): Exploration {
+  const none = { lives: 0, states: 0, remembered: 0, salvaged: 0, repeated: 0 };
+  const coverage = noCoverage();
+  return { ...none, coverage, violations: [], unfinished: [], nextSeed: firstSeed };
+}
+
 /** Which lives are explored, by whom, and what they have shown. */
 class Plan {
   readonly #options: ExploreOptions;
@@ -71,16 +90,15 @@ class Plan {
   readonly exploration: Exploration;
   /** Lives that somebody is at. */
   readonly #underWay = new Map<number, LifeOptions>();
-  #nextSeed: number;
+  /** Seeds of lives that were begun before, and of none that is under way. */
+  readonly #cutOff: number[];
 
   constructor(options: ExploreOptions, folder: string) {
     this.#options = options;
     this.#folder = folder;
-    const { firstSeed } = options;
-    this.#nextSeed = firstSeed;
-    const none = { lives: 0, states: 0, remembered: 0, salvaged: 0, repeated: 0 };
-    const coverage = noCoverage();
-    this.exploration = { ...none, coverage, violations: [], nextSeed: firstSeed };
+    const { before, firstSeed } = options;
+    this.exploration = before === undefined ? nothingYet(firstSeed) : structuredClone(before);
+    this.#cutOff = [...this.exploration.unfinished];
   }
 
   async work(worker: Explorer): Promise<void> {
@@ -95,9 +113,13 @@ class Plan {
         return;
       }
       this.#underWay.delete(seed);
-      this.exploration.nextSeed = Math.min(this.#nextSeed, ...this.#underWay.keys());
-      this.#options.onLife?.(this.exploration);
+      this.#tell();
     }
+  }
+
+  #tell(): void {
+    this.exploration.unfinished = [...this.#underWay.keys(), ...this.#cutOff];
+    this.#options.onLife?.(this.exploration);
   }
 
   /** @returns undefined when there is nothing to do, or what is under way will do */
@@ -112,13 +134,15 @@ class Plan {
   }
 
   #replay(only: Cut): LifeOptions | undefined {
-    const isBegun = this.#nextSeed !== this.#options.firstSeed;
+    const isBegun = this.exploration.nextSeed !== this.#options.firstSeed;
     return isBegun ? undefined : this.#begin({ cuts: 1, only });
   }
 
   #begin(how: Pick<LifeOptions, 'cuts' | 'only'>): LifeOptions {
-    const life = { seed: this.#nextSeed++, folder: this.#folder, ...how };
-    this.#underWay.set(life.seed, life);
+    const seed = this.#cutOff.shift() ?? this.exploration.nextSeed++;
+    const life = { seed, folder: this.#folder, ...how };
+    this.#underWay.set(seed, life);
+    this.#tell();
     return life;
   }
 

@@ -1,5 +1,6 @@
 /**
  * npm run explore -- [--states N] [--from SEED] [--workers W]: power cuts, judged; exits 1 when a promise was broken.
+ * npm run explore -- [--states N] --resume FILE: keeps count in a file, and goes on from there the next time, until there are N states in all.
  * npm run explore -- --from SEED --moment M --cut-seed C: replays one case, as far as the same seed leads to the same moment.
  *
  * Ctrl-C ends it with where to go on.
@@ -8,18 +9,22 @@ import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { describeCoverage } from './coverage.ts';
 import { type Exploration, explore } from './explore.ts';
+import { readProgress, writeProgress } from './progress.ts';
 
 const { values } = parseArgs({
   options: {
     states: { type: 'string', default: '1000000' },
     from: { type: 'string' },
     workers: { type: 'string', default: String(availableParallelism()) },
+    resume: { type: 'string' },
     moment: { type: 'string' },
     'cut-seed': { type: 'string' },
   },
 });
 
-const firstSeed = Number(values.from ?? Math.floor(Math.random() * 1_000_000));
+const { resume } = values;
+const before = resume === undefined ? undefined : readProgress(resume);
+const firstSeed = before?.firstSeed ?? Number(values.from ?? Math.floor(Math.random() * 1_000_000));
 const states = Number(values.states);
 const only =
   values.moment === undefined || values['cut-seed'] === undefined
@@ -34,9 +39,11 @@ const exploration = await explore({
   states,
   workers: Number(values.workers),
   signal: interrupt.signal,
-  onLife: showProgress,
+  onLife: note,
+  ...(before === undefined ? {} : { before: before.exploration }),
   ...(only === undefined ? {} : { only }),
 });
+note(exploration);
 process.stderr.write('\n');
 for (const { seed, moment, cutSeed, sentences } of exploration.violations) {
   console.log(`broken: --from ${seed} --moment ${moment} --cut-seed ${cutSeed}`);
@@ -44,23 +51,31 @@ for (const { seed, moment, cutSeed, sentences } of exploration.violations) {
 }
 console.log(`${describeCoverage(exploration.coverage)}\n`);
 console.log(summary(exploration));
-if (interrupt.signal.aborted) {
-  const missing = states - exploration.states;
-  console.log(`go on with: npm run explore -- --states ${missing} --from ${exploration.nextSeed}`);
-}
+if (interrupt.signal.aborted) console.log(`go on with: npm run explore -- ${whereToGoOn()}`);
 process.exit(exploration.violations.length === 0 ? 0 : 1);
 
-function secondsSinceStart(): number {
-  return (Date.now() - started) / 1000;
+/** Of this run and those before. */
+function seconds(): number {
+  return (before?.seconds ?? 0) + (Date.now() - started) / 1000;
 }
 
-function showProgress({ states: count, lives, nextSeed }: Exploration): void {
-  const rate = (count / secondsSinceStart()).toFixed(0);
+function note(now: Exploration): void {
+  if (resume !== undefined) {
+    writeProgress(resume, { firstSeed, seconds: seconds(), exploration: now });
+  }
+  const { states: count, lives, nextSeed } = now;
+  const rate = (count / seconds()).toFixed(0);
   process.stderr.write(`\r${count} states of ${lives} lives, ${rate}/s, next seed ${nextSeed}   `);
 }
 
-function summary(exploration: Exploration): string {
-  const { lives, states: count, remembered, salvaged, repeated, violations } = exploration;
-  const what = `${count} distinct states of ${lives} lives from seed ${firstSeed} in ${secondsSinceStart().toFixed(0)} s`;
+/** Without a file, lives that were cut off are left out: to begin with them would be to repeat those that ended meanwhile. */
+function whereToGoOn(): string {
+  if (resume !== undefined) return `--states ${states} --resume ${resume}`;
+  return `--states ${states - exploration.states} --from ${exploration.nextSeed}`;
+}
+
+function summary({ lives, states: count, ...found }: Exploration): string {
+  const { remembered, salvaged, repeated, violations } = found;
+  const what = `${count} distinct states of ${lives} lives from seed ${firstSeed} in ${seconds().toFixed(0)} s`;
   return `${what}: ${remembered} with the index of before, ${salvaged} salvaged too, ${repeated} met again, ${violations.length} broken`;
 }
