@@ -4,6 +4,7 @@
  * service.ts passes the real services; tests of routes pass small ones of their own.
  */
 
+import type { DomainDisks } from '../export/domain-disks.ts';
 import type { ExportService } from '../export/export-service.ts';
 import type { RecordPool } from '../export/export-store.ts';
 import type { GuestDisks } from '../export/guest-disks.ts';
@@ -123,6 +124,7 @@ export interface ApiServices {
   readonly snapshots: Snapshots;
   readonly exports: ExportService;
   readonly guestDisks: Pick<GuestDisks, 'attach' | 'detach' | 'announceSize'>;
+  readonly domainDisks: Pick<DomainDisks, 'attach' | 'detach'>;
   readonly migration: MigrationPort;
   readonly poolMoves: PoolMovesPort;
   readonly scrubs: Pick<ScrubService, 'expectScrubbable'>;

@@ -369,8 +369,10 @@ export const Attachment = document('Attachment', {
 export const GuestDisk = document('GuestDisk', {
   volume: Text,
   export: Text,
-  node: Text,
+  /** Null: libvirt names it. */
+  node: Type.Union([Text, Type.Null()]),
   device: Text,
+  reconnects: Type.Boolean(),
   ...changed,
 });
 

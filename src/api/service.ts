@@ -12,6 +12,7 @@ import { systemClock } from '../base/clock.ts';
 import { messageOf, StorageError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { DataPlane } from '../dataplane/data-plane.ts';
+import { DomainDisks } from '../export/domain-disks.ts';
 import { ExportService } from '../export/export-service.ts';
 import { HostStore } from '../export/export-store.ts';
 import { GuestDisks } from '../export/guest-disks.ts';
@@ -166,6 +167,7 @@ export class Service {
       snapshots,
       exports,
       guestDisks: new GuestDisks(exports),
+      domainDisks: new DomainDisks(exports),
       migration,
       poolMoves,
       scrubs,

@@ -87,21 +87,31 @@ export function qmpCommands(options: AttachOptions): [QmpCommand, QmpCommand] {
   ];
 }
 
-/** A `<disk>` element for `virsh attach-device` or a domain's definition. */
-export function libvirtXml(options: AttachOptions): string {
+/**
+ * A `<disk>` element for `virsh attach-device` or a domain's definition. A libvirt before 9.2 leaves the reconnection out (`libvirtReconnects`):
+ * then the error policy pauses the guest, until `virsh resume`, where its disk would fail.
+ *
+ * @param target the guest's name of it, which libvirt wants and the guest need not follow
+ */
+export function libvirtXml(options: AttachOptions, target = 'vdb'): string {
   const unmap = options.readOnly ? '' : ` discard='unmap' detect_zeroes='unmap'`;
   return [
     `<disk type='network' device='disk'>`,
-    `  <driver name='qemu' type='raw' cache='none'${unmap}/>`,
+    `  <driver name='qemu' type='raw' cache='none' error_policy='stop' rerror_policy='stop'${unmap}/>`,
     `  <source protocol='nbd' name='${xmlText(options.exportName)}'>`,
     `    ${libvirtHost(options.address)}`,
     `    <reconnect delay='${reconnectDelaySeconds}'/>`,
     `  </source>`,
-    `  <target dev='vdb' bus='virtio'/>`,
+    `  <target dev='${target}' bus='virtio'/>`,
     ...(options.readOnly ? [`  <readonly/>`] : []),
     `  <serial>${xmlText(shortened(options.exportName, serialCharsMax))}</serial>`,
     `</disk>`,
   ].join('\n');
+}
+
+/** Whether a libvirt passes on that QEMU is to reconnect. @param version as [9, 2, 0] */
+export function libvirtReconnects([major = 0, minor = 0]: readonly number[]): boolean {
+  return major > 9 || (major === 9 && minor >= 2);
 }
 
 function qemuServer(address: Address): Record<string, string> {

@@ -5,9 +5,10 @@
  * What a guest reads and writes goes by NBD; the monitor is used only here, and closed afterwards.
  */
 import { messageOf, StorageError } from '../base/errors.ts';
-import { TimeLimit, TimeOver } from '../base/time-limit.ts';
+import { TimeLimit } from '../base/time-limit.ts';
 import { attachOptionsOf, type GuestDiskIds, guestDiskIds, qmpCommands } from './attach.ts';
 import type { ExportService } from './export-service.ts';
+import { exportedInto, notLetGo } from './guest-export.ts';
 import {
   type GuestBus,
   grow,
@@ -23,6 +24,8 @@ import type { ExportInfo } from './types.ts';
 export interface GuestDisk extends GuestDiskIds {
   readonly volume: string;
   readonly export: string;
+  /** When the service is away for a while the guest's requests wait. */
+  readonly reconnects: boolean;
   readonly changed: boolean;
 }
 
@@ -63,16 +66,10 @@ export class GuestDisks {
     return withMonitor(monitor, attachMs, async (qmp) => {
       const before = this.#exports.nameOfVolume(volume);
       const name = before ?? volume;
-      const disk = { volume, export: name, ...guestDiskIds(name) };
+      const disk = { volume, export: name, ...guestDiskIds(name), reconnects: true };
       if (before !== null && (await isPlugged(qmp, disk))) return { ...disk, changed: false };
-      const info = await this.#exported(volume, before, dryRun);
-      if (info === null) return { ...disk, changed: true };
-      try {
-        await plug(qmp, qmpCommands(attachOptionsOf(info)), bus);
-      } catch (error) {
-        if (before === null) await this.#exports.remove(name, { disconnect: true });
-        throw error;
-      }
+      const into = (info: ExportInfo) => plug(qmp, qmpCommands(attachOptionsOf(info)), bus);
+      await exportedInto(this.#exports, volume, into, dryRun);
       return { ...disk, changed: true };
     });
   }
@@ -88,9 +85,9 @@ export class GuestDisks {
   ): Promise<GuestDisk> {
     return withMonitor(monitor, timeoutMs, async (qmp) => {
       const name = this.#exports.nameOfVolume(volume) ?? volume;
-      const disk = { volume, export: name, ...guestDiskIds(name) };
+      const disk = { volume, export: name, ...guestDiskIds(name), reconnects: true };
       const changed = await isPlugged(qmp, disk);
-      if (!dryRun) await unplug(qmp, disk).catch(explained(volume));
+      if (!dryRun) await unplug(qmp, disk).catch(notLetGo(volume));
       return { ...disk, changed };
     });
   }
@@ -111,18 +108,8 @@ export class GuestDisks {
         await this.#exports.disconnect(volume);
         await grow(qmp, ids.node, sizeBytes);
       }
-      return { volume, export: name, ...ids, changed };
+      return { volume, export: name, ...ids, reconnects: true, changed };
     });
-  }
-
-  /** Null: nothing is to be done but checked. */
-  async #exported(
-    volume: string,
-    name: string | null,
-    dryRun: boolean,
-  ): Promise<ExportInfo | null> {
-    if (name === null) return (await this.#exports.add({ name: volume, volume, dryRun })).export;
-    return dryRun ? null : this.#exports.get(name);
   }
 }
 
@@ -160,12 +147,4 @@ function notThere(volume: string, monitor: string): StorageError {
   return new StorageError('guest/refused', `${volume} is not in the guest at ${monitor}`, {
     actions: [`varve attach ${volume} --qmp ${monitor}`],
   });
-}
-
-function explained(volume: string): (error: unknown) => never {
-  return (cause) => {
-    if (!(cause instanceof TimeOver)) throw cause;
-    const message = `the guest has not let go of ${volume}: ${cause.message}; QEMU goes on asking it`;
-    throw new StorageError('guest/busy', message, { cause });
-  };
 }

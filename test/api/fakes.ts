@@ -16,6 +16,7 @@ import type { ApiApp } from '../../src/api/route-kit.ts';
 import { buildServer } from '../../src/api/server.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { StorageError } from '../../src/base/errors.ts';
+import { DomainDisks } from '../../src/export/domain-disks.ts';
 import { ExportService } from '../../src/export/export-service.ts';
 import { GuestDisks } from '../../src/export/guest-disks.ts';
 import type { DiskName } from '../../src/migration/migration-service.ts';
@@ -311,6 +312,7 @@ export async function openApi(): Promise<TestApi> {
     snapshots,
     exports,
     guestDisks: new GuestDisks(exports),
+    domainDisks: new DomainDisks(exports),
     migration,
     poolMoves,
     scrubs: { expectScrubbable() {} },

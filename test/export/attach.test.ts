@@ -47,7 +47,7 @@ test('libvirt XML escapes and reconnects', () => {
   const address = parseAddress("unix:/a'&<b>.sock");
   expect(libvirtXml({ ...local, address })).toBe(
     `<disk type='network' device='disk'>
-  <driver name='qemu' type='raw' cache='none' discard='unmap' detect_zeroes='unmap'/>
+  <driver name='qemu' type='raw' cache='none' error_policy='stop' rerror_policy='stop' discard='unmap' detect_zeroes='unmap'/>
   <source protocol='nbd' name='gold'>
     <host transport='unix' socket='/a&apos;&amp;&lt;b&gt;.sock'/>
     <reconnect delay='3600'/>
