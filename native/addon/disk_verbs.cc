@@ -304,6 +304,7 @@ FaultKind FaultKindOf(const std::string& name) {
   if (name == "delay") return FaultKind::kDelay;
   if (name == "short") return FaultKind::kShort;
   if (name == "hang") return FaultKind::kHang;
+  if (name == "lie") return FaultKind::kLie;
   return name == "flip" ? FaultKind::kFlip : FaultKind::kError;
 }
 

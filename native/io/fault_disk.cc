@@ -119,6 +119,7 @@ void FaultDisk::Begin(FaultyOperation* operation) {
 
 void FaultDisk::AfterDelay(FaultyOperation* operation) {
   if (operation->Is(FaultKind::kHang)) return Hold(operation);
+  if (operation->Is(FaultKind::kLie) && operation->op == FaultOp::kSync) return operation->loop->Complete(operation, Status::Ok());
   if (operation->Is(FaultKind::kShort)) operation->KeepHalf();
   bool fails = operation->Is(FaultKind::kError) ||
                (operation->Is(FaultKind::kShort) && !operation->Transfers());

@@ -21,6 +21,7 @@ enum class FaultKind : uint8_t {
   kShort,  // reads and writes: half, in whole sectors, is transferred, then it fails; others fail
   kHang,   // held until the rules are replaced, then carried out
   kFlip,   // reads: one bit of the data is wrong; others are carried out
+  kLie,    // syncs: succeed and nothing is synced; others are carried out
 };
 
 struct FaultRule {

@@ -80,6 +80,18 @@ TEST_P(FaultDiskTest, FlipChangesOneBitOfWhatIsRead) {
   EXPECT_EQ(data, Bytes(4096, 0));
 }
 
+TEST_P(FaultDiskTest, LieSyncsNothingAndSaysItDid) {
+  auto failing = std::make_shared<FaultDisk>(below);
+  failing->Set({{.op = FaultOp::kSync}});
+  FaultDisk lying{failing};
+  lying.Set({{.kind = FaultKind::kLie}});
+  EXPECT_TRUE(WriteDisk(*loop, lying, 0, Bytes(4096, 1)).ok());
+  EXPECT_TRUE(SyncDisk(*loop, lying).ok());
+  EXPECT_EQ(Below(), Bytes(4096, 1));
+  lying.Set({});
+  EXPECT_FALSE(SyncDisk(*loop, lying).ok());
+}
+
 TEST_P(FaultDiskTest, DelayHoldsBackAtLeastSoLong) {
   disk.Set({{.op = FaultOp::kWrite, .kind = FaultKind::kDelay, .delay = milliseconds(20)}});
   auto start = std::chrono::steady_clock::now();

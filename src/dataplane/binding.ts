@@ -271,7 +271,7 @@ export interface ClientStats {
 /** Which operation goes wrong, and how (native/io/fault_rules.h). */
 export interface FaultRule {
   readonly op: 'read' | 'write' | 'sync' | 'discard' | 'zero' | 'any';
-  readonly kind: 'delay' | 'error' | 'short' | 'hang' | 'flip';
+  readonly kind: 'delay' | 'error' | 'short' | 'hang' | 'flip' | 'lie';
   /** errno of `error` and `short`; EIO unless given. */
   readonly error?: number;
   /** Lets so many matching operations pass, then meets `times` of them (0: all that follow). */

@@ -4,30 +4,13 @@
 //   cut, with everything kept that was submitted and with nothing kept that was not synced; each state is checked offline, imported from
 //   all disks, and compared.
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { DiskSpec, FaultRule } from '../../src/dataplane/binding.ts';
-import type { DiskPlane } from '../../src/dataplane/data-plane.ts';
-import { RecordingPlane } from '../../tools/explore/recording-plane.ts';
+import type { FaultRule } from '../../src/dataplane/binding.ts';
 import { until } from '../pool/fixture.ts';
+import { FaultyRecordingPlane } from './faulty-recording-plane.ts';
 import { RecordedPool } from './recorded-pool.ts';
 
 /** Some hundred states, each opened, checked and compared. */
 const patienceMs = 600_000;
-
-/** What was opened last of a recorded disk can be given faults. What a judge opens has none. */
-class FaultyRecordingPlane extends RecordingPlane {
-  readonly #opened = new Map<string, DiskPlane>();
-
-  override async openDisk(spec: DiskSpec): Promise<DiskPlane> {
-    const disk = await super.openDisk(spec);
-    if (this.isRecorded(disk.identity)) this.#opened.set(disk.identity, disk);
-    return disk;
-  }
-
-  setFaults(uri: string, rules: readonly FaultRule[]): void {
-    const disk = this.#opened.get(uri);
-    if (disk !== undefined) this.addon.faultSet(disk.handle, rules);
-  }
-}
 
 let recorded: RecordedPool<FaultyRecordingPlane>;
 beforeEach(async () => {

@@ -1,14 +1,12 @@
 /**
  * Two pools of one service, their exports and moves between them, for tests.
  */
-import { ExportService } from '../../src/export/export-service.ts';
-import { HostStore } from '../../src/export/export-store.ts';
-import { PassthroughDisks } from '../../src/export/passthrough.ts';
-import { PoolMoves } from '../../src/migration/pool-move/pool-moves.ts';
+import type { ExportService } from '../../src/export/export-service.ts';
+import type { PoolMoves } from '../../src/migration/pool-move/pool-moves.ts';
 import type { PoolMoveContext } from '../../src/migration/pool-move/types.ts';
 import type { Pool } from '../../src/pool/pool.ts';
-import type { EventInput } from '../../src/pool/types.ts';
 import { Fixture, type FixtureOptions } from '../pool/fixture.ts';
+import { startAbove, stopAbove } from './above.ts';
 
 export interface TwoPoolsOptions extends FixtureOptions {
   readonly clusterBytes: number;
@@ -99,8 +97,7 @@ export class TwoPools {
   }
 
   async stopAbove(): Promise<void> {
-    this.moves.close();
-    await this.exports.close();
+    await stopAbove(this);
   }
 
   async close(): Promise<void> {
@@ -109,26 +106,7 @@ export class TwoPools {
   }
 
   async #startAbove(): Promise<void> {
-    const { fixture } = this;
-    const { pools, volumes, snapshots, dataPlane, clock } = fixture;
-    const emit = (event: EventInput) => fixture.events.push(event);
-    this.exports = new ExportService({
-      dataPlane,
-      volumes,
-      snapshots,
-      disks: new PassthroughDisks({ dataPlane, pools, emit }),
-      emit,
-      pools: () => pools.all(),
-      host: await HostStore.open({
-        exports: fixture.path('passthrough.json'),
-        secrets: fixture.path('secrets.json'),
-      }),
-      now: () => new Date(clock.nowMs()),
-      defaultAddress: { kind: 'unix', path: fixture.path('nbd.sock') },
-    });
-    this.moves = new PoolMoves({ pools, volumes, exports: this.exports, clock, emit });
-    await this.moves.settle();
-    await this.exports.start();
+    Object.assign(this, await startAbove(this.fixture));
   }
 }
 
