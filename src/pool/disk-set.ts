@@ -241,6 +241,7 @@ async function openDisk(
 export class DiskSet {
   #disks: PoolDisk[];
   readonly #labelWrites = new Map<PoolDisk, Mutex>();
+  #isClosed = false;
   readonly #labelMs: number;
   /** What labels say of rings left behind: null when none is, so that with the next epoch older versions know the labels again. */
   #lostRings: DiskNumbers | null;
@@ -386,7 +387,10 @@ export class DiskSet {
       disks.map((disk) =>
         this.whileReplica(
           disk,
-          this.#labelWritesOf(disk).run(() => expectOurs(disk)),
+          this.#labelWritesOf(disk).run(async () => {
+            this.#expectOpen(disk);
+            await expectOurs(disk);
+          }),
         ),
       ),
     );
@@ -397,8 +401,15 @@ export class DiskSet {
     await allEnded(disks.map((disk) => explained(disk, () => disk.plane.sync())));
   }
 
+  /** Labels that are still to be written, as heartbeats may be, are not written any more. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     for (const disk of this.#disks) await disk.plane.close();
+  }
+
+  /** @throws StorageError disk/io the handle of the disk means nothing any more */
+  #expectOpen({ location }: PoolDisk): void {
+    if (this.#isClosed) throw diskIoError(location.uri, 'it is closed');
   }
 
   #setLostRings(numbers: readonly number[]): void {
@@ -419,7 +430,9 @@ export class DiskSet {
     const label = { ...disk.label, ...change, lostRings: this.#lostRings, generation };
     for (let attempt = 1; ; attempt++) {
       const readMs = disk.plane.plane.bootTimeMs();
+      this.#expectOpen(disk);
       if (!isFirst) await expectOurs(disk);
+      this.#expectOpen(disk);
       const untilMs = Math.max(readMs + this.#labelMs, this.#leaseEnd());
       try {
         await disk.plane.inner.writeLabel(
