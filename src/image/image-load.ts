@@ -36,6 +36,8 @@ export type ImageLoadPlan = {
   readonly sizeBytes: number;
   readonly pool: string;
   readonly class?: string;
+  /** The id of the volume that is being filled, once there is one. */
+  readonly filling?: number;
 };
 
 export interface ImageLoadDependencies {
@@ -86,11 +88,13 @@ export class ImageLoad {
     const { volumes, emit } = this.#to;
     const { name, source } = plan;
     const part = unfinished(name);
-    // Of a loading that was cut off.
+    // It was cut off behind its last step.
+    if (plan.filling !== undefined && volumes.lookUp(name)?.record.id === plan.filling) return;
+    // Of a loading that was cut off before.
     if (volumes.lookUp(part) !== undefined) await volumes.delete(part);
-    // It was cut off behind its last step, or somebody else took the name.
     volumes.expectFree(name);
-    await volumes.create(creation(plan));
+    const { volume } = await volumes.create(creation(plan));
+    context.remember({ filling: volume.id });
     try {
       await this.#fill(part, plan, context);
       await volumes.rename(part, name);

@@ -11,6 +11,8 @@ export interface ImageContext {
   readonly report: ReportProgress;
   readonly setPhase: (phase: string) => void;
   readonly whileRunning: () => Promise<void>;
+  /** Adds to what the work is told when it goes on after a restart. */
+  readonly remember: (parameters: Readonly<Record<string, number>>) => void;
 }
 
 export interface Transfer {

@@ -1,7 +1,7 @@
 // Goal: images of the common formats become volumes and volumes become images, equal to the byte, sparse both ways; what is cut off leaves nothing
 //   under the name; what is damaged, strange or would read other files is refused before anything is made.
 // Method: the real service; qemu-img makes images and compares; a kill in the middle, a cancellation, hurt files.
-import { existsSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { run } from '../../tools/lib/command.ts';
@@ -115,6 +115,15 @@ test('killed in the middle both go on after the restart', async () => {
   await here.restart();
   expect(await volumesOf(here)).toEqual(['web.loading']);
   await here.varve('op', 'resume', id as string);
+  await here.varve('op', 'wait', id as string);
+  expect(await volumesOf(here)).toEqual(['web']);
+
+  // As a kill behind its last step leaves it: the volume has its name, the operation has not ended.
+  const log = join(here.state, 'operations.jsonl');
+  const unended = { ...(await here.varve('op', 'show', id as string)), state: 'running' };
+  await here.kill9();
+  appendFileSync(log, `${JSON.stringify({ ...unended, finished_at: null })}\n`);
+  await here.restart();
   await here.varve('op', 'wait', id as string);
   expect(await volumesOf(here)).toEqual(['web']);
 
