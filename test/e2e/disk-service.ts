@@ -4,7 +4,7 @@
  */
 import { afterEach, expect } from 'vitest';
 import { run } from '../../tools/lib/command.ts';
-import { Service } from '../../tools/lib/service.ts';
+import { Service, type ServiceOptions } from '../../tools/lib/service.ts';
 import { Undo } from './raw-disks.ts';
 
 export const MiB = 1024 * 1024;
@@ -12,7 +12,7 @@ export const MiB = 1024 * 1024;
 export interface DiskService {
   /** Undone behind each test, after the service has ended. */
   readonly undo: Undo;
-  readonly start: () => Promise<Service>;
+  readonly start: (options?: ServiceOptions) => Promise<Service>;
 }
 
 /** To be called once per test file. */
@@ -23,8 +23,8 @@ export function diskService(): DiskService {
     await service?.dispose();
     await undo.all();
   });
-  const start = async () => {
-    service = await Service.start();
+  const start = async (options?: ServiceOptions) => {
+    service = await Service.start(options);
     return service;
   };
   return { undo, start };
