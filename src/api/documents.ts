@@ -1,6 +1,7 @@
 /**
  * From what the services tell to the documents of schemas.ts. Pure: info in, document out.
  */
+import { processOf } from '../export/client-process.ts';
 import type { ExportClient, ExportInfo, PassthroughInfo } from '../export/types.ts';
 import type { FoundDisk } from '../pool/disk-scan.ts';
 import type { CheckReport, DiskFailing, DiskInfo, PoolInfo, PoolWarning } from '../pool/types.ts';
@@ -126,6 +127,7 @@ export function poolItem(pool: PoolInfo): PoolItem {
 export function volumeItem(volume: VolumeInfo, exportName: string | null): VolumeItem {
   return {
     id: volume.id,
+    uuid: volume.uuid,
     name: volume.name,
     pool: volume.pool,
     size_bytes: volume.sizeBytes,
@@ -203,16 +205,23 @@ export function exportItem(info: ExportInfo): ExportItem {
     listen: [...info.listen],
     uris: [...info.uris],
     clients: info.clients,
+    serial: info.serial,
     size_bytes: info.sizeBytes,
     created_at: info.createdAt,
   };
 }
 
-export function clientItem(client: ExportClient): ClientItem {
+const unknownProcess = { pid: null, program: null, guest: null };
+
+export async function clientItem(client: ExportClient): Promise<ClientItem> {
+  const { pid, program, guest } = (await processOf(client.address)) ?? unknownProcess;
   return {
     id: client.client,
     export: client.export,
     address: client.address,
+    pid,
+    program,
+    guest,
     connected_at: new Date(client.connectedAtMs).toISOString(),
     reads: client.reads,
     writes: client.writes,

@@ -34,7 +34,7 @@ interface ListRoute<T> {
   readonly schema: TSchema;
   /** The field of the query that chooses among the items. */
   readonly filter?: string;
-  readonly items: (filter: string | undefined) => T[];
+  readonly items: (filter: string | undefined) => T[] | Promise<T[]>;
   /** Unique; items come in its order. */
   readonly key: (item: T) => string;
 }
@@ -47,7 +47,7 @@ export function listRoute<T>(app: ApiApp, route: ListRoute<T>): void {
   const response = { 200: route.schema, ...problems };
   app.get(route.path, { schema: { tags: [route.tag], querystring, response } }, async (request) => {
     const query = request.query as Static<typeof PageQuery> & Readonly<Record<string, string>>;
-    const items = route.items(filter === undefined ? undefined : query[filter]);
+    const items = await route.items(filter === undefined ? undefined : query[filter]);
     return envelope(kind, page(items, route.key, query));
   });
 }

@@ -127,6 +127,7 @@ const poolFields = {
 
 const volumeFields = {
   id: Type.Integer(),
+  uuid: Type.String({ description: 'stays through renames and moves between pools' }),
   name: Text,
   pool: Text,
   size_bytes: Size,
@@ -193,14 +194,22 @@ const exportFields = {
   listen: Type.Array(Text),
   uris: Type.Array(Text),
   clients: Type.Integer(),
+  serial: Type.String({ description: 'what a guest knows it by; /dev/disk/by-id/virtio-SERIAL' }),
   size_bytes: Size,
   created_at: Time,
 };
+
+const ofUnixClient = { description: 'null where it is not to be had, as of clients by TCP' };
 
 const clientFields = {
   id: Type.Integer(),
   export: Text,
   address: Text,
+  pid: Type.Union([Type.Integer(), Type.Null()], ofUnixClient),
+  program: Type.Union([Text, Type.Null()], ofUnixClient),
+  guest: Type.Union([Text, Type.Null()], {
+    description: 'the name that QEMU was given, else null',
+  }),
   connected_at: Time,
   reads: Size,
   writes: Size,
@@ -334,6 +343,11 @@ export const Schedule = document('Schedule', {
 });
 export const ScheduleList = list('Schedule', scheduleFields);
 export const Export = document('Export', { ...exportFields, ...changed });
+/** With who is connected. */
+export const ExportDetails = document('Export', {
+  ...exportFields,
+  connections: Type.Array(Type.Object(clientFields)),
+});
 export const ExportList = list('Export', exportFields);
 export const ClientList = list('Client', clientFields);
 export const Operation = document('Operation', { ...operationFields, ...changed });
@@ -449,6 +463,7 @@ export type SnapshotAttachmentDocument = Static<typeof SnapshotAttachment>;
 export type ReversionDocument = Static<typeof Reversion>;
 export type ScheduleDocument = Static<typeof Schedule>;
 export type ExportDocument = Static<typeof Export>;
+export type ExportDetailsDocument = Static<typeof ExportDetails>;
 export type OperationDocument = Static<typeof Operation>;
 export type VolumeMapDocument = Static<typeof VolumeMap>;
 export type AttachmentDocument = Static<typeof Attachment>;

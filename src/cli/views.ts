@@ -104,6 +104,7 @@ export const volumeView: View<VolumeItem> = {
     { title: 'THICK', wide: true, value: (volume) => yesNo(volume.thick) },
     { title: 'CLASS', wide: true, value: (volume) => volume.class ?? '-' },
     { title: 'ID', right: true, wide: true, value: (volume) => String(volume.id) },
+    { title: 'UUID', wide: true, value: (volume) => volume.uuid },
     { title: 'CREATED', wide: true, value: (volume) => volume.created_at },
   ],
 };
@@ -160,6 +161,7 @@ export const exportView: View<ExportItem> = {
     { title: 'CLIENTS', right: true, value: (item) => String(item.clients) },
     { title: 'URI', value: (item) => item.uris[0] ?? '-' },
     { title: 'SIZE', right: true, wide: true, value: (item) => context.size(item.size_bytes) },
+    { title: 'SERIAL', wide: true, value: (item) => item.serial },
     { title: 'LISTEN', wide: true, value: (item) => item.listen.join(' ') },
     { title: 'POOL', wide: true, value: (item) => item.pool ?? '-' },
     { title: 'CREATED', wide: true, value: (item) => item.created_at },
@@ -171,6 +173,8 @@ export const clientView: View<ClientItem> = {
   columns: (context) => [
     { title: 'ID', right: true, value: (client) => String(client.id) },
     { title: 'EXPORT', value: (client) => client.export },
+    { title: 'GUEST', value: (client) => client.guest ?? '-' },
+    { title: 'PROGRAM', value: (client) => client.program ?? '-' },
     { title: 'ADDRESS', value: (client) => client.address },
     { title: 'READ', right: true, value: (client) => context.size(client.read_bytes) },
     { title: 'WRITTEN', right: true, value: (client) => context.size(client.written_bytes) },

@@ -12,6 +12,8 @@ import type { ExportInfo } from './types.ts';
 export interface AttachOptions {
   readonly exportName: string;
   readonly address: Address;
+  /** What the guest knows it by: serial.ts. */
+  readonly serial: string;
   readonly readOnly: boolean;
 }
 
@@ -32,18 +34,18 @@ export interface GuestDiskIds {
 const reconnectDelaySeconds = 3600;
 /** Patience while QEMU starts before the service does. Needs QEMU 7.0. */
 const openTimeoutSeconds = 30;
-/** QEMU refuses longer node names; virtio-blk cuts serials off. */
+/** QEMU refuses longer ones. */
 const nodeNameCharsMax = 31;
-const serialCharsMax = 20;
 
 /** By the first of its addresses: the default socket, the one for guests on this host. */
 export function attachOptionsOf({
   name,
   listen: [listen],
+  serial,
   readOnly,
-}: Pick<ExportInfo, 'name' | 'listen' | 'readOnly'>): AttachOptions {
+}: Pick<ExportInfo, 'name' | 'listen' | 'serial' | 'readOnly'>): AttachOptions {
   invariant(listen !== undefined, 'an export has an address');
-  return { exportName: name, address: parseAddress(listen), readOnly };
+  return { exportName: name, address: parseAddress(listen), serial, readOnly };
 }
 
 export function guestDiskIds(exportName: string): GuestDiskIds {
@@ -75,12 +77,7 @@ export function qmpCommands(options: AttachOptions): [QmpCommand, QmpCommand] {
     'open-timeout': openTimeoutSeconds,
     ...(options.readOnly ? { 'read-only': true } : { discard: 'unmap', 'detect-zeroes': 'unmap' }),
   };
-  const device = {
-    driver: 'virtio-blk-pci',
-    id,
-    drive: node,
-    serial: shortened(options.exportName, serialCharsMax),
-  };
+  const device = { driver: 'virtio-blk-pci', id, drive: node, serial: options.serial };
   return [
     { execute: 'blockdev-add', arguments: blockdev },
     { execute: 'device_add', arguments: device },
@@ -104,7 +101,7 @@ export function libvirtXml(options: AttachOptions, target = 'vdb'): string {
     `  </source>`,
     `  <target dev='${target}' bus='virtio'/>`,
     ...(options.readOnly ? [`  <readonly/>`] : []),
-    `  <serial>${xmlText(shortened(options.exportName, serialCharsMax))}</serial>`,
+    `  <serial>${xmlText(options.serial)}</serial>`,
     `</disk>`,
   ].join('\n');
 }

@@ -26,6 +26,7 @@ import { type ExportStore, type RecordPool, storeOf } from './export-store.ts';
 import { HandOver } from './hand-over.ts';
 import { type Listener, Listeners } from './listeners.ts';
 import { describePassthrough, type ExportDisks } from './passthrough.ts';
+import { serialOfDisk, serialOfSnapshot, serialOfVolume } from './serial.ts';
 import {
   type ExportSnapshots,
   type ExportVolumes,
@@ -83,7 +84,7 @@ interface Opened {
 /** What of an export's description comes from what it serves. */
 type SourceInfo = Pick<
   ExportInfo,
-  'kind' | 'volume' | 'snapshot' | 'disk' | 'scratch' | 'changedSince' | 'sizeBytes'
+  'kind' | 'volume' | 'snapshot' | 'disk' | 'scratch' | 'changedSince' | 'sizeBytes' | 'serial'
 >;
 
 const snapshotKeys = ['snapshotId', 'scratch', 'changedSince', 'changedSinceTime'] as const;
@@ -594,10 +595,14 @@ export class ExportService {
     const { snapshotId, scratch = false, changedSince = null } = entry.record;
     const common = { volume: volume.name, disk: null, scratch, changedSince };
     if (snapshotId === undefined) {
-      return { ...common, kind: 'volume', snapshot: null, sizeBytes: volume.sizeBytes };
+      const { sizeBytes } = volume;
+      const serial = serialOfVolume(volume);
+      return { ...common, kind: 'volume', snapshot: null, sizeBytes, serial };
     }
-    const { name: snapshot, sizeBytes } = this.#to.snapshots.byId(volume.pool, snapshotId);
-    return { ...common, kind: 'snapshot', snapshot, sizeBytes };
+    const snapshot = this.#to.snapshots.byId(volume.pool, snapshotId);
+    const { name, sizeBytes } = snapshot;
+    const serial = serialOfSnapshot(volume, snapshot, entry.record);
+    return { ...common, kind: 'snapshot', snapshot: name, sizeBytes, serial };
   }
 }
 
@@ -629,7 +634,8 @@ function homeOf({ pool }: Entry): string {
 function diskInfo({ record, served }: Entry<DiskExportRecord>): SourceInfo {
   const nothing = { volume: null, snapshot: null, scratch: false, changedSince: null };
   const sizeBytes = sizeOf(record, served);
-  return { ...nothing, kind: 'passthrough', disk: record.disk.uri, sizeBytes };
+  const serial = serialOfDisk(record);
+  return { ...nothing, kind: 'passthrough', disk: record.disk.uri, sizeBytes, serial };
 }
 
 /** As found when it was opened, else when it was added. */

@@ -58,6 +58,8 @@ export interface ExportInfo {
   readonly listen: readonly string[];
   readonly uris: readonly string[];
   readonly clients: number;
+  /** What a guest knows it by. */
+  readonly serial: string;
   readonly sizeBytes: number;
   readonly createdAt: string;
   /** Why it is not served, although it is recorded; null when it is. */

@@ -6,6 +6,7 @@ import type { Pool } from '../pool/pool.ts';
 import type { Pools } from '../pool/pools.ts';
 import { adoptedDiskOf } from './adopted-disk.ts';
 import { chainOf } from './chain.ts';
+import { uuidOf } from './identity.ts';
 import { moveRecords } from './moves.ts';
 import { volumeById, volumeRecords } from './records.ts';
 import type { VolumeInfo, VolumeRecord } from './types.ts';
@@ -114,6 +115,7 @@ export function describeVolume({ pool, record }: FoundVolume): VolumeInfo {
   const inherited = chainOf(pool, record.headLayer).slice(1);
   return {
     id: record.id,
+    uuid: uuidOf(pool.uuid, record),
     name: record.name,
     pool: pool.name,
     sizeBytes: record.sizeBytes,

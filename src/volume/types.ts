@@ -6,6 +6,8 @@ import type { VolumePlacement } from './placement.ts';
 /** As stored in the pool's index under `R volume/<id>`. Ids are never reused. */
 export interface VolumeRecord {
   readonly id: number;
+  /** Who it is, of a volume that came from another pool; absent: it follows from pool and id (identity.ts). */
+  readonly uuid?: string;
   readonly name: string;
   readonly sizeBytes: number;
   readonly headLayer: number;
@@ -23,7 +25,10 @@ export interface VolumeRecord {
 }
 
 export interface VolumeInfo {
+  /** Of the pool's volumes. */
   readonly id: number;
+  /** Who it is, whatever its name and wherever its data. */
+  readonly uuid: string;
   readonly name: string;
   readonly pool: string;
   readonly sizeBytes: number;

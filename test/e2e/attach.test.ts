@@ -40,7 +40,8 @@ function monitorFlags(path: string): string[] {
 function pluggable(monitor: string): Equipment {
   const ports = [1, 2].flatMap((n) => ['-device', `pcie-root-port,id=port${n},chassis=${n}`]);
   const drivers = ['virtio_scsi', 'sd_mod'];
-  return { qemuArguments: [...monitorFlags(monitor), ...ports], drivers, programs: [] };
+  const name = ['-name', 'guest=lab,, first,debug-threads=on'];
+  return { qemuArguments: [...name, ...monitorFlags(monitor), ...ports], drivers, programs: [] };
 }
 
 /** A machine that never runs. */
@@ -56,6 +57,10 @@ async function stoppedMachine(machine: string): Promise<string> {
 async function exportNames(): Promise<string[]> {
   const list = await service.varve('export', 'list');
   return (list.items as { name: string }[]).map(({ name }) => name).sort();
+}
+
+async function serial(name: string): Promise<unknown> {
+  return (await service.varve('export', 'show', name)).serial;
 }
 
 /** The guest's name of the disk, once it is there. */
@@ -79,12 +84,21 @@ test('into a guest and out, by both buses', async () => {
   const first = await service.varve('attach', 'data', '--qmp', monitor);
   expect(first).toMatchObject({ kind: 'GuestDisk', volume: 'data', export: 'data', changed: true });
   const sum = await guest.run(write(await appeared(/vda/)));
+  // What udev makes /dev/disk/by-id of.
+  expect(await guest.run('cat /sys/block/vda/serial')).toBe(await serial('data'));
   const again = await service.varve('attach', 'data', '--qmp', monitor);
   expect(again).toMatchObject({ node: first.node, device: first.device, changed: false });
 
   await service.varve('attach', 'more', '--qmp', monitor, '--bus', 'virtio-scsi');
   await guest.run(write(await appeared(/sda/)));
   expect(await guest.run('cat /sys/block/sda/device/vendor')).toMatch(/QEMU/);
+  expect(await guest.run('tail -c +5 /sys/block/sda/device/vpd_pg80')).toBe(await serial('more'));
+
+  const clients = (await service.varve('client', 'list')).items ?? [];
+  const known = { program: 'qemu-system-x86_64', guest: 'lab, first', pid: expect.any(Number) };
+  expect(clients).toMatchObject([known, known]);
+  const shown = await service.varve('export', 'show', 'more');
+  expect(shown.connections).toEqual(clients.filter((client) => client.export === 'more'));
 
   for (const name of ['data', 'more']) {
     expect(await service.varve('detach', name, '--qmp', monitor)).toMatchObject({ changed: true });

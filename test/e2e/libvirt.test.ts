@@ -51,6 +51,10 @@ test('into a domain and out', { timeout: 240_000 }, async () => {
   expect(first).toMatchObject({ kind: 'GuestDisk', export: 'data', node: null, changed: true });
   await appeared();
   const sum = await host.run(write);
+  const shown = await service.varve('export', 'show', 'data');
+  expect(await host.run('cat /sys/block/vda/serial')).toBe(shown.serial);
+  expect(await host.virsh('dumpxml', 'guest')).toContain(`<serial>${shown.serial}</serial>`);
+  expect(shown.connections).toMatchObject([{ guest: 'guest' }]);
   const again = await service.varve('attach', 'data', ...guest());
   expect(again).toMatchObject({ device: first.device, changed: false });
 

@@ -445,3 +445,22 @@ test('where a volume is wanted, the name of a whole disk says what it is and wha
   expect(volumes.explain('raw')?.actions[0]).toContain('varve volume adopt /dev/raw raw');
   expect(volumes.explain('gold')).toBeUndefined();
 });
+
+test('serials are short enough for virtio-blk, and told apart what is not the same disk', async () => {
+  const service = openService();
+  await service.start();
+  const gold = { volume: 'gold', snapshot: 'monday' };
+  await service.add({ volume: 'gold', name: 'gold' });
+  await service.add({ volume: 'gold', name: 'again', readOnly: true });
+  await service.add({ ...gold, name: 'monday' });
+  await service.add({ ...gold, name: 'scratch', scratch: true });
+  await service.passThrough({ disk: 'file:/disk', name: 'disk' });
+  const [again, disk, volume, monday, scratch] = service.list().map(({ serial }) => serial);
+  expect(volume).toBe(volumes.get('gold').uuid.slice(0, 20));
+  expect(again).toBe(volume);
+  const all = new Set([disk, volume, monday, scratch]);
+  expect(all.size).toBe(4);
+  for (const serial of all)
+    expect(serial).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]$/);
+  await service.close();
+});

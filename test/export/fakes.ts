@@ -200,6 +200,7 @@ export class FakeVolumes implements ExportVolumes {
   add(name: string, pool: string, sizeBytes = 1024 * 1024): VolumeInfo {
     const volume: VolumeInfo = {
       id: this.volumes.size + 1,
+      uuid: `00000000-0000-8000-8000-${String(this.volumes.size + 1).padStart(12, '0')}`,
       name,
       pool,
       sizeBytes,

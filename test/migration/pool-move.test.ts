@@ -20,6 +20,8 @@ function snapshot(volume: string, name: string) {
   return both.fixture.snapshots.create({ names: [{ volume, snapshot: name }] });
 }
 
+const uuid = (volume: string) => both.fixture.volumes.get(volume).uuid;
+
 test.each(['row', 'cow'] as const)(
   'snapshots, clones and bookmarks move together and stay shared, in mode %s',
   async (mode) => {
@@ -28,11 +30,13 @@ test.each(['row', 'cow'] as const)(
     const listed = both.fixture.snapshots
       .list('v')
       .map(({ name, kind, parent }) => ({ name, kind, parent }));
+    const uuids = ['v', 'clone'].map(uuid);
     const plan = await both.moves.plan('v', 'b');
     expect(plan).toMatchObject({ volumes: ['clone', 'v'], changed: true });
     await both.move('v', 'b');
     expect(names('a')).toEqual([]);
     expect(names('b')).toEqual(['clone', 'v']);
+    expect(['v', 'clone'].map(uuid)).toEqual(uuids);
     const labels = [both.a, both.b].flatMap(({ disks }) => disks.map(({ label }) => label));
     expect(labels.map(hasMoves), 'older versions refuse them').toEqual([true, true]);
     await expectFamily(both, expected);
@@ -74,6 +78,7 @@ test('a move that is undone is as if it had not been, but for what was written s
   const expected = await writeFamily(both, 'row');
   await both.settled();
   const before = used(both.a);
+  const known = uuid('v');
   await both.move('v', 'b', { keepSeconds: 3600 });
   expect(used(both.a), 'kept').toBe(before);
   const { plane, close } = await both.fixture.volumes.open('v');
@@ -90,6 +95,7 @@ test('a move that is undone is as if it had not been, but for what was written s
   await both.restart();
   await both.move('v', 'a', { undo: true });
   expect(names('a')).toEqual(['clone', 'v']);
+  expect(uuid('v')).toBe(known);
   await both.settled();
   expect(used(both.b)).toBe(0);
   expect((await both.content('v')).equals(expected.v)).toBe(true);

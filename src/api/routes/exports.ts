@@ -19,7 +19,7 @@ import {
   tag,
 } from '../route-kit.ts';
 import { listRoute, resultRoute, showRoute } from '../route-shapes.ts';
-import { Attachment, ClientList, Export, ExportList, Plan } from '../schemas.ts';
+import { Attachment, ClientList, Export, ExportDetails, ExportList, Plan } from '../schemas.ts';
 
 const ExportBody = body({
   volume: Type.Optional(Type.String()),
@@ -60,6 +60,7 @@ function configuration(info: ExportInfo) {
 
 export function exportRoutes(app: ApiApp, services: ApiServices): void {
   const tags = ['export'];
+  const clients = (name?: string) => Promise.all(services.exports.clients(name).map(clientItem));
 
   listRoute(app, {
     tag: 'export',
@@ -73,9 +74,9 @@ export function exportRoutes(app: ApiApp, services: ApiServices): void {
     tag: 'export',
     path: '/v1/exports/:name',
     kind: 'Export',
-    schema: Export,
+    schema: ExportDetails,
     find: (name) => services.exports.get(name),
-    item: exportItem,
+    item: async (info) => ({ ...exportItem(info), connections: await clients(info.name) }),
     configuration,
   });
 
@@ -137,7 +138,7 @@ export function exportRoutes(app: ApiApp, services: ApiServices): void {
     filter: 'export',
     items: (name) => {
       if (name !== undefined) services.exports.get(name);
-      return services.exports.clients(name).map(clientItem);
+      return clients(name);
     },
     key: (item) => padded(item.id),
   });

@@ -2,7 +2,12 @@
  * varve export …
  */
 import type { Command } from 'commander';
-import type { AttachmentDocument, ExportDocument, ResultDocument } from '../../api/schemas.ts';
+import type {
+  AttachmentDocument,
+  ExportDetailsDocument,
+  ExportDocument,
+  ResultDocument,
+} from '../../api/schemas.ts';
 import { path } from '../client.ts';
 import type { Context } from '../context.ts';
 import { writeChange, writeJson, writeList, writeOne, writeResult } from '../output.ts';
@@ -10,7 +15,7 @@ import { absoluteAddress } from '../paths.ts';
 import { shellLine } from '../shell.ts';
 import { snapshotTarget } from '../targets.ts';
 import { collect, does } from '../verb.ts';
-import { exportView } from '../views.ts';
+import { clientView, exportView } from '../views.ts';
 
 export function addExportNoun(program: Command): void {
   const exports = program.command('export').description('volumes served as NBD block devices');
@@ -28,7 +33,7 @@ export function addExportNoun(program: Command): void {
     .option('--listen <address>', 'also on unix:PATH or tcp:HOST:PORT (repeatable)', collect)
     .action(does(add));
   exports.command('list').alias('ls').description('all exports').action(does(list));
-  exports.command('show <name>').description('one export').action(does(show));
+  exports.command('show <name>').description('one export, and who is connected').action(does(show));
   exports
     .command('remove <name>')
     .alias('rm')
@@ -98,7 +103,12 @@ async function list(context: Context): Promise<void> {
 
 async function show(context: Context, [name]: [string]): Promise<void> {
   const address = path`/v1/exports/${name}`;
-  writeOne(context, await context.client.get<ExportDocument>(address), exportView);
+  const found = await context.client.get<ExportDetailsDocument>(address);
+  writeOne(context, found, exportView);
+  const { output } = context.options;
+  if (output === 'json' || output === 'name' || found.connections.length === 0) return;
+  context.write('\n');
+  writeList(context, { items: found.connections }, clientView);
 }
 
 async function remove(

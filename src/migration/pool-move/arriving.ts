@@ -18,6 +18,7 @@ import {
   snapshotRecords,
 } from '../../snapshot/records.ts';
 import type { Family } from '../../volume/family.ts';
+import { uuidOf } from '../../volume/identity.ts';
 import type { VolumePlacement } from '../../volume/placement.ts';
 import {
   deleteBookmarkOp,
@@ -53,7 +54,8 @@ export function arriving(underWay: MoveUnderWay, family: Family): Arriving {
     const parent = parentOf(source, volume);
     const head = { id: ids.layer(), parent: parent === null ? null : map.layerOf(parent) };
     heads.push(head);
-    return volumeIn(target, { ...volume, id: idOf(volume.id), headLayer: head.id }, snapshotIds);
+    const known = { ...volume, uuid: uuidOf(source.uuid, volume) };
+    return volumeIn(target, { ...known, id: idOf(volume.id), headLayer: head.id }, snapshotIds);
   });
   const exportOf = ({ snapshotId, ...record }: VolumeExportRecord): VolumeExportRecord => ({
     ...record,
