@@ -11,7 +11,8 @@
 import { Chore } from '../base/chore.ts';
 import { type Clock, yieldToOthers } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
-import { leavesPerRegion } from '../base/units.ts';
+import { leavesPerRegion, slotsPerRegion } from '../base/units.ts';
+import type { VolumePlane } from '../dataplane/data-plane.ts';
 import type { BatchOp } from '../pool/format/batch.ts';
 import type { Pool } from '../pool/pool.ts';
 import { putRecord } from '../pool/pool-records.ts';
@@ -21,15 +22,19 @@ import { deleteLayerOp, layerOp } from '../volume/records.ts';
 import type { VolumeRecord } from '../volume/types.ts';
 import type { VolumeService } from '../volume/volume-service.ts';
 import { absorbRegion, mergeRegion, type Pair, pruneRegion } from './layer-pair.ts';
+import { Cover } from './merge.ts';
 import { bookmarkRecords, snapshotRecords } from './records.ts';
 
 /** A head may have overwritten what was left in the layer below. */
 const lookAgainMs = 60_000;
+/** Of what a pruned layer has left: when the head above has grown by that much it may hide more of it. */
+const grownPart = 1 / 256;
 /** More children than this are not re-pointed: then the layer that has them stays, whichever is larger. */
 const childrenMovedMax = 256;
 
 /** Two layers take part; a reap is the reaper's. */
 type Shrinking = Exclude<Reduction, { kind: 'reap' }>;
+type Kind<K extends Reduction['kind']> = Extract<Reduction, { kind: K }>;
 
 export interface JanitorParts {
   readonly pool: Pool;
@@ -84,7 +89,8 @@ export class Janitor {
     if (next === undefined) return false;
     done.add(stepOf(next));
     if (next.kind === 'merge') await this.#merge(tree, next);
-    else await this.#absorb(tree, next);
+    else if (next.kind === 'absorb') await this.#absorb(tree, next);
+    else await this.#prune(tree, next, done);
     return true;
   }
 
@@ -94,15 +100,20 @@ export class Janitor {
   }
 
   /** Another one when the layer above has grown, or as much was written over the layer as is left of it. */
-  #momentOf({ kind, layer, child, volume }: Shrinking): string {
+  #momentOf(reduction: Shrinking): string {
+    const { kind, layer, child, volume } = reduction;
     const { pool } = this.#parts;
-    const leftBytes = pool.clusterBytes * Math.max(1, pool.clustersOf(layer));
+    const left = Math.max(1, pool.clustersOf(layer));
+    const leftBytes = pool.clusterBytes * left;
     const stats = volume === undefined ? undefined : pool.planeOf(volumeKey(volume.id))?.stats();
     const writtenBytes = stats === undefined ? 0 : stats.writeBytes + stats.discardBytes;
-    return `${kind} ${pool.clustersOf(child)} ${Math.floor(writtenBytes / leftBytes)}`;
+    const written = Math.floor(writtenBytes / leftBytes);
+    if (kind !== 'prune') return `${kind} ${pool.clustersOf(child)} ${written}`;
+    const grown = Math.floor(pool.clustersOf(reduction.top) / Math.max(1, left * grownPart));
+    return `${kind} under ${reduction.top} ${grown} ${written}`;
   }
 
-  async #merge(tree: LayerTree, reduction: Shrinking): Promise<void> {
+  async #merge(tree: LayerTree, reduction: Kind<'merge'>): Promise<void> {
     const { pool } = this.#parts;
     const pair = pairOf(tree, reduction);
     const { upper, lower } = pair;
@@ -140,45 +151,71 @@ export class Janitor {
     ];
   }
 
-  /** Absorbs, or prunes where a bookmark keeps the boundary. */
-  async #absorb(tree: LayerTree, reduction: Exclude<Shrinking, { kind: 'merge' }>): Promise<void> {
-    const { pool } = this.#parts;
+  async #absorb(tree: LayerTree, reduction: Kind<'absorb'>): Promise<void> {
     const { layer: lower, volume } = reduction;
     const pair = pairOf(tree, reduction);
-    const keepsBoundary = reduction.kind === 'prune';
     // Before the first step: what is written beside it may be reason enough to look again.
     const moment = this.#momentOf(reduction);
     let isEmpty = true;
     let isBusy = false;
-    const step =
-      volume === undefined
-        ? async (region: number) => {
-            await pruneRegion(pool, pair, region);
-          }
-        : async (region: number) => {
-            const isGone = await this.#absorbRegion(pair, volume, region, keepsBoundary);
-            isEmpty &&= isGone === true;
-            isBusy ||= isGone === undefined;
-          };
-    const isDone = await this.#everyRegion(lower, reduction, step);
+    const isDone = await this.#everyRegion(lower, reduction, async (region) => {
+      const isGone = await this.#underHead(volume, ({ plane }) =>
+        absorbRegion(this.#parts.pool, plane, pair, region),
+      );
+      isEmpty &&= isGone === true;
+      isBusy ||= isGone === undefined;
+    });
     if (!isDone) return;
-    if (isEmpty && volume !== undefined && !keepsBoundary) {
-      await this.#inTurn(reduction, () => this.#dropEmpty(pair));
-    } else if (!isBusy) this.#residue.set(lower, moment);
+    if (isEmpty) await this.#inTurn(reduction, () => this.#dropEmpty(pair));
+    else if (!isBusy) this.#residue.set(lower, moment);
+  }
+
+  /**
+   * All layers below the uppermost one as far as they are read through it only: each region of them is gone through once, from the top down.
+   *
+   * @param done gets what was done beside the one that was asked for
+   */
+  async #prune(tree: LayerTree, { top }: Kind<'prune'>, done: Set<string>): Promise<void> {
+    const run = runUnder(tree, top);
+    const pruned = run.filter((each) => each.kind === 'prune');
+    const moments = pruned.map((each) => this.#momentOf(each));
+    for (const each of pruned) done.add(stepOf(each));
+    let isBusy = false;
+    for await (const region of this.#regionsOf(run.map(({ layer }) => layer))) {
+      const between = new Cover(slotsPerRegion);
+      for (const each of run) {
+        const isSame = await this.#inTurn(each, async () => {
+          if (each.kind === 'prune')
+            isBusy ||= !(await this.#pruneRegion(tree, each, region, between));
+          between.add((await this.#parts.pool.index.readRegion(each.layer, region)).states);
+        });
+        if (!isSame) return;
+      }
+    }
+    if (isBusy) return;
+    for (const [at, { layer }] of pruned.entries()) this.#residue.set(layer, moments[at] as string);
+  }
+
+  /** @returns false when writers are in the way */
+  #pruneRegion(
+    tree: LayerTree,
+    { layer, top, volume }: Kind<'prune'>,
+    region: number,
+    between: Cover,
+  ): Promise<boolean> {
+    const { pool } = this.#parts;
+    const pair = pairOf(tree, { layer, child: top });
+    if (volume === undefined) return pruneRegion(pool, pair, region, { between, head: undefined });
+    return this.#underHead(volume, (head) => pruneRegion(pool, pair, region, { between, head }));
   }
 
   /** Nobody opens or closes the volume meanwhile: it is changed either under the data plane's locks, or behind its back. */
-  #absorbRegion(
-    pair: Pair,
+  #underHead<T>(
     volume: VolumeRecord,
-    region: number,
-    keepsBoundary: boolean,
-  ): Promise<boolean | undefined> {
+    work: (head: { readonly plane: VolumePlane | undefined }) => Promise<T>,
+  ): Promise<T> {
     const { pool } = this.#parts;
-    return pool.holdOpenings(() => {
-      const plane = pool.planeOf(volumeKey(volume.id));
-      return absorbRegion(pool, plane, pair, region, { keepsBoundary });
-    });
+    return pool.holdOpenings(() => work({ plane: pool.planeOf(volumeKey(volume.id)) }));
   }
 
   async #dropEmpty({ upper, lower }: Pair): Promise<void> {
@@ -194,12 +231,20 @@ export class Janitor {
     reduction: Shrinking,
     step: (region: number) => Promise<void>,
   ): Promise<boolean> {
+    for await (const region of this.#regionsOf([layer])) {
+      if (!(await this.#inTurn(reduction, () => step(region)))) return false;
+    }
+    return true;
+  }
+
+  /** Every region in which one of the layers has something. */
+  async *#regionsOf(layers: readonly number[]): AsyncGenerator<number> {
     const { index } = this.#parts.pool;
     for (let region = 0; ; region++) {
-      const leaf = await index.nextLeaf(layer, region * leavesPerRegion);
-      if (leaf === Number.POSITIVE_INFINITY) return true;
+      const leaf = await index.nextLeaf(layers, region * leavesPerRegion);
+      if (leaf === Number.POSITIVE_INFINITY) return;
       region = Math.floor(leaf / leavesPerRegion);
-      if (!(await this.#inTurn(reduction, () => step(region)))) return false;
+      yield region;
       await yieldToOthers();
     }
   }
@@ -220,12 +265,24 @@ export class Janitor {
   }
 }
 
-function pairOf(tree: LayerTree, { child, layer }: Shrinking): Pair {
+function pairOf(tree: LayerTree, { child, layer }: Pick<Shrinking, 'child' | 'layer'>): Pair {
   return { upper: child, lower: layer, isBase: tree.parent(layer) === null };
 }
 
-function stepOf({ kind, layer, child, volume }: Shrinking): string {
-  return `${kind} ${layer} ${child} ${volume?.id}`;
+/** What is read through that layer only, from the top down. */
+function runUnder(tree: LayerTree, top: number): Shrinking[] {
+  const run: Shrinking[] = [];
+  for (let at = tree.parent(top); at !== null; at = tree.parent(at)) {
+    const reduction = tree.reductionOf(at);
+    if (reduction === undefined || reduction.kind === 'reap') break;
+    run.push(reduction);
+  }
+  return run;
+}
+
+function stepOf(reduction: Shrinking): string {
+  const { kind, layer, child, volume } = reduction;
+  return `${kind} ${layer} ${kind === 'prune' ? reduction.top : child} ${volume?.id}`;
 }
 
 /** Nothing is left in the layer but leaves that say so. */

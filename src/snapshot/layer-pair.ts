@@ -12,6 +12,7 @@ import { type SlotEntry, SlotStates } from '../pool/format/slot-states.ts';
 import type { Pool } from '../pool/pool.ts';
 import {
   absorb,
+  type Cover,
   type LayerChange,
   mergeFrozen,
   type PairPlan,
@@ -50,13 +51,34 @@ export async function mergeRegion(
   await changeStill(pool, pair, region, plan, { isUpperFrozen: true });
 }
 
-/** One region of a frozen layer gives up what its frozen child overrides. */
-export async function pruneRegion(pool: Pool, pair: Pair, region: number): Promise<void> {
-  const plan: Planner = (upper, lower, range) => ({
-    ...prune(upper, lower, range),
-    upper: nothing,
-  });
-  await changeStill(pool, pair, region, plan, { isUpperFrozen: true });
+export interface Above {
+  /** The upper layer is a head; with its plane where it is open. */
+  readonly head: { readonly plane: VolumePlane | undefined } | undefined;
+  /** What lies between the two, in that region. */
+  readonly between: Cover;
+}
+
+/**
+ * One region of a frozen layer gives up what is overridden by the layers above it.
+ *
+ * @returns false when writers are in the way
+ */
+export async function pruneRegion(
+  pool: Pool,
+  pair: Pair,
+  region: number,
+  { head, between }: Above,
+): Promise<boolean> {
+  if (head === undefined) {
+    const plan: Planner = (upper, lower, range) => ({
+      ...prune(upper, lower, range, between),
+      upper: nothing,
+    });
+    await changeStill(pool, pair, region, plan, { isUpperFrozen: true });
+    return true;
+  }
+  const plan: Planner = (upper, lower, range) => prune(upper, lower, range, between);
+  return (await changeUnder(pool, head.plane, pair, region, plan)) !== undefined;
 }
 
 const nothing: LayerChange = { slots: [], clusters: 0 };
@@ -78,7 +100,7 @@ async function changeStill(
 }
 
 /**
- * One region of a layer goes into the live head above it, as far as it can; with a boundary to keep, it gives up what is overridden.
+ * One region of a layer goes into the live head above it, as far as it can.
  *
  * @returns whether nothing of it is left in the layer; undefined when writers are in the way
  */
@@ -87,23 +109,30 @@ export async function absorbRegion(
   plane: VolumePlane | undefined,
   pair: Pair,
   region: number,
-  { keepsBoundary }: { readonly keepsBoundary: boolean },
 ): Promise<boolean | undefined> {
+  const { isBase } = pair;
   const isDamaged = (cluster: SlotEntry) => pool.damage.maskOf(cluster) !== 0;
-  const plan: Planner = keepsBoundary
-    ? prune
-    : (head, layer, range) => absorb(head, layer, range, { isBase: pair.isBase, isDamaged });
-  const plans =
-    plane === undefined
-      ? await changeStill(pool, pair, region, plan, { isUpperFrozen: false })
-      : await changeLive(pool, plane, pair, region, plan, {
-          forgetBelow: pair.isBase && !keepsBoundary,
-        });
+  const plan: Planner = (head, layer, range) => absorb(head, layer, range, { isBase, isDamaged });
+  const plans = await changeUnder(pool, plane, pair, region, plan, { forgetBelow: isBase });
   return plans?.every(isLowerEmptied);
 }
 
 function isLowerEmptied({ lower }: PairPlan): boolean {
   return lower.slots.every(({ entries }) => entries.length === 0);
+}
+
+/** The upper one is a head. @returns undefined when writers are in the way */
+function changeUnder(
+  pool: Pool,
+  plane: VolumePlane | undefined,
+  pair: Pair,
+  region: number,
+  plan: Planner,
+  options = { forgetBelow: false },
+): Promise<PairPlan[] | undefined> {
+  return plane === undefined
+    ? changeStill(pool, pair, region, plan, { isUpperFrozen: false })
+    : changeLive(pool, plane, pair, region, plan, options);
 }
 
 /** @returns undefined when writers are in the way */

@@ -3,7 +3,7 @@
  *
  *   merge    child over parent, both frozen        → the content of both in one of them, the other's slots empty
  *   absorb   a live head over a layer nobody names → the head takes whole clusters; what it shares a slot with stays (residue)
- *   prune    as either, but the layer is kept      → what nobody sees any more goes
+ *   prune    as either, but the layer is kept      → what nobody sees any more goes, hidden by the upper one or by what lies between them
  *
  * Pure: states in, plan out. Invariants: whoever reads through the upper layer resolves what it resolved before; every cluster that
  * was owned is owned by one slot, or released; no sub-block that one of the layers claimed is claimed by none, so that what
@@ -191,13 +191,23 @@ export function absorb(
   return planner.finish();
 }
 
-/** Of the lower layer goes what does not show; the upper one stays as it is (and is named, see absorb). */
-export function prune(upper: SlotStates, lower: SlotStates, range: SlotRange): PairPlan {
+/**
+ * Of the lower layer goes what does not show; the upper one stays as it is (and is named, see absorb).
+ *
+ * @param between layers that everybody who comes from the upper one reads through first
+ */
+export function prune(
+  upper: SlotStates,
+  lower: SlotStates,
+  range: SlotRange,
+  between: Cover,
+): PairPlan {
   const planner = new PairPlanner(upper, lower);
   for (const slot of slotsOf(range)) {
-    if (lower.isEmpty(slot) || upper.isEmpty(slot)) continue;
-    const seen = sixteen & ~upper.claimed(slot);
-    const shown = shownClusters(planner, slot, seen, upper.clusters(slot).length === 0);
+    const hidden = upper.claimed(slot) | between.claimed(slot);
+    const hasPlace = upper.clusters(slot).length > 0 || between.hasPlace(slot);
+    if (lower.isEmpty(slot) || (hidden === 0 && !hasPlace)) continue;
+    const shown = shownClusters(planner, slot, sixteen & ~hidden, !hasPlace);
     // It goes on claiming what it claimed: what changed since, and on the other side of a branch, is told by that.
     const shownMask = shown.reduce((mask, { lo }) => mask | slotMask(lo), 0);
     const left = withZero(shown, lower.claimed(slot) & ~shownMask);
@@ -217,6 +227,14 @@ export class Cover {
   constructor(slots: number) {
     this.#claimed = new Uint16Array(slots);
     this.#hasPlace = new Uint8Array(slots);
+  }
+
+  claimed(slot: number): number {
+    return this.#claimed[slot] as number;
+  }
+
+  hasPlace(slot: number): boolean {
+    return this.#hasPlace[slot] === 1;
   }
 
   /** @returns how many of its clusters the layers above hide wholly */

@@ -38,7 +38,7 @@ export interface TreeRecords {
  *   reap    nobody reads through it          → its clusters are released
  *   merge   one frozen layer reads through   → both become one
  *   absorb  one head reads through           → the head takes what it can
- *   prune   as merge or absorb, but a bookmark keeps the boundary → what is overridden is released
+ *   prune   as merge or absorb, but a bookmark keeps the boundary → what is overridden above is released
  */
 export type Reduction =
   | { readonly kind: 'reap'; readonly layer: number }
@@ -58,6 +58,9 @@ export type Reduction =
       readonly kind: 'prune';
       readonly layer: number;
       readonly child: number;
+      /** The uppermost of the layers that everybody who reads this one comes through. */
+      readonly top: number;
+      /** Whose head that is. */
       readonly volume: VolumeRecord | undefined;
     };
 
@@ -81,6 +84,8 @@ export class LayerTree {
   /** Layers that some name reads through, or is on; found out when somebody asks. */
   #alive: ReadonlySet<number> | undefined;
   #reductions: readonly Reduction[] | undefined;
+  /** Found once, however many layers lie upon one another. */
+  readonly #tops = new Map<number, number>();
 
   constructor(records: TreeRecords) {
     const { layers, volumes, snapshots, bookmarks, holders = none } = records;
@@ -190,8 +195,11 @@ export class LayerTree {
     if (others.length > 0 || !this.isAlive(child)) return undefined;
     // A head would overwrite what it takes over.
     if (this.#foreign.has(layer)) return undefined;
+    if (this.#bookmarks.has(layer)) {
+      const top = this.#topOf(child);
+      return { kind: 'prune', layer, child, top, volume: this.headOf(top) };
+    }
     const volume = this.headOf(child);
-    if (this.#bookmarks.has(layer)) return { kind: 'prune', layer, child, volume };
     return volume === undefined
       ? { kind: 'merge', layer, child }
       : { kind: 'absorb', layer, child, volume };
@@ -200,6 +208,25 @@ export class LayerTree {
   reductions(): readonly Reduction[] {
     this.#reductions ??= [...this.layers].flatMap((layer) => this.reductionOf(layer) ?? []);
     return this.#reductions;
+  }
+
+  /** The uppermost of those through which alone the layer is read; or itself. */
+  #topOf(layer: number): number {
+    const passed: number[] = [];
+    let top = layer;
+    for (;;) {
+      const known = this.#tops.get(top);
+      const [child, ...others] = this.children(top);
+      const isTop = this.isNamed(top) || child === undefined || others.length > 0;
+      if (known === undefined && !isTop) {
+        passed.push(top);
+        top = child;
+        continue;
+      }
+      top = known ?? top;
+      for (const each of passed) this.#tops.set(each, top);
+      return top;
+    }
   }
 
   #isMoving(layer: number): boolean {

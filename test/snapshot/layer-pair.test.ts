@@ -14,6 +14,7 @@ import {
   mergeRegion,
   pruneRegion,
 } from '../../src/snapshot/layer-pair.ts';
+import { Cover } from '../../src/snapshot/merge.ts';
 
 const pair = { upper: 2, lower: 1, isBase: true };
 const [EBUSY, EIO] = [16, 5];
@@ -64,8 +65,8 @@ const lower = () => layers.get(1) as SlotStates;
 const upper = () => layers.get(2) as SlotStates;
 
 describe('a live head', () => {
-  const absorb = (keepsBoundary = false) =>
-    absorbRegion(pool, plane, pair, region, { keepsBoundary });
+  const absorb = () => absorbRegion(pool, plane, pair, region);
+  const between = new Cover(slotsPerRegion);
 
   test('takes a cluster: locked, committed, unlocked with what it has now', async () => {
     lower().set(70, [cluster(9)]);
@@ -102,7 +103,7 @@ describe('a live head', () => {
   test('keeps a boundary: what is overridden is released, nothing moves, what lies below stays known', async () => {
     upper().set(0, [cluster(8)]);
     lower().set(0, [cluster(9)]);
-    await absorb(true);
+    await pruneRegion(pool, pair, region, { head: { plane }, between });
     const ops = batches.flat();
     expect(ops).toContainEqual({ op: 'release', disk: 0, firstCluster: 9, count: 1 });
     expect(ops).toContainEqual({ op: 'count', layer: 1, change: -1 });
@@ -112,7 +113,7 @@ describe('a live head', () => {
 
   test('above others does not forget what lies below them', async () => {
     lower().set(0, [cluster(9)]);
-    await absorbRegion(pool, plane, { ...pair, isBase: false }, region, { keepsBoundary: false });
+    await absorbRegion(pool, plane, { ...pair, isBase: false }, region);
     expect(calls.at(-1)?.at(-1)).toEqual({ forgetBelow: false });
   });
 
@@ -139,7 +140,7 @@ describe('a live head', () => {
 
   test('that is closed is changed in the index alone', async () => {
     lower().set(0, [cluster(9)]);
-    expect(await absorbRegion(pool, undefined, pair, region, { keepsBoundary: false })).toBe(true);
+    expect(await absorbRegion(pool, undefined, pair, region)).toBe(true);
     expect(calls).toEqual([['commit']]);
   });
 });
@@ -170,7 +171,7 @@ describe('two frozen layers', () => {
   test('pruned: only the lower one changes', async () => {
     upper().set(0, [cluster(8)]);
     lower().set(0, [cluster(9)]);
-    await pruneRegion(pool, pair, region);
+    await pruneRegion(pool, pair, region, { head: undefined, between: new Cover(slotsPerRegion) });
     expect(batches.flat().filter((op) => 'layer' in op && op.layer === 2)).toEqual([]);
     expect(batches.flat()).toContainEqual({ op: 'release', disk: 0, firstCluster: 9, count: 1 });
   });

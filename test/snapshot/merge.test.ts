@@ -10,6 +10,7 @@ import { SlotStates } from '../../src/pool/format/slot-states.ts';
 import { visibleIn } from '../../src/pool/resolve.ts';
 import {
   absorb,
+  Cover,
   type LayerChange,
   mergeFrozen,
   type PairPlan,
@@ -147,13 +148,36 @@ describe('two layers', () => {
   test('pruned: what does not show goes, the boundary stays', () => {
     fc.assert(
       fc.property(content(1, 3), content(2, 3), base, (upper, lower, below) => {
-        const plan = prune(upper, lower, range);
+        const plan = prune(upper, lower, range, new Cover(64));
         const after = expectKept(upper, lower, below, plan);
         for (let slot = 0; slot < 64; slot++) {
           expect(after.upper.entries(slot)).toEqual(upper.entries(slot));
           expect(after.lower.claimed(slot)).toBe(lower.claimed(slot));
         }
-        expect(prune(after.upper, after.lower, range).lower.slots).toEqual([]);
+        expect(prune(after.upper, after.lower, range, new Cover(64)).lower.slots).toEqual([]);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('pruned under others: every cluster that is left shows, the boundary stays', () => {
+    fc.assert(
+      fc.property(content(1, 3), content(4, 3), content(2, 3), (upper, middle, lower) => {
+        const between = new Cover(64);
+        between.add(middle);
+        const { lower: change, released } = prune(upper, lower, range, between);
+        const after = applied(lower, change);
+        expect(seen([upper, middle, after])).toEqual(seen([upper, middle, lower]));
+        const now = [...owned(after), ...released.map(({ cluster }) => cluster)];
+        expect(now.sort((a, b) => a - b)).toEqual(owned(lower));
+        for (let slot = 0; slot < 64; slot++) {
+          expect(after.claimed(slot)).toBe(lower.claimed(slot));
+          const hidden = upper.claimed(slot) | middle.claimed(slot);
+          for (const { lo } of after.clusters(slot)) expect(slotMask(lo) & hidden).toBe(0);
+        }
+        const all = new Cover(64);
+        expect([upper, middle].map((states) => all.add(states)).length).toBe(2);
+        expect(all.add(after)).toBe(0);
       }),
       { numRuns: 500 },
     );
