@@ -292,12 +292,14 @@ Napi::Value RecordingMoment(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(RecordingDisk::RecordCount()));
 }
 
-FaultOp FaultOpOf(const std::string& name) {
-  if (name == "read") return FaultOp::kRead;
-  if (name == "write") return FaultOp::kWrite;
-  if (name == "sync") return FaultOp::kSync;
-  if (name == "discard") return FaultOp::kDiscard;
-  return name == "zero" ? FaultOp::kZero : FaultOp::kAny;
+// Without: any other name stands for each operation.
+std::optional<DiskOp> FaultyOpOf(const std::string& name) {
+  if (name == "read") return DiskOp::kRead;
+  if (name == "write") return DiskOp::kWrite;
+  if (name == "sync") return DiskOp::kSync;
+  if (name == "discard") return DiskOp::kDiscard;
+  if (name == "zero") return DiskOp::kZero;
+  return std::nullopt;
 }
 
 FaultKind FaultKindOf(const std::string& name) {
@@ -315,7 +317,7 @@ void FaultSet(const Napi::CallbackInfo& info) {
   for (uint32_t i = 0; i < from.Length(); i++) {
     Napi::Object object = from.Get(i).As<Napi::Object>();
     FaultRule rule;
-    rule.op = FaultOpOf(StringOf(object, "op"));
+    rule.op = FaultyOpOf(StringOf(object, "op"));
     rule.kind = FaultKindOf(StringOf(object, "kind"));
     if (object.Has("error")) rule.error = static_cast<int>(U64Of(object, "error"));
     if (object.Has("after")) rule.after = U64Of(object, "after");

@@ -9,13 +9,13 @@ namespace {
 
 constexpr double kNsPerMs = 1e6;
 
-const char* NameOf(GatedOp op) {
+const char* NameOf(DiskOp op) {
   switch (op) {
-    case GatedOp::kRead: return "read";
-    case GatedOp::kWrite: return "write";
-    case GatedOp::kSync: return "sync";
-    case GatedOp::kDiscard: return "discard";
-    case GatedOp::kZero: break;
+    case DiskOp::kRead: return "read";
+    case DiskOp::kWrite: return "write";
+    case DiskOp::kSync: return "sync";
+    case DiskOp::kDiscard: return "discard";
+    case DiskOp::kZero: break;
   }
   return "zero";
 }

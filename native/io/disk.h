@@ -3,7 +3,7 @@
 // Implementations: file and block device (file_disk.cc), memory
 // (memory_disk.cc), recording (recording_disk.cc: keeps every write and sync so that
 // tests can build the states a power cut may leave), fault injection around any of
-// them (fault_disk.cc) and patience with the faults of any of them (patient_disk.cc). One contract suite runs on all (native/test/disk_contract_test.cc).
+// them (fault_disk.cc) and patience with the faults of any of them (patient_disk.cc; what wraps another is wrapped_disk.h). One contract suite runs on all (native/test/disk_contract_test.cc).
 //
 // Contract:
 //   - Each operation completes exactly once, on `loop`'s thread, not inside the call.

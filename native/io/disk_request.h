@@ -14,6 +14,12 @@ struct DiskRequest {
   const iovec* iov = nullptr;   // of a transfer; lent until it has ended
   int count = 0;
 
+  uint64_t length() const {
+    uint64_t transferred = bytes;
+    for (int i = 0; i < count; ++i) transferred += iov[i].iov_len;
+    return transferred;
+  }
+
   void Submit(Disk& disk, EventLoop& loop, Completion* done) const {
     switch (op) {
       case DiskOp::kRead: return disk.Read(loop, offset, iov, count, done);

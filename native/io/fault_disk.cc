@@ -13,8 +13,8 @@ constexpr uint64_t kSectorBytes = 512;
 
 // One operation on its way through the disk.
 struct FaultyOperation : Completion {
-  FaultyOperation(FaultDisk* in, EventLoop* on, FaultOp kind, Completion* outer)
-      : Completion(OnEnd), disk(in), loop(on), op(kind), done(outer) {}
+  FaultyOperation(FaultDisk* in, EventLoop* on, const DiskRequest& what, Completion* outer)
+      : Completion(OnEnd), disk(in), loop(on), request(what), done(outer) {}
 
   static void OnEnd(Completion* self, Status status) {
     auto* operation = static_cast<FaultyOperation*>(self);
@@ -34,31 +34,29 @@ struct FaultyOperation : Completion {
   void KeepHalf();
   void FlipBit();
   bool Is(FaultKind kind) const { return fault && fault->kind == kind; }
-  bool Transfers() const { return op == FaultOp::kRead || op == FaultOp::kWrite; }
 
   FaultDisk* disk;
   EventLoop* loop;
-  FaultOp op;
+  DiskRequest request;
   Completion* done;
-  uint64_t offset = 0;
-  uint64_t bytes = 0;       // of Discard and WriteZeroes
-  std::vector<iovec> iov{};  // of Read and Write
+  std::vector<iovec> half{};  // of a transfer that stops short
   std::optional<FaultRule> fault{};
   Delay delay{this};
 };
 
 void FaultyOperation::KeepHalf() {
-  uint64_t total = 0;
-  for (const iovec& piece : iov) total += piece.iov_len;
-  uint64_t left = total / 2 / kSectorBytes * kSectorBytes;
-  for (iovec& piece : iov) {
+  half.assign(request.iov, request.iov + request.count);
+  uint64_t left = request.length() / 2 / kSectorBytes * kSectorBytes;
+  for (iovec& piece : half) {
     piece.iov_len = std::min<uint64_t>(piece.iov_len, left);
     left -= piece.iov_len;
   }
+  request.iov = half.data();
 }
 
 void FaultyOperation::FlipBit() {
-  for (const iovec& piece : iov) {
+  for (int i = 0; i < request.count; ++i) {
+    const iovec& piece = request.iov[i];
     if (piece.iov_len == 0) continue;
     static_cast<std::byte*>(piece.iov_base)[piece.iov_len / 2] ^= std::byte{0x10};
     return;
@@ -77,52 +75,23 @@ void FaultDisk::Set(std::vector<FaultRule> rules) {
   }
 }
 
-void FaultDisk::Read(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) {
-  auto* read = new FaultyOperation(this, &loop, FaultOp::kRead, done);
-  read->offset = offset;
-  read->iov.assign(iov, iov + count);
-  Begin(read);
-}
-
-void FaultDisk::Write(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) {
-  auto* write = new FaultyOperation(this, &loop, FaultOp::kWrite, done);
-  write->offset = offset;
-  write->iov.assign(iov, iov + count);
-  Begin(write);
-}
-
-void FaultDisk::Sync(EventLoop& loop, Completion* done) {
-  Begin(new FaultyOperation(this, &loop, FaultOp::kSync, done));
-}
-
-void FaultDisk::Discard(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) {
-  auto* discard = new FaultyOperation(this, &loop, FaultOp::kDiscard, done);
-  discard->offset = offset;
-  discard->bytes = bytes;
-  Begin(discard);
-}
-
-void FaultDisk::WriteZeroes(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) {
-  auto* zero = new FaultyOperation(this, &loop, FaultOp::kZero, done);
-  zero->offset = offset;
-  zero->bytes = bytes;
-  Begin(zero);
-}
-
-void FaultDisk::Begin(FaultyOperation* operation) {
-  if (RefusesWrites(operation->op)) return operation->loop->Complete(operation, Status(EIO, "earlier sync failed"));
-  operation->fault = rules_.Meet(operation->op);
+void FaultDisk::Begin(EventLoop& loop, const DiskRequest& request, Completion* done) {
+  auto* operation = new FaultyOperation(this, &loop, request, done);
+  if (RefusesWrites(request.op)) return loop.Complete(operation, Status(EIO, "earlier sync failed"));
+  operation->fault = rules_.Meet(request.op);
   bool delayed = operation->fault && operation->fault->delay.count() > 0;
-  if (delayed) operation->loop->SetTimer(&operation->delay, operation->fault->delay);
+  if (delayed) loop.SetTimer(&operation->delay, operation->fault->delay);
   else AfterDelay(operation);
 }
 
 void FaultDisk::AfterDelay(FaultyOperation* operation) {
+  const bool transfers = operation->request.count > 0;
   if (operation->Is(FaultKind::kHang)) return Hold(operation);
-  if (operation->Is(FaultKind::kLie) && operation->op == FaultOp::kSync) return operation->loop->Complete(operation, Status::Ok());
-  if (operation->Is(FaultKind::kShort)) operation->KeepHalf();
-  bool fails = operation->Is(FaultKind::kError) ||
-               (operation->Is(FaultKind::kShort) && !operation->Transfers());
+  if (operation->Is(FaultKind::kLie) && operation->request.op == DiskOp::kSync) {
+    return operation->loop->Complete(operation, Status::Ok());
+  }
+  if (operation->Is(FaultKind::kShort) && transfers) operation->KeepHalf();
+  bool fails = operation->Is(FaultKind::kError) || (operation->Is(FaultKind::kShort) && !transfers);
   if (fails) operation->loop->Complete(operation, Status(operation->fault->error, "injected fault"));
   else Forward(operation);
 }
@@ -132,23 +101,12 @@ void FaultDisk::Hold(FaultyOperation* operation) {
   held_.push_back(operation);
 }
 
-void FaultDisk::Forward(FaultyOperation* operation) {
-  EventLoop& loop = *operation->loop;
-  int count = static_cast<int>(operation->iov.size());
-  switch (operation->op) {
-    case FaultOp::kRead: return below_->Read(loop, operation->offset, operation->iov.data(), count, operation);
-    case FaultOp::kWrite: return below_->Write(loop, operation->offset, operation->iov.data(), count, operation);
-    case FaultOp::kSync: return below_->Sync(loop, operation);
-    case FaultOp::kDiscard: return below_->Discard(loop, operation->offset, operation->bytes, operation);
-    case FaultOp::kZero: return below_->WriteZeroes(loop, operation->offset, operation->bytes, operation);
-    case FaultOp::kAny: break;  // a rule's, never an operation's
-  }
-}
+void FaultDisk::Forward(FaultyOperation* operation) { operation->request.Submit(*below_, *operation->loop, operation); }
 
 void FaultDisk::End(FaultyOperation* operation, Status status) {
   if (status.ok() && operation->Is(FaultKind::kShort)) status = Status(operation->fault->error, "injected fault");
-  if (operation->op == FaultOp::kRead && operation->Is(FaultKind::kFlip)) operation->FlipBit();
-  if (operation->op == FaultOp::kSync) {
+  if (operation->request.op == DiskOp::kRead && operation->Is(FaultKind::kFlip)) operation->FlipBit();
+  if (operation->request.op == DiskOp::kSync) {
     if (!status.ok() && !IsRetryable(DiskOp::kSync, status.error(), keeps_unsynced())) sync_failed_ = true;
     else if (status.ok() && sync_failed_) status = Status(EIO, "sync");
   }
@@ -157,8 +115,8 @@ void FaultDisk::End(FaultyOperation* operation, Status status) {
   done->Run(status);
 }
 
-bool FaultDisk::RefusesWrites(FaultOp op) const {
-  return sync_failed_ && op != FaultOp::kRead && op != FaultOp::kDiscard;
+bool FaultDisk::RefusesWrites(DiskOp op) const {
+  return sync_failed_ && op != DiskOp::kRead && op != DiskOp::kDiscard;
 }
 
 }  // namespace varve

@@ -8,7 +8,7 @@ void FaultRules::Set(std::vector<FaultRule> rules) {
   for (const FaultRule& rule : rules) rules_.push_back({rule});
 }
 
-std::optional<FaultRule> FaultRules::Meet(FaultOp op) {
+std::optional<FaultRule> FaultRules::Meet(DiskOp op) {
   std::lock_guard lock(mutex_);
   std::optional<FaultRule> met;
   for (Counted& counted : rules_) {
@@ -17,9 +17,9 @@ std::optional<FaultRule> FaultRules::Meet(FaultOp op) {
   return met;
 }
 
-bool FaultRules::Due(Counted* counted, FaultOp op) {
+bool FaultRules::Due(Counted* counted, DiskOp op) {
   const FaultRule& rule = counted->rule;
-  if (rule.op != FaultOp::kAny && rule.op != op) return false;
+  if (rule.op && *rule.op != op) return false;
   uint64_t number = counted->seen++;
   if (number < rule.after) return false;
   return rule.times == 0 || number - rule.after < rule.times;

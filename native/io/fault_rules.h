@@ -11,9 +11,9 @@
 #include <optional>
 #include <vector>
 
-namespace varve {
+#include "io/disk_request.h"
 
-enum class FaultOp : uint8_t { kRead, kWrite, kSync, kDiscard, kZero, kAny };
+namespace varve {
 
 enum class FaultKind : uint8_t {
   kDelay,  // nothing but the delay
@@ -25,7 +25,7 @@ enum class FaultKind : uint8_t {
 };
 
 struct FaultRule {
-  FaultOp op = FaultOp::kAny;
+  std::optional<DiskOp> op{};  // without: each
   FaultKind kind = FaultKind::kError;
   int error = EIO;     // for kError and kShort
   uint64_t after = 0;  // lets so many matching operations pass
@@ -38,14 +38,14 @@ class FaultRules {
   // Replaces all rules; their counts start anew.
   void Set(std::vector<FaultRule> rules);
   // Counts the operation on every rule that matches; the first one due is what it meets.
-  std::optional<FaultRule> Meet(FaultOp op);
+  std::optional<FaultRule> Meet(DiskOp op);
 
  private:
   struct Counted {
     FaultRule rule;
     uint64_t seen = 0;
   };
-  static bool Due(Counted* counted, FaultOp op);
+  static bool Due(Counted* counted, DiskOp op);
 
   std::mutex mutex_;
   std::vector<Counted> rules_;

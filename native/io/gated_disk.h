@@ -10,12 +10,10 @@
 #include <map>
 #include <memory>
 
-#include "io/disk.h"
 #include "io/simulated_loop.h"
+#include "io/wrapped_disk.h"
 
 namespace varve {
-
-enum class GatedOp : uint8_t { kRead, kWrite, kSync, kDiscard, kZero };
 
 struct GatedOperation;
 
@@ -25,7 +23,7 @@ class Gate {
   struct Waiting {
     uint64_t id;
     uint32_t disk;  // as GatedDisk was told
-    GatedOp op;
+    DiskOp op;
     bool performed;
     uint64_t offset;
     uint64_t bytes;
@@ -43,24 +41,17 @@ class Gate {
   uint64_t last_id_ = 0;
 };
 
-class GatedDisk final : public Disk {
+class GatedDisk final : public WrappedDisk {
  public:
   // name: what the gate tells of it.
-  GatedDisk(std::shared_ptr<Disk> below, Gate* gate, uint32_t name) : below_(std::move(below)), gate_(gate), name_(name) {}
+  GatedDisk(std::shared_ptr<Disk> below, Gate* gate, uint32_t name) : WrappedDisk(std::move(below)), gate_(gate), name_(name) {}
 
-  void Read(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) override;
-  void Write(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) override;
-  void Sync(EventLoop& loop, Completion* done) override;
-  void Discard(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
-  void WriteZeroes(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
-  uint64_t size_bytes() const override { return below_->size_bytes(); }
   uint32_t name() const { return name_; }
 
  private:
   friend struct GatedOperation;
-  GatedOperation* Begin(EventLoop& loop, GatedOp op, uint64_t offset, Completion* done);
+  void Begin(EventLoop& loop, const DiskRequest& request, Completion* done) override;
 
-  const std::shared_ptr<Disk> below_;
   Gate* const gate_;
   const uint32_t name_;
 };

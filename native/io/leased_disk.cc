@@ -8,18 +8,7 @@ namespace varve {
 
 // One operation on its way; it holds what is needed to be given to the disk again.
 struct LeasedOperation : Completion, LeaseWait {
-  enum class Kind : uint8_t { kRead, kWrite, kSync, kDiscard, kZero };
-
   LeasedOperation() : Completion(&OnEnd), LeaseWait(&OnLeaseChange) {}
-
-  static LeasedOperation* Take(LeasedDisk* disk, EventLoop& loop, Kind kind, Completion* done) {
-    LeasedOperation* operation = ObjectPool<LeasedOperation>::Take();
-    operation->disk = disk;
-    operation->loop = &loop;
-    operation->kind = kind;
-    operation->outer = done;
-    return operation;
-  }
 
   static void OnLeaseChange(LeaseWait* self) {
     auto* operation = static_cast<LeasedOperation*>(self);
@@ -36,16 +25,10 @@ struct LeasedOperation : Completion, LeaseWait {
   }
 
   LeasedDisk* disk;
-  Kind kind;
+  DiskRequest request;
   bool ending = false;  // with a status of ours
-  uint64_t offset;
-  uint64_t bytes;
-  const iovec* iov;
-  int count;
   Completion* outer;
 };
-
-using Kind = LeasedOperation::Kind;
 
 void LeasedDisk::SetLease(std::shared_ptr<Lease> lease) {
   leases_.push_back(lease);
@@ -63,37 +46,16 @@ void LeasedDisk::Read(EventLoop& loop, uint64_t offset, const iovec* iov, int co
   if (free || (lease->HoldsAt(loop.turn_started_ns) && lease->ended() == Lease::End::kNone)) {
     return below_->Read(loop, offset, iov, count, done);
   }
-  LeasedOperation* read = LeasedOperation::Take(this, loop, Kind::kRead, done);
-  read->offset = offset;
-  read->iov = iov;
-  read->count = count;
-  Start(read);
+  WrappedDisk::Read(loop, offset, iov, count, done);
 }
 
-void LeasedDisk::Write(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) {
-  LeasedOperation* write = LeasedOperation::Take(this, loop, Kind::kWrite, done);
-  write->offset = offset;
-  write->iov = iov;
-  write->count = count;
-  Start(write);
-}
-
-void LeasedDisk::Sync(EventLoop& loop, Completion* done) {
-  Start(LeasedOperation::Take(this, loop, Kind::kSync, done));
-}
-
-void LeasedDisk::Discard(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) {
-  LeasedOperation* discard = LeasedOperation::Take(this, loop, Kind::kDiscard, done);
-  discard->offset = offset;
-  discard->bytes = bytes;
-  Start(discard);
-}
-
-void LeasedDisk::WriteZeroes(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) {
-  LeasedOperation* zero = LeasedOperation::Take(this, loop, Kind::kZero, done);
-  zero->offset = offset;
-  zero->bytes = bytes;
-  Start(zero);
+void LeasedDisk::Begin(EventLoop& loop, const DiskRequest& request, Completion* done) {
+  LeasedOperation* operation = ObjectPool<LeasedOperation>::Take();
+  operation->disk = this;
+  operation->loop = &loop;
+  operation->request = request;
+  operation->outer = done;
+  Start(operation);
 }
 
 void LeasedDisk::Start(LeasedOperation* operation) {
@@ -101,23 +63,14 @@ void LeasedDisk::Start(LeasedOperation* operation) {
   for (;;) {
     if (lease == nullptr) return Forward(operation);
     Lease::End ended = lease->ended();
-    if (ended == Lease::End::kFailed && operation->kind == Kind::kRead) return Forward(operation);
+    if (ended == Lease::End::kFailed && operation->request.op == DiskOp::kRead) return Forward(operation);
     if (ended != Lease::End::kNone) return Refuse(operation);
     if (lease->Holds()) return Forward(operation);
     if (lease->Wait(operation)) return;
   }
 }
 
-void LeasedDisk::Forward(LeasedOperation* operation) {
-  EventLoop& loop = *operation->loop;
-  switch (operation->kind) {
-    case Kind::kRead: return below_->Read(loop, operation->offset, operation->iov, operation->count, operation);
-    case Kind::kWrite: return below_->Write(loop, operation->offset, operation->iov, operation->count, operation);
-    case Kind::kSync: return below_->Sync(loop, operation);
-    case Kind::kDiscard: return below_->Discard(loop, operation->offset, operation->bytes, operation);
-    case Kind::kZero: return below_->WriteZeroes(loop, operation->offset, operation->bytes, operation);
-  }
-}
+void LeasedDisk::Forward(LeasedOperation* operation) { operation->request.Submit(*below_, *operation->loop, operation); }
 
 void LeasedDisk::Refuse(LeasedOperation* operation) {
   operation->ending = true;

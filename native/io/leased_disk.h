@@ -20,20 +20,19 @@
 #include <memory>
 #include <vector>
 
-#include "io/disk.h"
 #include "io/lease.h"
+#include "io/wrapped_disk.h"
 
 namespace varve {
 
 struct LeasedOperation;
 
-class LeasedDisk final : public Disk {
+class LeasedDisk final : public WrappedDisk {
  public:
   // Labels lie before this; nothing else does (docs/format.md section 1).
   static constexpr uint64_t kLabelAreaBytes = 64 * 1024;
 
-  explicit LeasedDisk(std::shared_ptr<Disk> below) : below_(std::move(below)) {}
-  const std::shared_ptr<Disk>& below() const { return below_; }
+  using WrappedDisk::WrappedDisk;
 
   // Operations heed it from now on.
   void SetLease(std::shared_ptr<Lease> lease);
@@ -42,29 +41,17 @@ class LeasedDisk final : public Disk {
   void WriteLabel(EventLoop& loop, uint64_t offset, const iovec* iov, uint64_t until_ns, Completion* done);
   void SyncLabel(EventLoop& loop, Completion* done) { below_->Sync(loop, done); }
 
+  // As any operation, but for the way of one that need not wait.
   void Read(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) override;
-  void Write(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) override;
-  void Sync(EventLoop& loop, Completion* done) override;
-  void Discard(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
-  void WriteZeroes(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
-  void FindData(EventLoop& loop, DataSearch* search, Completion* done) override {
-    below_->FindData(loop, search, done);
-  }
-  void WriteBack(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override {
-    below_->WriteBack(loop, offset, bytes, done);
-  }
-  uint64_t size_bytes() const override { return below_->size_bytes(); }
-  void Measure(EventLoop& loop, uint64_t* bytes, Completion* done) override { below_->Measure(loop, bytes, done); }
-  bool keeps_unsynced() const override { return below_->keeps_unsynced(); }
 
  private:
   friend struct LeasedOperation;
 
+  void Begin(EventLoop& loop, const DiskRequest& request, Completion* done) override;
   void Start(LeasedOperation* operation);
   void Forward(LeasedOperation* operation);
   void Refuse(LeasedOperation* operation);
 
-  const std::shared_ptr<Disk> below_;
   std::atomic<Lease*> lease_{nullptr};
   std::vector<std::shared_ptr<Lease>> leases_;  // kept alive; JavaScript's thread
 };

@@ -71,7 +71,7 @@ std::shared_ptr<PatientDisk> PatientDisk::Create(std::shared_ptr<Disk> below, Ev
 }
 
 PatientDisk::PatientDisk(std::shared_ptr<Disk> below, EventLoop* home, PatientPolicy policy, Report report)
-    : below_(std::move(below)),
+    : WrappedDisk(std::move(below)),
       home_(home),
       report_(std::move(report)),
       policy_(policy),
@@ -86,25 +86,7 @@ PatientDisk::~PatientDisk() {
 
 // ---- operations
 
-void PatientDisk::Read(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) {
-  Start(loop, {.op = DiskOp::kRead, .offset = offset, .iov = iov, .count = count}, done);
-}
-
-void PatientDisk::Write(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) {
-  Start(loop, {.op = DiskOp::kWrite, .offset = offset, .iov = iov, .count = count}, done);
-}
-
-void PatientDisk::Sync(EventLoop& loop, Completion* done) { Start(loop, {.op = DiskOp::kSync}, done); }
-
-void PatientDisk::Discard(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) {
-  Start(loop, {.op = DiskOp::kDiscard, .offset = offset, .bytes = bytes}, done);
-}
-
-void PatientDisk::WriteZeroes(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) {
-  Start(loop, {.op = DiskOp::kZero, .offset = offset, .bytes = bytes}, done);
-}
-
-void PatientDisk::Start(EventLoop& loop, const DiskRequest& request, Completion* done) {
+void PatientDisk::Begin(EventLoop& loop, const DiskRequest& request, Completion* done) {
   const bool refused = refusing_.load(std::memory_order_relaxed) && request.op != DiskOp::kSync;
   if (refused) return loop.Complete(done, Status(EIO, "disk has failed"));
   if (!watching_.load(std::memory_order_relaxed) && !watching_.exchange(true)) KeepWatch();

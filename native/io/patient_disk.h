@@ -30,8 +30,7 @@
 #include <vector>
 
 #include "base/steady_clock.h"
-#include "io/disk.h"
-#include "io/disk_request.h"
+#include "io/wrapped_disk.h"
 
 namespace varve {
 
@@ -59,7 +58,7 @@ struct PatientPolicy {
   std::chrono::milliseconds calm{5'000};
 };
 
-class PatientDisk final : public Disk, public std::enable_shared_from_this<PatientDisk> {
+class PatientDisk final : public WrappedDisk, public std::enable_shared_from_this<PatientDisk> {
  public:
   // Told of every change of state, in order, under the disk's lock: it must not call back, nor block.
   using Report = std::function<void(const DiskCondition&)>;
@@ -76,19 +75,6 @@ class PatientDisk final : public Disk, public std::enable_shared_from_this<Patie
   // Lock-free.
   bool online() const { return !troubled_.load(std::memory_order_relaxed); }
 
-  void Read(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) override;
-  void Write(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) override;
-  void Sync(EventLoop& loop, Completion* done) override;
-  void Discard(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
-  void WriteZeroes(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override;
-  uint64_t size_bytes() const override { return below_->size_bytes(); }
-  void FindData(EventLoop& loop, DataSearch* search, Completion* done) override { below_->FindData(loop, search, done); }
-  void WriteBack(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) override {
-    below_->WriteBack(loop, offset, bytes, done);
-  }
-  void Measure(EventLoop& loop, uint64_t* bytes, Completion* done) override { below_->Measure(loop, bytes, done); }
-  bool keeps_unsynced() const override { return below_->keeps_unsynced(); }
-
  private:
   using Clock = SteadyClock;
   struct Attempt;
@@ -97,7 +83,7 @@ class PatientDisk final : public Disk, public std::enable_shared_from_this<Patie
 
   PatientDisk(std::shared_ptr<Disk> below, EventLoop* home, PatientPolicy policy, Report report);
 
-  void Start(EventLoop& loop, const DiskRequest& request, Completion* done);
+  void Begin(EventLoop& loop, const DiskRequest& request, Completion* done) override;
   void Submit(Attempt* attempt);
   void OnEnd(Attempt* attempt, Status status);
   void NoteSuccess(Attempt* attempt);
@@ -124,7 +110,6 @@ class PatientDisk final : public Disk, public std::enable_shared_from_this<Patie
   void OnRetryDue();
   void OnProbed(Status status);
 
-  const std::shared_ptr<Disk> below_;
   EventLoop* const home_;
   const Report report_;
   PatientPolicy policy_;  // patience by mutex_

@@ -76,7 +76,7 @@ TEST_P(ClusterHashTest, ABitThatIsNotNamedDoesNotMatter) {
 }
 
 TEST_P(ClusterHashTest, WhatCannotBeReadIsToldOfThatClusterAlone) {
-  faults->Set({{.op = FaultOp::kRead, .error = EIO, .after = 1, .times = 1}});
+  faults->Set({{.op = DiskOp::kRead, .error = EIO, .after = 1, .times = 1}});
   std::vector<ClusterToHash> hashed = Hash({{Address::Of(0, kFirst), 1}, {Address::Of(0, kFirst + 1), 1}, {Address::Of(0, kFirst + 2), 1}});
   int failed = 0;
   for (uint64_t n = 0; n < 3; n++) {

@@ -58,7 +58,7 @@ TEST_F(CopyOutTest, NothingOfWhatTheDiskHeldIsLeft) {
 }
 
 TEST_F(CopyOutTest, ADiskThatIsZeroGetsTheDataOnly) {
-  disk->Set({{.op = FaultOp::kZero, .error = EIO}});
+  disk->Set({{.op = DiskOp::kZero, .error = EIO}});
   EXPECT_TRUE(Copy(CopyOutMode::kCopyData).ok());
   EXPECT_TRUE(Content(*loop, *memory, 0, kSizeBytes) == model);
 }
@@ -82,11 +82,11 @@ TEST_F(CopyOutTest, ADifferenceIsFoundInDataAndInHoles) {
 }
 
 TEST_F(CopyOutTest, AnErrorOfTheDiskEndsIt) {
-  disk->Set({{.op = FaultOp::kWrite, .error = ENOSPC, .after = 1}});
+  disk->Set({{.op = DiskOp::kWrite, .error = ENOSPC, .after = 1}});
   EXPECT_EQ(Copy(CopyOutMode::kCopyData).error(), ENOSPC);
   disk->Set({});
   EXPECT_TRUE(Copy(CopyOutMode::kCopyData).ok());
-  disk->Set({{.op = FaultOp::kRead, .error = EIO, .after = 2}});
+  disk->Set({{.op = DiskOp::kRead, .error = EIO, .after = 2}});
   EXPECT_EQ(Copy(CopyOutMode::kCompare).error(), EIO);
 }
 

@@ -342,7 +342,7 @@ TEST_P(DiskContract, SyncsFromManyRequestsAllComplete) {
 
 TEST_P(DiskContract, FailedSyncIsFinal) {
   auto faults = std::make_shared<FaultDisk>(disk);
-  faults->Set({{.op = FaultOp::kSync, .error = ENOSPC, .times = 1}});
+  faults->Set({{.op = DiskOp::kSync, .error = ENOSPC, .times = 1}});
   EXPECT_TRUE(WriteDisk(*loop, *faults, 0, Pattern(100, 1)).ok());
   EXPECT_EQ(SyncDisk(*loop, *faults).error(), ENOSPC);
   EXPECT_EQ(SyncDisk(*other_loop, *faults).error(), EIO);

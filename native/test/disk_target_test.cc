@@ -72,7 +72,7 @@ TEST_F(DiskTargetTest, DurableMeansSynced) {
   for (BlockOp op : {BlockOp::kWrite, BlockOp::kWriteZeroes, BlockOp::kTrim}) {
     auto failing = std::make_shared<FaultDisk>(memory);
     DiskTarget broken(failing);
-    failing->Set({{.op = FaultOp::kSync, .error = ENOSPC, .times = 1}});
+    failing->Set({{.op = DiskOp::kSync, .error = ENOSPC, .times = 1}});
     request = BlockRequest();
     request.op = op;
     request.length = 4096;
@@ -92,9 +92,9 @@ TEST_F(DiskTargetTest, DurableMeansSynced) {
 }
 
 TEST_F(DiskTargetTest, ErrorsOfTheDiskAreTheClients) {
-  disk->Set({{.op = FaultOp::kRead, .error = EIO}});
+  disk->Set({{.op = DiskOp::kRead, .error = EIO}});
   EXPECT_EQ(Run(BlockOp::kRead, 0, 512).error(), EIO);
-  disk->Set({{.op = FaultOp::kWrite, .error = ENOSPC}});
+  disk->Set({{.op = DiskOp::kWrite, .error = ENOSPC}});
   // A write that failed is not synced into a success.
   EXPECT_EQ(Write(0, Bytes(512), true).error(), ENOSPC);
 }

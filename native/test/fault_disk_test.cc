@@ -25,7 +25,7 @@ class FaultDiskTest : public testing::TestWithParam<LoopBackend> {
 };
 
 TEST_P(FaultDiskTest, ErrorTransfersNothing) {
-  disk.Set({{.op = FaultOp::kWrite, .error = ENOSPC}});
+  disk.Set({{.op = DiskOp::kWrite, .error = ENOSPC}});
   EXPECT_EQ(Write(1).error(), ENOSPC);
   EXPECT_EQ(Below(), Bytes(4096, 0));
   EXPECT_TRUE(Read(&data).ok());
@@ -35,34 +35,34 @@ TEST_P(FaultDiskTest, ErrorTransfersNothing) {
 }
 
 TEST_P(FaultDiskTest, EachOperationHasItsRule) {
-  auto attempt = [&](FaultOp op) {
+  auto attempt = [&](DiskOp op) {
     switch (op) {
-      case FaultOp::kRead: return Read(&data);
-      case FaultOp::kWrite: return Write(1);
-      case FaultOp::kDiscard: return DiscardDisk(*loop, disk, 0, 4096);
-      case FaultOp::kZero: return ZeroDisk(*loop, disk, 0, 4096);
+      case DiskOp::kRead: return Read(&data);
+      case DiskOp::kWrite: return Write(1);
+      case DiskOp::kDiscard: return DiscardDisk(*loop, disk, 0, 4096);
+      case DiskOp::kZero: return ZeroDisk(*loop, disk, 0, 4096);
       default: return SyncDisk(*loop, disk);
     }
   };
   // Sync last: its failure is final.
-  for (FaultOp faulty : {FaultOp::kRead, FaultOp::kWrite, FaultOp::kDiscard, FaultOp::kZero, FaultOp::kSync}) {
+  for (DiskOp faulty : {DiskOp::kRead, DiskOp::kWrite, DiskOp::kDiscard, DiskOp::kZero, DiskOp::kSync}) {
     disk.Set({{.op = faulty}});
-    for (FaultOp op : {FaultOp::kRead, FaultOp::kWrite, FaultOp::kDiscard, FaultOp::kZero}) {
+    for (DiskOp op : {DiskOp::kRead, DiskOp::kWrite, DiskOp::kDiscard, DiskOp::kZero}) {
       EXPECT_EQ(attempt(op).ok(), op != faulty);
     }
-    EXPECT_EQ(attempt(FaultOp::kSync).ok(), faulty != FaultOp::kSync);
+    EXPECT_EQ(attempt(DiskOp::kSync).ok(), faulty != DiskOp::kSync);
   }
 }
 
 TEST_P(FaultDiskTest, RuleStartsAfterAndLastsTimes) {
-  disk.Set({{.op = FaultOp::kAny, .after = 2, .times = 3}});
+  disk.Set({{.after = 2, .times = 3}});
   std::string outcome;
   for (int i = 0; i < 8; ++i) outcome += (i % 2 ? Write(1) : Read(&data)).ok() ? '.' : 'x';
   EXPECT_EQ(outcome, "..xxx...");
 }
 
 TEST_P(FaultDiskTest, ShortWriteLeavesHalf) {
-  disk.Set({{.op = FaultOp::kWrite, .kind = FaultKind::kShort, .times = 1}});
+  disk.Set({{.op = DiskOp::kWrite, .kind = FaultKind::kShort, .times = 1}});
   EXPECT_EQ(Write(3).error(), EIO);
   Bytes expected(4096, 0);
   std::fill_n(expected.begin(), 2048, 3);
@@ -71,7 +71,7 @@ TEST_P(FaultDiskTest, ShortWriteLeavesHalf) {
 
 TEST_P(FaultDiskTest, FlipChangesOneBitOfWhatIsRead) {
   EXPECT_TRUE(Write(0).ok());
-  disk.Set({{.op = FaultOp::kRead, .kind = FaultKind::kFlip, .times = 1}});
+  disk.Set({{.op = DiskOp::kRead, .kind = FaultKind::kFlip, .times = 1}});
   EXPECT_TRUE(Read(&data).ok());
   int bits = 0;
   for (uint8_t byte : data) bits += __builtin_popcount(byte);
@@ -82,7 +82,7 @@ TEST_P(FaultDiskTest, FlipChangesOneBitOfWhatIsRead) {
 
 TEST_P(FaultDiskTest, LieSyncsNothingAndSaysItDid) {
   auto failing = std::make_shared<FaultDisk>(below);
-  failing->Set({{.op = FaultOp::kSync}});
+  failing->Set({{.op = DiskOp::kSync}});
   FaultDisk lying{failing};
   lying.Set({{.kind = FaultKind::kLie}});
   EXPECT_TRUE(WriteDisk(*loop, lying, 0, Bytes(4096, 1)).ok());
@@ -93,7 +93,7 @@ TEST_P(FaultDiskTest, LieSyncsNothingAndSaysItDid) {
 }
 
 TEST_P(FaultDiskTest, DelayHoldsBackAtLeastSoLong) {
-  disk.Set({{.op = FaultOp::kWrite, .kind = FaultKind::kDelay, .delay = milliseconds(20)}});
+  disk.Set({{.op = DiskOp::kWrite, .kind = FaultKind::kDelay, .delay = milliseconds(20)}});
   auto start = std::chrono::steady_clock::now();
   EXPECT_TRUE(Write(1).ok());
   EXPECT_GE(std::chrono::steady_clock::now() - start, milliseconds(20));
@@ -101,7 +101,7 @@ TEST_P(FaultDiskTest, DelayHoldsBackAtLeastSoLong) {
 }
 
 TEST_P(FaultDiskTest, HangIsHeldUntilTheRulesAreReplaced) {
-  disk.Set({{.op = FaultOp::kWrite, .kind = FaultKind::kHang}});
+  disk.Set({{.op = DiskOp::kWrite, .kind = FaultKind::kHang}});
   Bytes source(4096, 4);
   iovec piece{source.data(), source.size()};
   std::promise<Status> result;
@@ -127,7 +127,7 @@ TEST_P(FaultDiskTest, RulesChangeWhileOperationsRun) {
   });
   loop->Post([&] { disk.Write(*loop, 0, &piece, 1, &done); });
   for (int i = 0; i < 50; ++i) {
-    disk.Set({{.op = FaultOp::kWrite, .kind = FaultKind::kHang, .after = 3}});
+    disk.Set({{.op = DiskOp::kWrite, .kind = FaultKind::kHang, .after = 3}});
     RunOn(*loop, [] {});
     disk.Set({});
   }

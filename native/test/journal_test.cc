@@ -217,7 +217,7 @@ TEST_F(JournalTest, WindowMakesChangesDurableWithoutAFlush) {
 
 TEST_F(JournalTest, ChangeDuringARoundIsCoveredByTheNext) {
   AppendDelta(1);
-  disk_->Set({{.op = FaultOp::kSync, .kind = FaultKind::kHang, .times = 1}});
+  disk_->Set({{.op = DiskOp::kSync, .kind = FaultKind::kHang, .times = 1}});
   Waiter first(journal_.Stamp(), &loop_);
   journal_.WaitForRound(&first.wait);
   loop_.RunAll();
@@ -239,7 +239,7 @@ TEST_F(JournalTest, ChangeDuringARoundIsCoveredByTheNext) {
 TEST_F(JournalTest, FlushIsAnsweredBehindTheSyncOfItsRecord) {
   AppendDelta(1);
   journal_.NoteWrite(0);
-  disk_->Set({{.op = FaultOp::kSync, .kind = FaultKind::kHang, .after = 1}});  // the data's sync passes
+  disk_->Set({{.op = DiskOp::kSync, .kind = FaultKind::kHang, .after = 1}});  // the data's sync passes
   Waiter flush(journal_.Stamp(), &loop_);
   journal_.WaitForRound(&flush.wait);
   loop_.RunAll();
@@ -274,7 +274,7 @@ TEST_F(JournalTest, FailedSyncIsNotTriedAgain) {
 TEST_F(JournalTest, NothingWaitsForAFailedJournal) {
   AppendBatch(100, 1);
   AppendDelta(1);
-  disk_->Set({{.op = FaultOp::kWrite, .times = 1}});
+  disk_->Set({{.op = DiskOp::kWrite, .times = 1}});
   Waiter flush(journal_.Stamp(), &loop_);
   journal_.WaitForRound(&flush.wait);
   loop_.RunAll();
@@ -300,7 +300,7 @@ TEST_F(JournalTest, NothingWaitsForAFailedJournal) {
 TEST_F(JournalTest, FailedSyncLeavesNoChangesToALaterLife) {
   AppendDelta(1);
   EXPECT_EQ(PendingMagic(), "VARVEPND");
-  disk_->Set({{.op = FaultOp::kSync, .times = 1}});
+  disk_->Set({{.op = DiskOp::kSync, .times = 1}});
   journal_.NoteWrite(0);
   journal_.RequestRound();
   loop_.RunAll();
@@ -327,7 +327,7 @@ TEST_F(JournalTest, StoppedBetweenRoundsItWritesNothing) {
 TEST_F(JournalTest, StoppedDuringItsSyncItWritesNoRecordAndClosesBehindIt) {
   AppendDelta(1);
   journal_.NoteWrite(0);
-  disk_->Set({{.op = FaultOp::kSync, .kind = FaultKind::kHang, .times = 1}});
+  disk_->Set({{.op = DiskOp::kSync, .kind = FaultKind::kHang, .times = 1}});
   Waiter flush(journal_.Stamp(), &loop_);
   journal_.WaitForRound(&flush.wait);
   loop_.RunAll();
@@ -358,7 +358,7 @@ TEST_F(JournalTest, StoppedWithAFullRingItEnds) {
 
 TEST_F(JournalTest, NoTimerOutlivesAJournalThatFailed) {
   AppendDelta(1);
-  disk_->Set({{.op = FaultOp::kWrite, .times = 1}});
+  disk_->Set({{.op = DiskOp::kWrite, .times = 1}});
   journal_.RequestRound();
   loop_.RunAll();
   journal_.NoteWrite(0);  // a write that was under way ends
@@ -415,7 +415,7 @@ TEST_F(JournalTest, ReplicaIsBegunOnlyBehindItsSync) {
   std::shared_ptr<FaultDisk> other = AddDisk(1);
   AppendBatch(5000, 1);
   loop_.RunAll();
-  other->Set({{.op = FaultOp::kSync, .kind = FaultKind::kHang, .times = 1}});
+  other->Set({{.op = DiskOp::kSync, .kind = FaultKind::kHang, .times = 1}});
   BeginReplica(1);
   AppendBatch(5000, 2);
   loop_.RunAll();
@@ -429,7 +429,7 @@ TEST_F(JournalTest, ReplicaIsBegunOnlyBehindItsSync) {
 }
 
 TEST_F(JournalTest, ReplicaThatCannotBeWrittenIsNoneAndTheJournalGoesOn) {
-  for (FaultOp op : {FaultOp::kWrite, FaultOp::kSync}) {
+  for (DiskOp op : {DiskOp::kWrite, DiskOp::kSync}) {
     std::shared_ptr<FaultDisk> other = AddDisk(1);
     AppendBatch(5000, 1);
     loop_.RunAll();
@@ -484,7 +484,7 @@ class ReplicasTest : public JournalTest {
 };
 
 TEST_F(ReplicasTest, ReplicaThatDoesNotAnswerIsReportedAndTheRoundGoesOnWithoutIt) {
-  for (FaultOp op : {FaultOp::kWrite, FaultOp::kSync}) {
+  for (DiskOp op : {DiskOp::kWrite, DiskOp::kSync}) {
     other_->Set({{.op = op, .kind = FaultKind::kHang}});
     Waiter flush(journal_.Stamp(), &loop_);
     Flush(&flush);
@@ -523,7 +523,7 @@ TEST_F(ReplicasTest, ReplicaThatDoesNotAnswerIsReportedAndTheRoundGoesOnWithoutI
 }
 
 TEST_F(ReplicasTest, ReplicaThatFailsIsReportedAtOnce) {
-  for (FaultOp op : {FaultOp::kWrite, FaultOp::kSync}) {
+  for (DiskOp op : {DiskOp::kWrite, DiskOp::kSync}) {
     auto third = AddDisk(2);
     BeginReplica(2);
     loop_.RunAll();
@@ -545,7 +545,7 @@ TEST_F(ReplicasTest, ReplicaThatFailsIsReportedAtOnce) {
 }
 
 TEST_F(ReplicasTest, SlowReplicaThatAnswersStays) {
-  other_->Set({{.op = FaultOp::kWrite, .kind = FaultKind::kHang}});
+  other_->Set({{.op = DiskOp::kWrite, .kind = FaultKind::kHang}});
   Waiter flush(journal_.Stamp(), &loop_);
   Flush(&flush);
   loop_.Advance(kReplicaPatience);
@@ -558,8 +558,8 @@ TEST_F(ReplicasTest, SlowReplicaThatAnswersStays) {
 }
 
 TEST_F(ReplicasTest, NobodyIsLeftBehindAsLongAsNoReplicaHasTheRecord) {
-  disk_->Set({{.op = FaultOp::kSync, .kind = FaultKind::kHang}});
-  other_->Set({{.op = FaultOp::kWrite}});
+  disk_->Set({{.op = DiskOp::kSync, .kind = FaultKind::kHang}});
+  other_->Set({{.op = DiskOp::kWrite}});
   Waiter flush(journal_.Stamp(), &loop_);
   Flush(&flush);
   loop_.Advance(3 * kReplicaPatience);
@@ -574,7 +574,7 @@ TEST_F(ReplicasTest, NobodyIsLeftBehindAsLongAsNoReplicaHasTheRecord) {
 }
 
 TEST_F(ReplicasTest, RecordThatNoReplicaTakesEndsTheJournal) {
-  for (const auto& disk : {disk_, other_}) disk->Set({{.op = FaultOp::kWrite}});
+  for (const auto& disk : {disk_, other_}) disk->Set({{.op = DiskOp::kWrite}});
   Waiter flush(journal_.Stamp(), &loop_);
   Flush(&flush);
   EXPECT_EQ(flush.status.error(), EIO);
@@ -584,7 +584,7 @@ TEST_F(ReplicasTest, RecordThatNoReplicaTakesEndsTheJournal) {
 }
 
 TEST_F(ReplicasTest, StoppedWhileAReplicaLagsItEnds) {
-  other_->Set({{.op = FaultOp::kWrite}});
+  other_->Set({{.op = DiskOp::kWrite}});
   Waiter flush(journal_.Stamp(), &loop_);
   Flush(&flush);
   EXPECT_EQ(lags_.size(), 1u);
@@ -596,7 +596,7 @@ TEST_F(ReplicasTest, StoppedWhileAReplicaLagsItEnds) {
 }
 
 TEST_F(ReplicasTest, ClosingWaitsForWhatIsOnItsWayToAnEndedReplica) {
-  other_->Set({{.op = FaultOp::kWrite, .kind = FaultKind::kHang}});
+  other_->Set({{.op = DiskOp::kWrite, .kind = FaultKind::kHang}});
   Waiter flush(journal_.Stamp(), &loop_);
   Flush(&flush);
   loop_.Advance(kReplicaPatience);
@@ -610,7 +610,7 @@ TEST_F(ReplicasTest, ClosingWaitsForWhatIsOnItsWayToAnEndedReplica) {
 
 TEST_F(ReplicasTest, CopyThatIsNotAnsweredKeepsTheRoundsWaitingNoLonger) {
   EndReplica(1);
-  for (FaultOp op : {FaultOp::kWrite, FaultOp::kSync}) {
+  for (DiskOp op : {DiskOp::kWrite, DiskOp::kSync}) {
     other_->Set({{.op = op, .kind = FaultKind::kHang}});
     BeginReplica(1);
     Waiter flush(journal_.Stamp(), &loop_);

@@ -143,11 +143,11 @@ const int kPassing[] = {ENOTCONN, ETIMEDOUT,    ECONNRESET,  ECONNREFUSED, EHOST
 
 TEST_P(PatientDiskTest, EveryErrorThatPassesIsWaitedOut) {
   Open(kEndless);
-  for (FaultOp op : {FaultOp::kRead, FaultOp::kWrite, FaultOp::kZero}) {
+  for (DiskOp op : {DiskOp::kRead, DiskOp::kWrite, DiskOp::kZero}) {
     for (int error : kPassing) {
       faulty->Set({{.op = op, .error = error, .times = 3}});
-      Status status = op == FaultOp::kRead    ? Read()
-                      : op == FaultOp::kWrite ? Write(static_cast<uint8_t>(error))
+      Status status = op == DiskOp::kRead    ? Read()
+                      : op == DiskOp::kWrite ? Write(static_cast<uint8_t>(error))
                                               : ZeroDisk(*loop, *disk, 4096, 4096);
       EXPECT_TRUE(status.ok()) << error;
     }
@@ -162,20 +162,20 @@ TEST_P(PatientDiskTest, EveryErrorThatPassesIsWaitedOut) {
 
 TEST_P(PatientDiskTest, WhatCannotPassIsToldAtOnce) {
   Open(kEndless);
-  faulty->Set({{.op = FaultOp::kWrite, .error = EINVAL}});
+  faulty->Set({{.op = DiskOp::kWrite, .error = EINVAL}});
   EXPECT_EQ(Write(1).error(), EINVAL);
   // A discard that was refused did no harm; one that found no disk is waited out.
-  faulty->Set({{.op = FaultOp::kDiscard, .error = EIO}});
+  faulty->Set({{.op = DiskOp::kDiscard, .error = EIO}});
   EXPECT_EQ(DiscardDisk(*loop, *disk, 0, 4096).error(), EIO);
   EXPECT_EQ(reports.States(), "");
-  faulty->Set({{.op = FaultOp::kDiscard, .error = ENOTCONN, .times = 2}});
+  faulty->Set({{.op = DiskOp::kDiscard, .error = ENOTCONN, .times = 2}});
   EXPECT_TRUE(DiscardDisk(*loop, *disk, 0, 4096).ok());
   EXPECT_EQ(reports.States(), "so");
 }
 
 TEST_P(PatientDiskTest, HeldUntilItPasses) {
   Open(kEndless);
-  faulty->Set({{.op = FaultOp::kWrite, .error = ENOSPC}});
+  faulty->Set({{.op = DiskOp::kWrite, .error = ENOSPC}});
   auto write = StartWrite(1);
   DiskCondition condition = reports.Await(1);
   EXPECT_EQ(condition.state, DiskState::kSuspended);
@@ -195,7 +195,7 @@ TEST_P(PatientDiskTest, HeldUntilItPasses) {
 TEST_P(PatientDiskTest, PatienceOverIsToldToWhatFailsAndToNothingElse) {
   // Long enough for a busy machine to look before the disk is believed again.
   Open(milliseconds(20), milliseconds(2000));
-  faulty->Set({{.op = FaultOp::kWrite, .error = EROFS}});
+  faulty->Set({{.op = DiskOp::kWrite, .error = EROFS}});
   EXPECT_EQ(Write(1).error(), EROFS);
   EXPECT_EQ(reports.States(), "sf");
   // Not held a second time.
@@ -210,7 +210,7 @@ TEST_P(PatientDiskTest, PatienceOverIsToldToWhatFailsAndToNothingElse) {
 
 TEST_P(PatientDiskTest, DiskThatCannotBeReachedRefusesUntilAProbeIsAnswered) {
   Open(milliseconds(20));
-  faulty->Set({{.op = FaultOp::kAny, .error = EHOSTUNREACH}});
+  faulty->Set({{.error = EHOSTUNREACH}});
   EXPECT_EQ(Write(1).error(), EHOSTUNREACH);
   EXPECT_EQ(Read().error(), EIO);
   EXPECT_EQ(Write(1).error(), EIO);
@@ -224,7 +224,7 @@ TEST_P(PatientDiskTest, DiskThatCannotBeReachedRefusesUntilAProbeIsAnswered) {
 
 TEST_P(PatientDiskTest, SilenceIsShownAndEnds) {
   Open(kEndless);
-  faulty->Set({{.op = FaultOp::kWrite, .kind = FaultKind::kHang}});
+  faulty->Set({{.op = DiskOp::kWrite, .kind = FaultKind::kHang}});
   auto write = StartWrite(1);
   DiskCondition condition = reports.Await(1);
   EXPECT_EQ(condition.state, DiskState::kSuspended);
@@ -238,7 +238,7 @@ TEST_P(PatientDiskTest, SilenceIsShownAndEnds) {
 
 TEST_P(PatientDiskTest, SilentDiskRefusesAfterItsPatienceWhatComesNew) {
   Open(milliseconds(20));
-  faulty->Set({{.op = FaultOp::kAny, .kind = FaultKind::kHang}});
+  faulty->Set({{.kind = FaultKind::kHang}});
   auto write = StartWrite(1);
   EXPECT_EQ(reports.Await(2).state, DiskState::kFailed);
   EXPECT_EQ(Read().error(), EIO);
@@ -254,7 +254,7 @@ TEST_P(PatientDiskTest, FailedSyncIsFinal) {
   for (int error : {EIO, ENOSPC, ENOTCONN}) {
     faulty = std::make_shared<FaultDisk>(below);
     Open(kEndless);
-    faulty->Set({{.op = FaultOp::kSync, .error = error, .times = 1}});
+    faulty->Set({{.op = DiskOp::kSync, .error = error, .times = 1}});
     EXPECT_EQ(SyncDisk(*loop, *disk).error(), error);
     EXPECT_EQ(SyncDisk(*loop, *disk).error(), EIO);
     // Writes do not wait for what cannot come.
@@ -268,7 +268,7 @@ TEST_P(PatientDiskTest, FailedSyncIsFinal) {
 
 TEST_P(PatientDiskTest, FailedSyncEndsThePatienceOfWritesHeld) {
   Open(kEndless);
-  faulty->Set({{.op = FaultOp::kWrite, .error = EIO}, {.op = FaultOp::kSync, .error = EIO}});
+  faulty->Set({{.op = DiskOp::kWrite, .error = EIO}, {.op = DiskOp::kSync, .error = EIO}});
   auto write = StartWrite(1);
   reports.Await(1);
   EXPECT_EQ(SyncDisk(*loop, *disk).error(), EIO);
@@ -300,7 +300,7 @@ TEST_P(PatientDiskTest, SurrenderEndsAllThatIsHeld) {
   Open(kEndless);
   below->networked = true;
   below->sync_error = ECONNREFUSED;
-  faulty->Set({{.op = FaultOp::kWrite, .error = ECONNREFUSED}});
+  faulty->Set({{.op = DiskOp::kWrite, .error = ECONNREFUSED}});
   auto write = StartWrite(1);
   Pending sync(*loop, [this](Completion* done) { disk->Sync(*loop, done); });
   reports.Await(1);
@@ -312,7 +312,7 @@ TEST_P(PatientDiskTest, SurrenderEndsAllThatIsHeld) {
 
 TEST_P(PatientDiskTest, WithoutPatienceEverythingIsPassedOn) {
   Open(milliseconds(0));
-  faulty->Set({{.op = FaultOp::kAny, .error = EIO, .times = 2}});
+  faulty->Set({{.error = EIO, .times = 2}});
   EXPECT_EQ(Write(1).error(), EIO);
   EXPECT_EQ(Read().error(), EIO);
   EXPECT_TRUE(Write(1).ok());
@@ -321,7 +321,7 @@ TEST_P(PatientDiskTest, WithoutPatienceEverythingIsPassedOn) {
 
 TEST_P(PatientDiskTest, PatienceMayChangeWhileItLasts) {
   Open(kEndless);
-  faulty->Set({{.op = FaultOp::kWrite, .error = ENOSPC}});
+  faulty->Set({{.op = DiskOp::kWrite, .error = ENOSPC}});
   auto write = StartWrite(1);
   reports.Await(1);
   disk->SetPatience(milliseconds(1));
@@ -366,7 +366,7 @@ TEST_P(PatientDiskTest, NothingIsLostOrDoneTwiceWhileFaultsComeAndGo) {
   std::mt19937 random(seed);
   while (running > 0) {
     const int error = kPassing[random() % std::size(kPassing)];
-    faulty->Set({{.op = FaultOp::kWrite, .error = error, .after = random() % 20, .times = 1 + random() % 30}});
+    faulty->Set({{.op = DiskOp::kWrite, .error = error, .after = random() % 20, .times = 1 + random() % 30}});
     RunOn(*loop, [] {});
     if (random() % 4 == 0) RunOn(*home, [] {});
   }

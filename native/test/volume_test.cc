@@ -259,7 +259,7 @@ TEST_P(VolumeTest, FailedSyncFailsTheFlushAndEverythingAfterIt) {
   Volume& volume = plane.OpenVolume(kMiB, true);
   TestRequest write(BlockOp::kWrite, 0, 4096, 1);
   ASSERT_TRUE(write.Run(volume, plane.loop(0)).ok());
-  faulty->Set({{.op = FaultOp::kSync, .times = 1}});
+  faulty->Set({{.op = DiskOp::kSync, .times = 1}});
   TestRequest flush(BlockOp::kFlush, 0, 0);
   EXPECT_EQ(flush.Run(volume, plane.loop(1)).error(), EIO);
   TestRequest again(BlockOp::kFlush, 0, 0);
@@ -282,7 +282,7 @@ TEST_P(VolumeTest, FlushWaitsForTheDiskOfAChangeThatWroteNothing) {
   TestRequest first(BlockOp::kFlush, 0, 0);
   ASSERT_TRUE(first.Run(volume, plane.loop(0)).ok());
 
-  faulty->Set({{.op = FaultOp::kSync, .kind = FaultKind::kHang}});
+  faulty->Set({{.op = DiskOp::kSync, .kind = FaultKind::kHang}});
   plane.pool().journal().NoteWrite(0);  // somebody else's
   TestRequest trim(BlockOp::kTrim, 0, kSub);
   ASSERT_TRUE(trim.Run(volume, plane.loop(0)).ok());
@@ -309,7 +309,7 @@ TEST_P(VolumeTest, FailedWriteGivesItsClusterBackAndClaimsNothing) {
   ControlPlaneForTest plane(options);
   Volume& volume = plane.OpenVolume(kMiB, true);
   for (int i = 0; i < 10; i++) {
-    faulty->Set({{.op = FaultOp::kWrite, .times = 1}});
+    faulty->Set({{.op = DiskOp::kWrite, .times = 1}});
     TestRequest write(BlockOp::kWrite, 0, 4096, 1);
     EXPECT_EQ(write.Run(volume, plane.loop(0)).error(), EIO);
   }
@@ -332,7 +332,7 @@ TEST_P(VolumeTest, FailedWriteShowsNothingOfTheFormerOwner) {
   TestRequest trim(BlockOp::kTrim, 0, kTestClusterBytes);
   trim.request.fua = true;
   ASSERT_TRUE(trim.Run(volume, plane.loop(0)).ok());
-  faulty->Set({{.op = FaultOp::kWrite, .times = 1}});
+  faulty->Set({{.op = DiskOp::kWrite, .times = 1}});
   TestRequest write(BlockOp::kWrite, 5 * kTestClusterBytes, 4096, 1);
   EXPECT_EQ(write.Run(volume, plane.loop(0)).error(), EIO);
   std::vector<std::byte> all = ReadAll(volume, plane.loop(0));
@@ -375,7 +375,7 @@ TEST_P(VolumeTest, SlowReadNeverSeesTheNextOwner) {
   Volume& volume = plane.OpenVolume(kMiB, true);
   TestRequest write(BlockOp::kWrite, 0, kTestClusterBytes, 1);
   ASSERT_TRUE(write.Run(volume, plane.loop(0)).ok());
-  faulty->Set({{.op = FaultOp::kRead, .kind = FaultKind::kHang}});
+  faulty->Set({{.op = DiskOp::kRead, .kind = FaultKind::kHang}});
   TestRequest slow(BlockOp::kRead, 0, kTestClusterBytes);
   slow.Submit(volume, plane.loop(0));
   TestRequest trim(BlockOp::kTrim, 0, kTestClusterBytes);
@@ -399,7 +399,7 @@ TEST_P(VolumeTest, TrimWaitsForAWriteUnderWayInItsCluster) {
   Volume& volume = plane.OpenVolume(kMiB, true);
   TestRequest old(BlockOp::kWrite, 0, kSub, 1);
   ASSERT_TRUE(old.Run(volume, plane.loop(0)).ok());
-  faulty->Set({{.op = FaultOp::kWrite, .kind = FaultKind::kHang, .times = 1}});
+  faulty->Set({{.op = DiskOp::kWrite, .kind = FaultKind::kHang, .times = 1}});
   TestRequest write(BlockOp::kWrite, kSub, kSub, 2);
   write.Submit(volume, plane.loop(0));
   TestRequest trim(BlockOp::kTrim, 0, kSub);
@@ -421,7 +421,7 @@ TEST_P(VolumeTest, HoldWaitsForAWriteUnderWay) {
   std::shared_ptr<FaultDisk> faulty = BehindFaults(&options);
   ControlPlaneForTest plane(options);
   Volume& volume = plane.OpenVolume(kMiB, true);
-  faulty->Set({{.op = FaultOp::kWrite, .kind = FaultKind::kHang, .times = 1}});
+  faulty->Set({{.op = DiskOp::kWrite, .kind = FaultKind::kHang, .times = 1}});
   TestRequest write(BlockOp::kWrite, 0, kSub, 1);
   write.Submit(volume, plane.loop(0));
   // Planned behind the write on the same loop.
@@ -448,7 +448,7 @@ TEST_P(VolumeTest, FlushSyncsOverwritesInPlace) {
   ASSERT_TRUE(write.Run(volume, plane.loop(0)).ok());
   TestRequest over(BlockOp::kWrite, 0, 4096, 2);
   ASSERT_TRUE(over.Run(volume, plane.loop(1)).ok());
-  faulty->Set({{.op = FaultOp::kSync, .times = 1}});
+  faulty->Set({{.op = DiskOp::kSync, .times = 1}});
   TestRequest flush(BlockOp::kFlush, 0, 0);
   EXPECT_EQ(flush.Run(volume, plane.loop(0)).error(), EIO) << "the flush met no sync";
 }
