@@ -11,7 +11,7 @@ import type { Measurement } from '../../tools/bench/fio.ts';
 import { writeReplayLog } from '../../tools/bench/replay-log.ts';
 
 function figures(iops: number, seconds: number): Figures {
-  const rest = { bytesPerSecond: 1, p50Us: 1, p99Us: 1, cpuUsPerIo: 1 };
+  const rest = { bytesPerSecond: 1, p50Us: 1, p99Us: 1, cpuUsPerIo: 1, memoryPeakMiB: 1 };
   return new Map<string, Measurement | number>([
     ['depth 0', { iops: 100, ...rest }],
     ['depth 10', { iops, ...rest }],

@@ -8,7 +8,9 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from '../lib/command.ts';
 import type { Figures } from './chain-session.ts';
-import { qcow2, type RunningServer, startStorageDaemon } from './servers.ts';
+import { qcow2 } from './peers.ts';
+import type { RunningServer } from './servers.ts';
+import { startStorageDaemon } from './storage-daemon.ts';
 
 export const clusterBytes = 64 * 1024;
 

@@ -12,6 +12,7 @@ import { median } from './compare.ts';
 import { type Extent, fill, type Measurement, measure, measureReplay } from './fio.ts';
 import { writeReplayLog } from './replay-log.ts';
 import type { RunningServer } from './servers.ts';
+import { hearWitness, placeWitness } from './witness.ts';
 import type { IoPattern } from './workloads.ts';
 
 export interface ChainPlan extends Extent {
@@ -36,8 +37,10 @@ export function overwriteAfterSnapshot(kind: ChainKind, plan: ChainPlan): Promis
     const overwrites = async () =>
       measureReplay(await settledServer(disk, plan), log, plan.spanMiB);
     const own = await overwrites();
+    await placeWitness(await disk.serve(), plan.spanMiB);
     await disk.snapshot();
     const after = await overwrites();
+    await hearWitness(await disk.serve(), plan.spanMiB);
     return new Map([
       ['overwrite, no snapshot', own],
       ['overwrite after a snapshot', after],

@@ -1,33 +1,29 @@
 /**
- * Comparison: medians of a session, and varve's ratios to the peers. Pure.
+ * Comparison: medians of a session with their spread, and varve's ratios to the peers. Pure.
  *
- * Refuses instead of flattering: where varve or any peer failed in any round, a workload has no ratios.
+ * Refuses instead of flattering: where varve or any peer failed, or lost data, in any round, a workload has no ratios.
  */
 import type { Measurement } from './fio.ts';
 import type { ServerKind } from './servers.ts';
 import type { Result } from './session.ts';
-import type { Workload } from './workloads.ts';
+import { type Check, workloadChecks } from './verdict.ts';
 
 export interface Row {
-  readonly server: ServerKind;
+  readonly server: string;
+  readonly role: ServerKind['role'];
   readonly median: Measurement;
-}
-
-/** varve ÷ the best peer of a role; undefined where the session had no such peer. */
-export interface Ratios {
-  readonly iopsToThin: number | undefined;
-  readonly iopsToRaw: number | undefined;
-  readonly iopsToCeiling: number | undefined;
-  readonly cpuToThin: number | undefined;
-  readonly p99ToBest: number | undefined;
+  /** The rounds' least and most. */
+  readonly least: Measurement;
+  readonly most: Measurement;
 }
 
 export interface Comparison {
-  readonly workload: Workload;
+  readonly name: string;
   readonly rows: readonly Row[];
+  /** Who failed, when and how. */
   readonly failures: readonly string[];
   /** Undefined when something failed or varve did not take part. */
-  readonly ratios: Ratios | undefined;
+  readonly checks: readonly Check[] | undefined;
 }
 
 export function compare(results: readonly Result[]): Comparison[] {
@@ -38,8 +34,10 @@ export function compare(results: readonly Result[]): Comparison[] {
       typeof outcome === 'string' ? [`${server.name}, round ${round + 1}: ${outcome}`] : [],
     );
     const rows = rowsOf(own);
-    const ratios = failures.length === 0 ? ratiosOf(rows) : undefined;
-    return { workload, rows, failures, ratios };
+    const varve = rows.find(({ role }) => role === 'varve')?.median;
+    const isFair = failures.length === 0 && varve !== undefined;
+    const checks = isFair ? workloadChecks(varve, rows, workload.goal) : undefined;
+    return { name: workload.name, rows, failures, checks };
   });
 }
 
@@ -49,59 +47,38 @@ function rowsOf(results: readonly Result[]): Row[] {
     const measured = results.flatMap(({ server: of, outcome }) =>
       of === server && typeof outcome !== 'string' ? [outcome] : [],
     );
-    return measured.length === 0 ? [] : [{ server, median: medianOf(measured) }];
+    return measured.length === 0 ? [] : [rowOf(server.name, server.role, measured)];
   });
 }
 
-function ratiosOf(rows: readonly Row[]): Ratios | undefined {
-  const varve = rows.find(({ server }) => server.role === 'varve')?.median;
-  if (varve === undefined) return undefined;
-  const peers = (role: ServerKind['role']) =>
-    rows.filter(({ server }) => server.role === role).map(({ median }) => median);
-  const thin = peers('thin');
-  const raw = peers('raw');
+/** @param measured one per round, at least one */
+export function rowOf(server: string, role: Row['role'], measured: readonly Measurement[]): Row {
   return {
-    iopsToThin: ratio(
-      varve.iops,
-      thin.map(({ iops }) => iops),
-      Math.max,
-    ),
-    iopsToRaw: ratio(
-      varve.iops,
-      raw.map(({ iops }) => iops),
-      Math.max,
-    ),
-    iopsToCeiling: ratio(
-      varve.iops,
-      peers('ceiling').map(({ iops }) => iops),
-      Math.max,
-    ),
-    cpuToThin: ratio(
-      varve.cpuUsPerIo,
-      thin.map(({ cpuUsPerIo }) => cpuUsPerIo),
-      Math.min,
-    ),
-    p99ToBest: ratio(
-      varve.p99Us,
-      [...thin, ...raw].map(({ p99Us }) => p99Us),
-      Math.min,
-    ),
+    server,
+    role,
+    median: medianOf(measured),
+    least: everyField(measured, (values) => Math.min(...values)),
+    most: everyField(measured, (values) => Math.max(...values)),
   };
-}
-
-function ratio(own: number, peers: readonly number[], best: (...values: number[]) => number) {
-  return peers.length === 0 ? undefined : own / best(...peers);
 }
 
 /** The median of every field. */
 export function medianOf(measured: readonly Measurement[]): Measurement {
-  const of = (field: keyof Measurement) => median(measured.map((one) => one[field]));
+  return everyField(measured, median);
+}
+
+function everyField(
+  measured: readonly Measurement[],
+  choose: (values: readonly number[]) => number,
+): Measurement {
+  const of = (field: keyof Measurement) => choose(measured.map((one) => one[field]));
   return {
     iops: of('iops'),
     bytesPerSecond: of('bytesPerSecond'),
     p50Us: of('p50Us'),
     p99Us: of('p99Us'),
     cpuUsPerIo: of('cpuUsPerIo'),
+    memoryPeakMiB: of('memoryPeakMiB'),
   };
 }
 

@@ -4,6 +4,7 @@
 import { run } from '../lib/command.ts';
 import { Daemon } from '../lib/daemon.ts';
 import { cpuSeconds } from './cpu.ts';
+import { forgetPeak, peakMiB } from './process-memory.ts';
 import type { RunningServer } from './servers.ts';
 import type { IoPattern } from './workloads.ts';
 
@@ -15,6 +16,8 @@ export interface Measurement {
   readonly p99Us: number;
   /** User and system time of the server process, all its threads. */
   readonly cpuUsPerIo: number;
+  /** The server's resident memory at its highest. */
+  readonly memoryPeakMiB: number;
 }
 
 export interface Extent {
@@ -58,7 +61,7 @@ export async function measureBeside<T>(
   work: () => Promise<T>,
 ): Promise<{ measured: Measurement; result: T }> {
   const job = patternArguments(workload, { spanMiB, runtimeSeconds: besideSecondsMax });
-  const cpuBefore = cpuSeconds(server.pid);
+  const measured = meter(server.pid);
   const fio = new Daemon('fio', fioArguments(server, job));
   let report = '';
   fio.stdout.on('data', (chunk: Buffer) => {
@@ -68,7 +71,7 @@ export async function measureBeside<T>(
     await fio.until(() => cpuSeconds(fio.pid) >= fioAtWorkCpuSeconds);
     const result = await work();
     await fio.end('SIGINT');
-    return { measured: measurementOf(report, cpuSeconds(server.pid) - cpuBefore), result };
+    return { measured: measured(report), result };
   } finally {
     await fio.end('SIGKILL');
   }
@@ -84,22 +87,30 @@ async function measureJob(
   jobArguments: readonly string[],
   timeoutSeconds: number,
 ): Promise<Measurement> {
-  const cpuBefore = cpuSeconds(server.pid);
+  const measured = meter(server.pid);
   const report = await run('fio', fioArguments(server, jobArguments), {
     timeoutMs: timeoutSeconds * 1000,
   });
-  return measurementOf(report, cpuSeconds(server.pid) - cpuBefore);
+  return measured(report);
 }
 
-function fioArguments({ uri }: RunningServer, jobArguments: readonly string[]): string[] {
-  return [
-    ...['--name=bench', '--ioengine=nbd', `--uri=${uri}`, '--thread'],
-    ...['--output-format=json', '--group_reporting', '--unified_rw_reporting=1'],
-    ...jobArguments,
-  ];
+/** One job for each of the server's volumes, reported as one. */
+function fioArguments({ uri, others = [] }: RunningServer, job: readonly string[]): string[] {
+  const volumes = [uri, ...others].flatMap((each, at) => [
+    ...[`--name=bench${at}`, '--ioengine=nbd', `--uri=${each}`, '--thread'],
+    ...['--group_reporting', '--unified_rw_reporting=1', ...job],
+  ]);
+  return ['--output-format=json', ...volumes];
 }
 
-function measurementOf(report: string, cpu: number): Measurement {
+/** Begins to measure a process. @returns what ends it: fio's report becomes a measurement */
+function meter(pid: number): (report: string) => Measurement {
+  forgetPeak(pid);
+  const cpuBefore = cpuSeconds(pid);
+  return (report) => measurementOf(report, cpuSeconds(pid) - cpuBefore, peakMiB(pid));
+}
+
+function measurementOf(report: string, cpu: number, memoryPeakMiB: number): Measurement {
   const [job] = JSON.parse(report.slice(report.indexOf('{'))).jobs as [FioJob];
   const { mixed } = job;
   if (job.error !== 0 || mixed.total_ios === 0) throw new Error(`fio error ${job.error}`);
@@ -109,15 +120,18 @@ function measurementOf(report: string, cpu: number): Measurement {
     p50Us: mixed.clat_ns.percentile['50.000000'] / 1000,
     p99Us: mixed.clat_ns.percentile['99.000000'] / 1000,
     cpuUsPerIo: (cpu * 1e6) / mixed.total_ios,
+    memoryPeakMiB,
   };
 }
 
-/** Writes the first `spanMiB` once, so that later workloads find data everywhere. */
-export async function fill(server: RunningServer, spanMiB: number): Promise<void> {
-  const job = ['--name=fill', '--ioengine=nbd', `--uri=${server.uri}`, `--size=${spanMiB}M`];
-  await run('fio', [...job, '--rw=write', '--bs=1m', '--iodepth=8', '--end_fsync=1'], {
-    timeoutMs: 300_000,
-  });
+/** Writes the first `spanMiB` of every volume once, so that later workloads find data everywhere. */
+export async function fill({ uri, others = [] }: RunningServer, spanMiB: number): Promise<void> {
+  for (const each of [uri, ...others]) {
+    const job = ['--name=fill', '--ioengine=nbd', `--uri=${each}`, `--size=${spanMiB}M`];
+    await run('fio', [...job, '--rw=write', '--bs=1m', '--iodepth=8', '--end_fsync=1'], {
+      timeoutMs: 300_000,
+    });
+  }
 }
 
 interface FioJob {
@@ -131,13 +145,16 @@ interface FioJob {
 }
 
 function patternArguments(workload: IoPattern, extent: Extent): string[] {
-  const { pattern, blockSize, depth, connections = 1, flushEvery } = workload;
+  const { pattern, blockSize, depth, connections = 1, flushEvery, fresh } = workload;
+  // Fresh space is used up, by each connection its own, not come round to again: the run ends early when the span is full.
+  const share = Math.floor(extent.spanMiB / connections);
+  const place = fresh
+    ? [`--size=${share}M`, `--offset_increment=${share}M`]
+    : [`--size=${extent.spanMiB}M`, '--time_based', '--norandommap'];
   return [
     '--rwmixread=70',
     ...[`--rw=${pattern}`, `--bs=${blockSize}`, `--iodepth=${depth}`, `--numjobs=${connections}`],
-    ...[`--size=${extent.spanMiB}M`, `--runtime=${extent.runtimeSeconds}`],
-    // Fresh space is used up, not come round to again: the run ends early when the span is full.
-    ...(workload.fresh ? [] : ['--time_based', '--norandommap']),
+    ...[...place, `--runtime=${Math.round(1000 * extent.runtimeSeconds)}ms`],
     ...(flushEvery === undefined ? [] : [`--fsync=${flushEvery}`]),
   ];
 }

@@ -1,47 +1,89 @@
 /**
  * `npm run bench`: varve beside other NBD servers, in one run on one machine.
  *
- *   npm run bench                        3 rounds, about 40 minutes
- *   npm run bench -- --quick             1 short round, about 5 minutes: a smoke test, not a result
- *   npm run bench -- --json FILE         the medians and ratios as JSON, too
- *   npm run bench -- --only 'read 4k'    workloads whose name contains this
+ *   npm run bench                         the goals: 3 rounds, about 40 minutes
+ *   npm run bench -- --quick              1 short round, under two minutes: a smoke test, not a result
+ *   npm run bench -- --matrix             also peers with O_DIRECT, TCP, 1, 4 and 16 connections, eight volumes
+ *   npm run bench -- --rounds 5 --seconds 2
+ *   npm run bench -- --json FILE          all medians and ratios, too
+ *   npm run bench -- --report FILE        the same as Markdown: docs/bench.md
+ *   npm run bench -- --only 'read 4k'     workloads whose name contains this
+ *   npm run bench -- --peers FOLDER       also the peers of a newer Debian (peer-tools.ts)
  *
- * Exit status 1 when any server failed in any workload. Missed goals are shown, they do not fail the run.
+ * Exit status 1 when any server failed in any workload, or did not keep what was written. Missed goals are shown, they do not fail the run.
  */
 import { writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import { compare } from './compare.ts';
+import { aboutRun } from './about.ts';
+import { chainComparisons } from './chain-rows.ts';
+import { type Comparison, compare } from './compare.ts';
+import { markdownReport, type Section } from './markdown.ts';
+import { ownPeers, peersIn } from './peer-tools.ts';
+import { peerKinds } from './peers.ts';
 import { jsonReport, textReport } from './report.ts';
 import { scratchFolder } from './rounds.ts';
-import { serverKinds } from './servers.ts';
+import { varve } from './servers.ts';
 import { type Result, runSession } from './session.ts';
-import { workloads } from './workloads.ts';
+import { directDisks, eightVolumes, overTcp, plainSetting } from './settings.ts';
+import { crowds, sampler, workloads } from './workloads.ts';
 
 const scales = {
-  full: { rounds: 3, runtimeSeconds: 5, spanMiB: 2048 },
-  quick: { rounds: 1, runtimeSeconds: 1, spanMiB: 512 },
+  full: { rounds: 3, runtimeSeconds: 5, spanMiB: 2048, depths: [1000], mappedGiB: [] },
+  quick: { rounds: 1, runtimeSeconds: 0.3, spanMiB: 64, depths: [10], mappedGiB: [] },
 };
 
 const { values: options } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
+    matrix: { type: 'boolean', default: false },
+    rounds: { type: 'string' },
+    seconds: { type: 'string' },
     json: { type: 'string' },
+    report: { type: 'string' },
     only: { type: 'string', default: '' },
+    peers: { type: 'string' },
   },
 });
 
+const usual = options.quick ? scales.quick : scales.full;
+const scale = {
+  ...usual,
+  rounds: Number(options.rounds ?? usual.rounds),
+  runtimeSeconds: Number(options.seconds ?? usual.runtimeSeconds),
+};
 const folder = scratchFolder();
-const chosen = workloads.filter(({ name }) => name.includes(options.only));
-const scale = options.quick ? scales.quick : scales.full;
-const plan = { ...scale, folder, servers: serverKinds, workloads: chosen };
-const comparisons = compare(await runSession(plan, sayProgress));
-process.stdout.write(textReport(comparisons));
-if (options.json !== undefined) {
-  const about = { ...scale, cpu: cpus()[0]?.model, cores: cpus().length, at: new Date() };
-  writeFileSync(options.json, `${JSON.stringify(jsonReport(comparisons, about), null, 2)}\n`);
+const tools = [ownPeers, ...(options.peers === undefined ? [] : [peersIn(options.peers)])];
+const servers = [varve, ...tools.flatMap(peerKinds)];
+const about = await aboutRun(scale, tools);
+
+const matrix = [
+  { title: 'Connections', setting: plainSetting, of: crowds },
+  { title: 'Peers with O_DIRECT, varve through the page cache', setting: directDisks, of: sampler },
+  { title: 'TCP', setting: overTcp, of: sampler },
+  { title: 'Eight volumes', setting: eightVolumes, of: sampler },
+];
+const goals = { title: 'Goals', setting: plainSetting, of: workloads };
+
+const sections: Section[] = [];
+for (const { title, setting, of } of [goals, ...(options.matrix ? matrix : [])]) {
+  const chosen = of.filter(({ name }) => name.includes(options.only));
+  const plan = { ...scale, folder, servers, setting, workloads: chosen };
+  add(title, compare(await runSession(plan, sayProgress)));
 }
+add('Goals with chains', await chainComparisons({ ...scale, folder }, scale.rounds, options.only));
+
+const comparisons = sections.flatMap((section) => section.comparisons);
+if (options.json !== undefined) {
+  writeFileSync(options.json, `${JSON.stringify(jsonReport(comparisons, { about }), null, 2)}\n`);
+}
+if (options.report !== undefined) writeFileSync(options.report, markdownReport(about, sections));
 if (comparisons.some(({ failures }) => failures.length > 0)) process.exitCode = 1;
+
+function add(title: string, compared: readonly Comparison[]): void {
+  if (compared.length === 0) return;
+  sections.push({ title, comparisons: compared });
+  process.stdout.write(`${title}\n\n${textReport(compared)}\n`);
+}
 
 function sayProgress({ workload, server, round, outcome }: Result): void {
   const what = typeof outcome === 'string' ? 'failed' : `${outcome.iops.toFixed(0)} IOPS`;

@@ -9,7 +9,8 @@ import { QmpChannel } from '../../src/export/qmp-channel.ts';
 import { run } from '../lib/command.ts';
 import { Service } from '../lib/service.ts';
 import { secondsOf } from './chain-disks.ts';
-import { type RunningServer, startStorageDaemon } from './servers.ts';
+import type { RunningServer } from './servers.ts';
+import { startStorageDaemon } from './storage-daemon.ts';
 
 export interface MovableDisk {
   /** Serves it to a guest, before, during and after its moves. */

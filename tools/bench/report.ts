@@ -1,79 +1,70 @@
-/** A session's comparisons as text tables and as a JSON document. Pure. */
-import type { Comparison, Ratios } from './compare.ts';
-import type { Workload } from './workloads.ts';
+/** Comparisons as text tables and as a JSON document. Pure. */
+import type { Comparison, Row } from './compare.ts';
+import { type Check, isMissed } from './verdict.ts';
 
 /** One block per workload: the servers' medians, then varve's ratios with their goals. */
 export function textReport(comparisons: readonly Comparison[]): string {
-  return [...comparisons.map(block), ratiosTable(comparisons)].join('\n');
+  return [...comparisons.map(block), table(ratioRows(comparisons))].join('\n');
 }
 
 /** Everything that the text says, unrounded, for keeping and comparing over time. */
 export function jsonReport(comparisons: readonly Comparison[], about: Record<string, unknown>) {
   return {
     ...about,
-    workloads: comparisons.map(({ workload, rows, failures, ratios }) => ({
-      ...workload,
-      failures,
-      ratios: ratios ?? null,
-      medians: rows.map(({ server, median }) => ({
-        server: server.name,
-        role: server.role,
-        ...median,
-      })),
+    workloads: comparisons.map(({ checks, ...comparison }) => ({
+      ...comparison,
+      checks: checks?.map((check) => ({ ...check, missed: isMissed(check) })) ?? null,
     })),
   };
 }
 
-function block({ workload, rows, failures }: Comparison): string {
-  const header = ['', 'IOPS', 'MB/s', 'p50 µs', 'p99 µs', 'CPU µs/IO'];
-  const cells = rows.map(({ server, median }) => [
-    server.name,
-    median.iops.toFixed(0),
+function block({ name, rows, failures }: Comparison): string {
+  const failed = failures.map((failure) => `  failed: ${failure}\n`).join('');
+  return `${name}\n${table(figureRows(rows))}${failed}`;
+}
+
+/** Servers' medians with their least and most, a header first. */
+export function figureRows(rows: readonly Row[]): string[][] {
+  const header = ['', 'IOPS', 'MB/s', 'p50 µs', 'p99 µs', 'CPU µs/IO', 'peak MiB'];
+  return [header, ...rows.map((row) => [row.server, ...figureCells(row)])];
+}
+
+function figureCells({ median, least, most }: Row): string[] {
+  const spread = (field: 'iops' | 'p99Us' | 'cpuUsPerIo', digits = 0) =>
+    `${median[field].toFixed(digits)} (${least[field].toFixed(digits)}–${most[field].toFixed(digits)})`;
+  return [
+    spread('iops'),
     (median.bytesPerSecond / 1e6).toFixed(0),
     median.p50Us.toFixed(0),
-    median.p99Us.toFixed(0),
-    median.cpuUsPerIo.toFixed(1),
-  ]);
-  const failed = failures.map((failure) => `  failed: ${failure}\n`).join('');
-  return `${workload.name}\n${table([header, ...cells])}${failed}`;
-}
-
-function ratiosTable(comparisons: readonly Comparison[]): string {
-  const header = ['varve ÷ best peer (goal)', 'thin', 'raw', 'ceiling', 'CPU ÷ thin', 'p99 ÷ best'];
-  const rows = comparisons.flatMap(({ workload, ratios, failures }) => {
-    if (failures.length > 0) return [[workload.name, 'not compared: a server failed']];
-    return ratios === undefined ? [] : [[workload.name, ...ratioCells(ratios, workload)]];
-  });
-  return rows.length === 0 ? '' : table([header, ...rows]);
-}
-
-function ratioCells(ratios: Ratios, { goal }: Workload): string[] {
-  return [
-    atLeast(ratios.iopsToThin, goal.thin),
-    atLeast(ratios.iopsToRaw, goal.raw),
-    atLeast(ratios.iopsToCeiling, goal.ceiling),
-    atMost(ratios.cpuToThin, goal.cpu),
-    atMost(ratios.p99ToBest, 1),
+    spread('p99Us'),
+    spread('cpuUsPerIo', 1),
+    median.memoryPeakMiB.toFixed(0),
   ];
 }
 
-function atLeast(ratio: number | undefined, goal: number | undefined): string {
-  return cell(ratio, goal, (value, limit) => value >= limit, '≥');
+/** A line per workload and a column per kind of check, with its goal; a header first. */
+export function ratioRows(comparisons: readonly Comparison[]): string[][] {
+  const columns = new Set(comparisons.flatMap(({ checks = [] }) => checks.map(({ of }) => of)));
+  const header = ['varve ÷ best peer (goal)', ...columns, 'verdict'];
+  const rows = comparisons.map(({ name, checks }) => {
+    if (checks === undefined) return [name, ...[...columns].map(() => '-'), 'not compared'];
+    const cells = [...columns].map((column) => cell(checks.find(({ of }) => of === column)));
+    return [name, ...cells, verdict(checks)];
+  });
+  return [header, ...rows];
 }
 
-function atMost(ratio: number | undefined, goal: number | undefined): string {
-  return cell(ratio, goal, (value, limit) => value <= limit, '≤');
+function cell(check: Check | undefined): string {
+  if (check === undefined) return '-';
+  const { ratio, limit, sense } = check;
+  if (limit === undefined) return ratio.toFixed(2);
+  const sign = sense === 'at least' ? '≥' : '≤';
+  return `${ratio.toFixed(2)} (${sign} ${limit}${isMissed(check) ? ', missed' : ''})`;
 }
 
-function cell(
-  ratio: number | undefined,
-  goal: number | undefined,
-  holds: (ratio: number, goal: number) => boolean,
-  sign: string,
-): string {
-  if (ratio === undefined) return '-';
-  if (goal === undefined) return ratio.toFixed(2);
-  return `${ratio.toFixed(2)} (${sign} ${goal}${holds(ratio, goal) ? '' : ', missed'})`;
+function verdict(checks: readonly Check[]): string {
+  if (checks.every(({ limit }) => limit === undefined)) return '-';
+  return checks.some(isMissed) ? 'missed' : 'reached';
 }
 
 /** Columns as wide as their widest cell; the first to the left, the others to the right. */

@@ -15,21 +15,46 @@ export interface Scenario<K> {
   readonly run: (kind: K) => Promise<Figures>;
 }
 
-/** @returns by kind, the medians of all rounds */
+/** What every round of every kind gave. */
+export interface Outcomes {
+  /** By kind, a round each. */
+  readonly figures: ReadonlyMap<string, readonly Figures[]>;
+  /** Who failed, when and how. */
+  readonly failures: readonly string[];
+}
+
+/** Says failures as they come, too. */
+export async function outcomesOf<K extends { readonly name: string }>(
+  scenario: Scenario<K>,
+  kinds: readonly K[],
+  rounds: number,
+): Promise<Outcomes> {
+  const figures = new Map<string, Figures[]>();
+  const failures: string[] = [];
+  for (let round = 0; round < rounds; round++) {
+    for (const kind of kinds.filter(scenario.takes)) {
+      try {
+        const measured = await scenario.run(kind);
+        figures.set(kind.name, [...(figures.get(kind.name) ?? []), measured]);
+      } catch (error) {
+        const failure = `${kind.name}, round ${round + 1}: ${(error as Error).message}`;
+        failures.push(failure);
+        process.stderr.write(`${scenario.name}: failed: ${failure}\n`);
+      }
+    }
+  }
+  return { figures, failures };
+}
+
+/** @returns by kind, the medians of all rounds that did not fail */
 export async function mediansOf<K extends { readonly name: string }>(
   scenario: Scenario<K>,
   kinds: readonly K[],
   rounds: number,
 ): Promise<Map<string, Figures>> {
-  const results = new Map<string, Figures[]>();
-  for (let round = 0; round < rounds; round++) {
-    for (const kind of kinds.filter(scenario.takes)) {
-      const figures = await scenario.run(kind).catch(sayFailure(scenario.name, kind.name));
-      if (figures === undefined) continue;
-      results.set(kind.name, [...(results.get(kind.name) ?? []), figures]);
-    }
-  }
-  return new Map([...results].map(([kind, all]) => [kind, medianFigures(all)]));
+  const { figures, failures } = await outcomesOf(scenario, kinds, rounds);
+  if (failures.length > 0) process.exitCode = 1;
+  return new Map([...figures].map(([kind, all]) => [kind, medianFigures(all)]));
 }
 
 /** For keeping and comparing over time. */
@@ -47,12 +72,4 @@ export function scratchFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'varve-bench-'));
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   return folder;
-}
-
-function sayFailure(scenario: string, kind: string): (error: Error) => undefined {
-  return (error) => {
-    process.exitCode = 1;
-    process.stderr.write(`${scenario}: ${kind}: failed: ${error.message}\n`);
-    return undefined;
-  };
 }

@@ -1,139 +1,68 @@
-/**
- * The servers that are compared, each with an empty volume on a unix socket in a folder of its own.
- *
- * All serve buffered (through the page cache), so all have the same promise: a flush is an fdatasync.
- * qemu-storage-daemon runs without an iothread: with one, version 7.2 aborts when a client disconnects.
- */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { run } from '../lib/command.ts';
-import { Daemon } from '../lib/daemon.ts';
+/** What is compared: kinds of servers, and varve itself as one of them. */
 import { Service } from '../lib/service.ts';
+import type { Setting } from './settings.ts';
 
 export interface RunningServer {
   readonly uri: string;
-  /** The process whose CPU time counts. */
+  /** Those of the volumes beside the first one. */
+  readonly others?: readonly string[];
+  /** The process whose CPU time and memory count. */
   readonly pid: number;
   stop(): Promise<void>;
+}
+
+/** What a server is asked to serve. */
+export interface Order {
+  /** An existing, empty one. */
+  readonly folder: string;
+  /** Of each volume. */
+  readonly sizeMiB: number;
+  readonly setting: Setting;
 }
 
 export interface ServerKind {
   readonly name: string;
   /** `thin` allocates on first write, `raw` does not, the `ceiling` has no disk at all. */
   readonly role: 'varve' | 'thin' | 'raw' | 'ceiling';
-  /** @param folder an existing, empty one */
-  start(folder: string, sizeMiB: number): Promise<RunningServer>;
+  /** Whether it can serve so. */
+  takes(setting: Setting): boolean;
+  /** Serves empty volumes. */
+  start(order: Order): Promise<RunningServer>;
 }
 
-/** Options of every qcow2 image that takes part. */
-export const qcow2 = 'cluster_size=64k,lazy_refcounts=off';
+export const varve: ServerKind = {
+  name: 'varve',
+  role: 'varve',
+  takes: () => true,
+  start: startVarve,
+};
 
-export const serverKinds: readonly ServerKind[] = [
-  { name: 'varve', role: 'varve', start: (_folder, sizeMiB) => startVarve(sizeMiB) },
-  {
-    name: 'qsd qcow2',
-    role: 'thin',
-    start: async (folder, sizeMiB) => {
-      await createImage(folder, 'qcow2', sizeMiB, qcow2);
-      return startStorageDaemon(folder, 'qcow2');
-    },
-  },
-  {
-    name: 'qsd qcow2 extended_l2',
-    role: 'thin',
-    start: async (folder, sizeMiB) => {
-      await createImage(folder, 'qcow2', sizeMiB, `${qcow2},extended_l2=on`);
-      return startStorageDaemon(folder, 'qcow2');
-    },
-  },
-  {
-    name: 'qemu-nbd qcow2',
-    role: 'thin',
-    start: async (folder, sizeMiB) => {
-      await createImage(folder, 'qcow2', sizeMiB, qcow2);
-      const flags = ['-t', '-e', '16', '-f', 'qcow2', '-x', 'disk', '--discard=unmap'];
-      const daemon = new Daemon('qemu-nbd', [...flags, '-k', socketIn(folder), imageIn(folder)]);
-      return listening(daemon, folder);
-    },
-  },
-  {
-    name: 'qsd raw',
-    role: 'raw',
-    start: async (folder, sizeMiB) => {
-      await createImage(folder, 'raw', sizeMiB);
-      return startStorageDaemon(folder, 'raw');
-    },
-  },
-  {
-    name: 'nbdkit file',
-    role: 'raw',
-    start: async (folder, sizeMiB) => {
-      await createImage(folder, 'raw', sizeMiB);
-      return startNbdkit(folder, ['file', imageIn(folder)]);
-    },
-  },
-  {
-    name: 'nbdkit memory',
-    role: 'ceiling',
-    start: (folder, sizeMiB) => startNbdkit(folder, ['memory', `${sizeMiB}M`]),
-  },
-];
-
-async function startVarve(sizeMiB: number): Promise<RunningServer> {
+async function startVarve({ sizeMiB, setting }: Order): Promise<RunningServer> {
   const service = await Service.start();
-  await service.createPool(`${2 * sizeMiB}MiB`);
-  const uri = await service.createExportedVolume('disk', `${sizeMiB}MiB`);
-  return { uri, pid: service.pid, stop: () => service.dispose() };
+  try {
+    await service.createPool(`${2 * sizeMiB * setting.volumes}MiB`);
+    const uris: string[] = [];
+    for (let at = 0; at < setting.volumes; at++) {
+      uris.push(await addVolume(service, `disk${at}`, sizeMiB, setting.transport));
+    }
+    const [uri = '', ...others] = uris;
+    return { uri, others, pid: service.pid, stop: () => service.dispose() };
+  } catch (error) {
+    await service.dispose();
+    throw error;
+  }
 }
 
-/** @param folder an existing one, for the socket; the image is expected there, too, unless it is named */
-export function startStorageDaemon(
-  folder: string,
-  format: 'qcow2' | 'raw',
-  image = imageIn(folder),
-  flags: readonly string[] = [],
-): Promise<RunningServer> {
-  const file = `driver=file,node-name=file,filename=${image},discard=unmap`;
-  const daemon = new Daemon('qemu-storage-daemon', [
-    ...[
-      '--blockdev',
-      file,
-      '--blockdev',
-      `driver=${format},node-name=disk,file=file,discard=unmap`,
-    ],
-    ...['--nbd-server', `addr.type=unix,addr.path=${socketIn(folder)},max-connections=16`],
-    ...['--export', 'type=nbd,id=export,node-name=disk,name=disk,writable=on'],
-    ...flags,
-  ]);
-  return listening(daemon, folder);
-}
-
-function startNbdkit(folder: string, plugin: readonly string[]): Promise<RunningServer> {
-  return listening(new Daemon('nbdkit', ['-f', '-U', socketIn(folder), ...plugin]), folder);
-}
-
-async function createImage(folder: string, format: string, sizeMiB: number, options?: string) {
-  const extra = options === undefined ? [] : ['-o', options];
-  await run('qemu-img', ['create', '-q', '-f', format, ...extra, imageIn(folder), `${sizeMiB}M`]);
-}
-
-async function listening(daemon: Daemon, folder: string): Promise<RunningServer> {
-  daemon.drainOutput();
-  await daemon.until(() => existsSync(socketIn(folder)));
-  return {
-    // nbdkit ignores the export's name; the others were told it.
-    uri: `nbd+unix:///disk?socket=${socketIn(folder)}`,
-    pid: daemon.pid,
-    stop: async () => {
-      await daemon.end('SIGKILL');
-    },
-  };
-}
-
-function socketIn(folder: string): string {
-  return join(folder, 'nbd.sock');
-}
-
-function imageIn(folder: string): string {
-  return join(folder, 'disk.img');
+async function addVolume(
+  service: Service,
+  name: string,
+  sizeMiB: number,
+  transport: Setting['transport'],
+): Promise<string> {
+  if (transport === 'unix') return service.createExportedVolume(name, `${sizeMiB}MiB`);
+  await service.varve('volume', 'create', name, '--size', `${sizeMiB}MiB`, '--pool', 'main');
+  const added = await service.varve('export', 'add', name, '--listen', 'tcp:127.0.0.1:0');
+  const uri = (added.uris as string[]).find((each) => each.startsWith('nbd://'));
+  if (uri === undefined) throw new Error(`${name} has no TCP address`);
+  return uri;
 }

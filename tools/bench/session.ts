@@ -4,12 +4,15 @@
  * Within a round each workload visits all servers before the next workload begins, in an order that rotates
  * with the round: slow drifts of the machine (heat, neighbours, page cache) then meet everybody alike.
  * Servers of overwrite and read workloads are filled once and stay up; fresh ones start anew each time.
+ * A measurement counts only if the data that was written before it is there after it (witness.ts).
  */
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from '../lib/command.ts';
 import { type Extent, fill, type Measurement, measure } from './fio.ts';
 import type { RunningServer, ServerKind } from './servers.ts';
+import type { Setting } from './settings.ts';
+import { hearWitness, placeWitness, witnessRoomMiB } from './witness.ts';
 import type { Workload } from './workloads.ts';
 
 export interface Plan extends Extent {
@@ -18,6 +21,7 @@ export interface Plan extends Extent {
   readonly folder: string;
   readonly servers: readonly ServerKind[];
   readonly workloads: readonly Workload[];
+  readonly setting: Setting;
 }
 
 export interface Result {
@@ -30,9 +34,10 @@ export interface Result {
 
 /** Runs the plan; `onResult` hears each result as it comes. A failing server costs its results, not the session. */
 export async function runSession(
-  plan: Plan,
+  given: Plan,
   onResult: (result: Result) => void,
 ): Promise<readonly Result[]> {
+  const plan = { ...given, servers: given.servers.filter((kind) => kind.takes(given.setting)) };
   const stage = new Stage(plan);
   const results: Result[] = [];
   try {
@@ -78,29 +83,45 @@ class Stage {
   }
 
   async #measureOn(server: RunningServer, workload: Workload): Promise<Measurement> {
+    const { folder, spanMiB } = this.#plan;
     // The writeback that another server's run left behind must not be this one's.
-    await run('sync', ['-f', this.#plan.folder], { timeoutMs: 300_000 });
-    return measure(server, workload, this.#plan);
+    await run('sync', ['-f', folder], { timeoutMs: 300_000 });
+    const measured = await measure(server, workload, this.#plan);
+    await hearWitness(server, spanMiB);
+    return measured;
   }
 
   async #filledServer(kind: ServerKind): Promise<RunningServer> {
     const present = this.#filled.get(kind);
     if (present !== undefined) return present;
-    const server = await this.#start(kind);
+    const { spanMiB } = this.#plan;
+    const server = await this.#start(kind, (started) => fill(started, spanMiB));
     this.#filled.set(kind, server);
-    await fill(server, this.#plan.spanMiB);
     return server;
   }
 
-  async #start(kind: ServerKind): Promise<RunningServer> {
+  /** Nothing is left of one that cannot be prepared. */
+  async #start(
+    kind: ServerKind,
+    prepare: (server: RunningServer) => Promise<void> = async () => {},
+  ): Promise<RunningServer> {
     const folder = join(this.#plan.folder, `${++this.#started}`);
     mkdirSync(folder);
-    const server = await kind.start(folder, 2 * this.#plan.spanMiB);
+    const { spanMiB, setting } = this.#plan;
+    const sizeMiB = 2 * spanMiB + witnessRoomMiB;
+    const server = await kind.start({ folder, sizeMiB, setting });
     const stop = async () => {
       await server.stop();
       rmSync(folder, { recursive: true, force: true });
     };
-    return { ...server, stop };
+    try {
+      await placeWitness(server, spanMiB);
+      await prepare(server);
+      return { ...server, stop };
+    } catch (error) {
+      await stop();
+      throw error;
+    }
   }
 }
 

@@ -1,7 +1,6 @@
 /**
  * varve's side of the chain benchmarks: a volume in a pool of its own, its chain worked on online, through REST.
  */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { run } from '../lib/command.ts';
@@ -16,6 +15,7 @@ import {
 import type { Figures } from './chain-session.ts';
 import { median } from './compare.ts';
 import { cpuSeconds } from './cpu.ts';
+import { residentMiB } from './process-memory.ts';
 import type { RunningServer } from './servers.ts';
 
 export const varveKinds: readonly ChainKind[] = [
@@ -138,9 +138,4 @@ class VarveChain implements ChainDisk {
       if (cpuSeconds(this.#service.pid) - before < 0.02) return;
     }
   }
-}
-
-function residentMiB(pid: number): number {
-  const [, kib] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
-  return Number(kib) / 1024;
 }

@@ -1,16 +1,19 @@
 /**
- * The workloads and their goals (docs: the ratios we want to reach, varve ÷ peer).
+ * The workloads and their goals: the ratios that we want to reach, varve ÷ peer.
  *
  * A `fresh` workload meets an empty volume and never touches a place twice; the others meet a volume
  * whose first `span` bytes were written before.
  */
 export interface Goal {
   /** IOPS at least this × the best thin peer's, the best raw one's, the ceiling's. */
-  readonly thin: number;
-  readonly raw: number;
+  readonly thin?: number;
+  readonly raw?: number;
   readonly ceiling?: number;
+  /** Half of the requests within this × what the best thin, or raw, peer's are within. */
+  readonly p50Thin?: number;
+  readonly p50Raw?: number;
   /** Server CPU per I/O at most this × the best thin peer's. */
-  readonly cpu: number;
+  readonly cpu?: number;
 }
 
 /** What fio does. */
@@ -27,7 +30,8 @@ export interface IoPattern {
 
 export interface Workload extends IoPattern {
   readonly name: string;
-  readonly goal: Goal;
+  /** Undefined where nothing was promised. */
+  readonly goal: Goal | undefined;
 }
 
 export const workloads: readonly Workload[] = [
@@ -87,8 +91,7 @@ export const workloads: readonly Workload[] = [
     pattern: 'randread',
     blockSize: '4k',
     depth: 1,
-    // The goal is a p50 of 0.8 of the best thin peer's and at most raw's: at depth 1 that is IOPS inverted.
-    goal: { thin: 1.25, raw: 1.0, cpu: 0.8 },
+    goal: { p50Thin: 0.8, p50Raw: 1.0, cpu: 0.8 },
   },
   {
     name: 'random read 4k qd32',
@@ -132,3 +135,22 @@ export const workloads: readonly Workload[] = [
     goal: { thin: 1.5, raw: 1.1, cpu: 0.6 },
   },
 ];
+
+const read4k: IoPattern = { fresh: false, pattern: 'randread', blockSize: '4k', depth: 32 };
+const asQemu: IoPattern = { fresh: false, pattern: 'randrw', blockSize: '4k', depth: 16 };
+const fresh4k: IoPattern = { fresh: true, pattern: 'randwrite', blockSize: '4k', depth: 32 };
+
+/** By connections: how servers scale, and what a crowd of clients costs. */
+export const crowds: readonly Workload[] = [1, 4, 16].flatMap((connections) => {
+  const name = `${connections} connection${connections === 1 ? '' : 's'}`;
+  return [
+    { ...read4k, name: `random read 4k qd32, ${name}`, connections, goal: undefined },
+    { ...asQemu, name: `as QEMU: 70/30 random 4k qd16, ${name}`, connections, goal: undefined },
+    { ...fresh4k, name: `fresh random write 4k qd32, ${name}`, connections, goal: undefined },
+  ];
+});
+
+/** Some of all sorts, without goals, for the settings beside the plain one. */
+export const sampler: readonly Workload[] = workloads
+  .filter(({ connections = 1, blockSize }) => connections === 1 && blockSize !== '64k')
+  .map((workload) => ({ ...workload, goal: undefined }));
