@@ -5,7 +5,7 @@
  * (QEMU's default is to fail at once), and discard reaches us, so that freed space comes back.
  */
 import { createHash } from 'node:crypto';
-import { invariant } from '../base/errors.ts';
+import { invariant, StorageError } from '../base/errors.ts';
 import { type Address, parseAddress } from './address.ts';
 import type { ExportInfo } from './types.ts';
 
@@ -37,15 +37,20 @@ const openTimeoutSeconds = 30;
 /** QEMU refuses longer ones. */
 const nodeNameCharsMax = 31;
 
-/** By the first of its addresses: the default socket, the one for guests on this host. */
-export function attachOptionsOf({
-  name,
-  listen: [listen],
-  serial,
-  readOnly,
-}: Pick<ExportInfo, 'name' | 'listen' | 'serial' | 'readOnly'>): AttachOptions {
-  invariant(listen !== undefined, 'an export has an address');
-  return { exportName: name, address: parseAddress(listen), serial, readOnly };
+/**
+ * @param through one of its addresses; else the first: the default socket, the one for guests on this host
+ * @throws StorageError request/invalid it does not listen there
+ */
+export function attachOptionsOf(
+  { name, listen, serial, readOnly }: Pick<ExportInfo, 'name' | 'listen' | 'serial' | 'readOnly'>,
+  through = listen[0],
+): AttachOptions {
+  invariant(through !== undefined, 'an export has an address');
+  if (!listen.includes(through)) {
+    const message = `export ${name} does not listen on ${through}, but on ${listen.join(' ')}`;
+    throw new StorageError('request/invalid', message);
+  }
+  return { exportName: name, address: parseAddress(through), serial, readOnly };
 }
 
 export function guestDiskIds(exportName: string): GuestDiskIds {

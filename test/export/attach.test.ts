@@ -2,7 +2,12 @@
 // Method: pin the texts for plain and for awkward names; read addresses back.
 import { expect, test } from 'vitest';
 import { formatAddress, nbdUri, parseAddress, sameAddresses } from '../../src/export/address.ts';
-import { libvirtXml, qemuArguments, qmpCommands } from '../../src/export/attach.ts';
+import {
+  attachOptionsOf,
+  libvirtXml,
+  qemuArguments,
+  qmpCommands,
+} from '../../src/export/attach.ts';
 
 const local = {
   exportName: 'gold',
@@ -85,4 +90,11 @@ test('a stored port answers a wish for any', () => {
   expect(sameAddresses(['tcp:h:4000'], ['tcp:h:0'])).toBe(true);
   expect(sameAddresses(['tcp:h:4000'], ['tcp:h:4001'])).toBe(false);
   expect(sameAddresses([], ['tcp:h:0'])).toBe(false);
+});
+
+test('an export is reached by its first address, or by the one that is named', () => {
+  const info = { name: 'gold', serial: 's', readOnly: false, listen: ['unix:/a', 'tcp:h:4000'] };
+  expect(attachOptionsOf(info).address).toEqual(parseAddress('unix:/a'));
+  expect(attachOptionsOf(info, 'tcp:h:4000').address).toEqual(parseAddress('tcp:h:4000'));
+  expect(() => attachOptionsOf(info, 'tcp:h:1')).toThrow(/unix:\/a tcp:h:4000/);
 });

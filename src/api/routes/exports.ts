@@ -3,6 +3,7 @@
  */
 import { type Static, Type } from 'typebox';
 import { invariant, StorageError } from '../../base/errors.ts';
+import { nbdUri } from '../../export/address.ts';
 import { attachOptionsOf, libvirtXml, qemuArguments, qmpCommands } from '../../export/attach.ts';
 import type { ExportInfo } from '../../export/types.ts';
 import { clientItem, envelope, exportItem, planDocument } from '../documents.ts';
@@ -52,6 +53,15 @@ const RemoveQuery = {
   disconnect: Type.Optional(Type.Boolean({ description: 'also when clients are connected' })),
 };
 
+const AttachQuery = Type.Object({
+  listen: Type.Optional(
+    Type.String({
+      maxLength: 4096,
+      description: 'the one of its addresses to go through; absent: the default socket',
+    }),
+  ),
+});
+
 /** What an ETag of an export covers. */
 function configuration(info: ExportInfo) {
   const { name, volume, snapshot, disk, scratch, changedSince, readOnly, listen } = info;
@@ -87,10 +97,11 @@ export function exportRoutes(app: ApiApp, services: ApiServices): void {
         tags,
         summary: 'The URI, and what QEMU and libvirt need to attach it',
         params: NameParams,
+        querystring: AttachQuery,
         response: { 200: Attachment, ...problems },
       },
     },
-    async (request) => attachment(services.exports.get(request.params.name)),
+    async ({ params, query }) => attachment(services.exports.get(params.name), query.listen),
   );
 
   app.put(
@@ -161,13 +172,11 @@ function add({ exports }: ApiServices, name: string, asked: AddBody, dryRun?: bo
   throw new StorageError('request/invalid', 'name a volume, with or without a snapshot, or a disk');
 }
 
-function attachment(info: ExportInfo) {
-  const [uri] = info.uris;
-  invariant(uri !== undefined, 'an export has an address');
-  const options = attachOptionsOf(info);
+function attachment(info: ExportInfo, through: string | undefined) {
+  const options = attachOptionsOf(info, through);
   return envelope('Attachment', {
     export: info.name,
-    uri,
+    uri: nbdUri(options.address, info.name),
     qemu_arguments: qemuArguments(options),
     qmp: qmpCommands(options),
     libvirt_xml: libvirtXml(options),

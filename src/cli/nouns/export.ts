@@ -40,24 +40,10 @@ export function addExportNoun(program: Command): void {
     .description('stop serving; the volume, or the disk, stays')
     .option('--disconnect', 'also when clients are connected')
     .action(does(remove));
-  exports
-    .command('uri <name>')
-    .description('the NBD URI, for any client')
-    .action(
-      does((context, [name]: [string]) => attachment(context, name, ({ uri }) => `${uri}\n`)),
-    );
-  exports
-    .command('qemu <name>')
-    .description("QEMU's arguments, and the QMP commands for a running one")
-    .action(does((context, [name]: [string]) => attachment(context, name, qemuText)));
-  exports
-    .command('xml <name>')
-    .description("libvirt's <disk> element")
-    .action(
-      does((context, [name]: [string]) =>
-        attachment(context, name, ({ libvirt_xml: xml }) => `${xml}\n`),
-      ),
-    );
+  attachmentVerb(exports, 'uri', 'the NBD URI, for any client', ({ uri }) => `${uri}\n`);
+  const qemu = "QEMU's arguments, and the QMP commands for a running one";
+  attachmentVerb(exports, 'qemu', qemu, qemuText);
+  attachmentVerb(exports, 'xml', "libvirt's <disk> element", ({ libvirt_xml: xml }) => `${xml}\n`);
 }
 
 interface AddOptions {
@@ -122,14 +108,26 @@ async function remove(
   writeResult(context, answer.document, `export ${name} is gone; what it served stays`);
 }
 
-async function attachment(
-  context: Context,
-  name: string,
+/** A verb that says how to reach an export. */
+function attachmentVerb(
+  exports: Command,
+  verb: string,
+  description: string,
   text: (document: AttachmentDocument) => string,
-): Promise<void> {
-  const found = await context.client.get<AttachmentDocument>(path`/v1/exports/${name}/attach`);
-  if (context.json) return writeJson(context, found);
-  context.write(text(found));
+): void {
+  exports
+    .command(`${verb} <name>`)
+    .description(description)
+    .option('--listen <address>', 'through this one of its addresses, not the default socket')
+    .action(
+      does(async (context: Context, [name]: [string], { listen }: { listen?: string }) => {
+        const query = { listen: listen === undefined ? undefined : absoluteAddress(listen) };
+        const address = path`/v1/exports/${name}/attach`;
+        const found = await context.client.get<AttachmentDocument>(address, query);
+        if (context.json) writeJson(context, found);
+        else context.write(text(found));
+      }),
+    );
 }
 
 function qemuText({ qemu_arguments: line, qmp }: AttachmentDocument): string {

@@ -39,6 +39,17 @@ export class Guest {
 
   /** Boots a guest and waits until it takes commands. */
   static async boot(options: GuestOptions): Promise<Guest> {
+    const guest = await Guest.#start(options, []);
+    await guest.#withLogs(() => guest.#console.ready(bootMs));
+    return guest;
+  }
+
+  /** The place for a guest that comes from another QEMU; it takes commands when it is here. @param from where QEMU waits for it, as `unix:PATH` */
+  static incoming(options: GuestOptions, from: string): Promise<Guest> {
+    return Guest.#start(options, ['-incoming', from]);
+  }
+
+  static async #start(options: GuestOptions, origin: readonly string[]): Promise<Guest> {
     const { folder, diskArguments, equipment = [] } = options;
     const initramfs = await buildInitramfs(folder, {
       drivers: equipment.flatMap(({ drivers }) => drivers),
@@ -54,10 +65,9 @@ export class Guest {
       ...['-serial', `file:${kernelLog}`, '-serial', 'stdio'],
       ...diskArguments,
       ...equipment.flatMap(({ qemuArguments }) => qemuArguments),
+      ...origin,
     ]);
-    const guest = new Guest(qemu, kernelLog);
-    await guest.#withLogs(() => guest.#console.ready(bootMs));
-    return guest;
+    return new Guest(qemu, kernelLog);
   }
 
   /** Runs a shell command (one line) in the guest, whatever its status. */
