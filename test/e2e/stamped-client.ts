@@ -43,9 +43,10 @@ export class StampedClient {
     return this.#acknowledged;
   }
 
-  start(seed: number): void {
+  /** @param options.pauseSeconds behind each handful of answers, for a client that leaves the machine to others as well */
+  start(seed: number, { pauseSeconds = 0 } = {}): void {
     const { uri, volume, firstBlock, blockCount } = this.#range;
-    const numbers = [volume, firstBlock, blockCount, seed].map(String);
+    const numbers = [volume, firstBlock, blockCount, seed, pauseSeconds].map(String);
     this.#acknowledged = 0;
     this.#writer = new Daemon(python, [script, 'write', uri, this.#model, ...numbers]);
     createInterface(this.#writer.stdout).on('line', (line) => {

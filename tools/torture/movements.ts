@@ -2,6 +2,7 @@
  * Data that moves between the disks of a pool while guests write: drains, rebalancing and moves of a volume, one after the other, each of which
  * goes on by itself after a kill and has to come to its end.
  */
+import { messageOf } from '../../src/base/errors.ts';
 import type { Service } from '../lib/service.ts';
 import { until } from '../lib/until.ts';
 import { hasEnded } from './operations.ts';
@@ -35,14 +36,18 @@ export class Movements {
   }
 
   /**
-   * Begins one unless the last is still going on.
+   * Begins one unless the last is still going on, or there is no room for what the seed has chosen.
    *
    * @throws Error the last one failed
    */
   async keepGoing(): Promise<void> {
     if (!(await this.#isOver())) return;
-    const { id } = await this.#begin();
-    this.#running = id as string;
+    try {
+      const { id } = await this.#begin();
+      this.#running = id as string;
+    } catch (error) {
+      if (!/"code":"pool\/full"/.test(messageOf(error))) throw error;
+    }
   }
 
   /** Waits for the end of the one that goes on, if any. @throws Error it failed */

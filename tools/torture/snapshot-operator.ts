@@ -14,6 +14,8 @@ import type { Choice } from './restarts.ts';
 const snapshotsMax = 6;
 /** They go with the next look, and take space until then. */
 const clonesMax = 6;
+/** One is enough for a chain of backups; each that is kept costs the next merges a look. */
+const bookmarksMax = 8;
 
 interface Known {
   readonly volume: string;
@@ -33,18 +35,30 @@ export class SnapshotOperator {
   readonly #service: Service;
   readonly #volumes: readonly string[];
   readonly #random: Choice;
+  readonly #pauseMs: number;
   #known: Known[] = [];
   #clones: Clone[] = [];
+  /** VOLUME@NAME, the oldest first. */
+  #bookmarks: string[] = [];
   #created = 0;
   #deletions = 0;
   #serial = 0;
   #killed = false;
 
-  /** @param volumes of each snapshot group, one snapshot of each */
-  constructor(service: Service, volumes: readonly string[], random: Choice) {
+  /**
+   * @param volumes of each snapshot group, one snapshot of each
+   * @param options.pauseMs between two steps, for one who leaves time to what happens in the background
+   */
+  constructor(
+    service: Service,
+    volumes: readonly string[],
+    random: Choice,
+    { pauseMs = 0 }: { readonly pauseMs?: number } = {},
+  ) {
     this.#service = service;
     this.#volumes = volumes;
     this.#random = random;
+    this.#pauseMs = pauseMs;
   }
 
   /** Snapshots taken, and deletions answered, so far. */
@@ -68,7 +82,10 @@ export class SnapshotOperator {
   async work(): Promise<void> {
     this.#killed = false;
     try {
-      while (!this.#killed) await this.#step();
+      while (!this.#killed) {
+        await this.#step();
+        await delay(this.#pauseMs);
+      }
     } catch (error) {
       if (!this.#killed) throw error;
     }
@@ -100,10 +117,17 @@ export class SnapshotOperator {
 
   async #delete(gone: Known): Promise<void> {
     gone.uncertain = true;
-    const query = `keep_clones=true&bookmark=${this.#random(0, 3) === 0}`;
-    await this.#service.rest('DELETE', `/v1/snapshots/${gone.volume}@${gone.name}?${query}`);
+    const bookmark = this.#random(0, 3) === 0;
+    const where = `${gone.volume}@${gone.name}`;
+    await this.#service.rest(
+      'DELETE',
+      `/v1/snapshots/${where}?keep_clones=true&bookmark=${bookmark}`,
+    );
     this.#known = this.#known.filter((each) => each !== gone);
     this.#deletions++;
+    if (bookmark) this.#bookmarks.push(where);
+    if (this.#bookmarks.length <= bookmarksMax) return;
+    await this.#service.rest('DELETE', `/v1/snapshots/${this.#bookmarks.shift()}`);
   }
 
   async #flattenClone(): Promise<void> {
@@ -147,13 +171,14 @@ export class SnapshotOperator {
     return [...wrong, ...[...there].map((name) => `${name} is back`)];
   }
 
-  /** Of the operator's volumes, as VOLUME@SNAPSHOT; bookmarks are none. */
+  /** Of the operator's volumes, as VOLUME@SNAPSHOT; bookmarks are none, and are told apart from now on. */
   async #listed(): Promise<Set<string>> {
     const { items = [] } = await this.#service.rest('GET', '/v1/snapshots?limit=1000');
-    const ours = items.filter(
-      ({ type, volume }) => type === 'snapshot' && this.#volumes.includes(String(volume)),
-    );
-    return new Set(ours.map((item) => `${item.volume}@${item.name}`));
+    const ours = items.filter(({ volume }) => this.#volumes.includes(String(volume)));
+    const named = (wanted: string) =>
+      ours.filter(({ type }) => type === wanted).map(({ volume, name }) => `${volume}@${name}`);
+    this.#bookmarks = named('bookmark');
+    return new Set(named('snapshot'));
   }
 
   async #volumesThere(): Promise<Set<unknown>> {

@@ -1,6 +1,8 @@
 """Stamped writes that outlive the server, and the check of what they promise.
 
-  stamps.py write URI STATE VOLUME FIRST COUNT SEED   writes blocks until the server goes away
+  stamps.py write URI STATE VOLUME FIRST COUNT SEED [PAUSE]
+                                                      writes blocks until the server goes away,
+                                                      PAUSE seconds behind each handful of answers
   stamps.py verify URI STATE                          compares every block with the model in STATE
 
 Every 512-byte sector of a block carries volume, block, sector and serial with a checksum, so a sector
@@ -21,6 +23,7 @@ import os
 import random
 import struct
 import sys
+import time
 import zlib
 
 import nbd
@@ -73,8 +76,9 @@ class Model:
 
 
 class Writer:
-    def __init__(self, uri, model, seed):
+    def __init__(self, uri, model, seed, pause):
         self.model = model
+        self.pause = pause
         self.random = random.Random(seed)
         self.busy = set()
         self.acknowledged = 0
@@ -88,6 +92,7 @@ class Writer:
                 while len(self.busy) < IN_FLIGHT:
                     self.submit()
                 self.handle.poll(-1)
+                time.sleep(self.pause)
         except nbd.Error:
             # The server is gone; what was not acknowledged stays "in flight" in the model.
             return
@@ -159,12 +164,12 @@ class Writer:
         return 1
 
 
-def write(uri, path, volume, first, count, seed):
+def write(uri, path, volume, first, count, seed, pause=0):
     model = Model(path)
     model.volume, model.first, model.count = int(volume), int(first), int(count)
     failures = []
     try:
-        writer = Writer(uri, model, int(seed))
+        writer = Writer(uri, model, int(seed), float(pause))
         failures = writer.failures
         writer.run()
     except nbd.Error:
