@@ -544,8 +544,9 @@ export class ExportService {
   #entry(name: string): Entry {
     const entry = this.#entries.get(name);
     if (entry !== undefined) return entry;
+    const isVolume = this.#to.volumes.list().some((volume) => volume.name === name);
     throw new StorageError('export/not-found', `there is no export ${name}`, {
-      actions: ['varve export list'],
+      actions: [...(isVolume ? [`varve export add ${name}`] : []), 'varve export list'],
     });
   }
 

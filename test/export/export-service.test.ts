@@ -464,3 +464,13 @@ test('serials are short enough for virtio-blk, and told apart what is not the sa
     expect(serial).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]$/);
   await service.close();
 });
+
+test('a volume that is not exported is told how it would be', async () => {
+  const service = openService();
+  await service.start();
+  const wayOut = (name: string, ...actions: string[]) =>
+    expect(() => service.get(name)).toThrow(expect.objectContaining({ actions }));
+  wayOut('gold', 'varve export add gold', 'varve export list');
+  wayOut('silver', 'varve export list');
+  await service.close();
+});

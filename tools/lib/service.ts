@@ -64,6 +64,11 @@ export class Service {
     return join(this.state, 'nbd.sock');
   }
 
+  /** Where its REST is, as VARVE_SERVER takes it. */
+  get address(): string {
+    return `unix:${this.#apiSocket}`;
+  }
+
   get #configPath(): string {
     return join(this.folder, 'varve.toml');
   }
@@ -122,7 +127,7 @@ export class Service {
 
   /** A varve command against this service, whatever its exit status. */
   outcome(args: readonly string[], options: CommandOptions = {}): Promise<Outcome> {
-    const env = { ...process.env, VARVE_SERVER: `unix:${this.#apiSocket}`, NO_COLOR: '1' };
+    const env = { ...process.env, VARVE_SERVER: this.address, NO_COLOR: '1' };
     return outcomeOf(process.execPath, [command, ...args], { ...options, env });
   }
 

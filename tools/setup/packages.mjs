@@ -35,6 +35,7 @@ export const testPackages = [
   'nbd-client',
   'nbd-server',
   'fio',
+  'jq',
   'e2fsprogs',
   'xfsprogs',
   'btrfs-progs',
