@@ -185,8 +185,9 @@ export class Janitor {
       const between = new Cover(slotsPerRegion);
       for (const each of run) {
         const isSame = await this.#inTurn(each, async () => {
-          if (each.kind === 'prune')
-            isBusy ||= !(await this.#pruneRegion(tree, each, region, between));
+          const isDone =
+            each.kind !== 'prune' || (await this.#pruneRegion(tree, each, region, between));
+          isBusy ||= !isDone;
           between.add((await this.#parts.pool.index.readRegion(each.layer, region)).states);
         });
         if (!isSame) return;

@@ -6,11 +6,14 @@ import { StorageError } from '../../src/base/errors.ts';
 import { KiB, MiB } from '../../src/base/units.ts';
 import { DataPlaneError, VolumePlane } from '../../src/dataplane/data-plane.ts';
 import { Pool } from '../../src/pool/pool.ts';
+import { snapshotRecords } from '../../src/snapshot/records.ts';
+import type { SnapshotRecord } from '../../src/snapshot/types.ts';
 import type { OpenVolume } from '../../src/volume/volume-service.ts';
 import { FaultyPlane } from '../pool/faulty-plane.ts';
 import { Fixture } from '../pool/fixture.ts';
 
 const clusterBytes = 16 * KiB;
+const EBUSY = 16;
 const regionBytes = 4096 * clusterBytes;
 
 let faulty: FaultyPlane;
@@ -160,7 +163,6 @@ test('a layer that writers kept from going is looked at again, though nothing el
   await plane.write(0, new Uint8Array(clusterBytes).fill(1));
   await snapshot('v', 's');
   const lockSlots = vi.spyOn(VolumePlane.prototype, 'lockSlots');
-  const EBUSY = 16;
   lockSlots.mockRejectedValueOnce(new DataPlaneError(EBUSY, 'writers are in the way'));
   await fixture.snapshots.delete([{ volume: 'v', snapshot: 's' }]);
   await fixture.snapshots.settled(pool);
@@ -169,6 +171,34 @@ test('a layer that writers kept from going is looked at again, though nothing el
   expect(pool.records('layer/')).toHaveLength(1);
   lockSlots.mockRestore();
   expect((await plane.read(0, KiB))[0]).toBe(1);
+  await close();
+});
+
+test('a bookmark that writers kept from giving up its space keeps no other from it', async () => {
+  await createPool(16 * MiB);
+  await fixture.volumes.create({ name: 'v', sizeBytes: 4 * clusterBytes });
+  const { plane, close } = await fixture.volumes.open('v');
+  const data = new Uint8Array(clusterBytes).fill(1);
+  await plane.write(0, data);
+  await snapshot('v', 'lower');
+  await plane.write(clusterBytes, data);
+  await snapshot('v', 'upper');
+  await plane.write(0, new Uint8Array(2 * clusterBytes).fill(2));
+  const { layer } = snapshotRecords(pool).find(({ name }) => name === 'lower') as SnapshotRecord;
+  const lock = VolumePlane.prototype.lockSlots;
+  let calls = 0;
+  // The upper layer comes first.
+  const lockSlots = vi.spyOn(VolumePlane.prototype, 'lockSlots');
+  lockSlots.mockImplementation(function (this: VolumePlane, ...range) {
+    const isBusy = ++calls % 2 === 1;
+    if (isBusy) return Promise.reject(new DataPlaneError(EBUSY, 'writers are in the way'));
+    return lock.apply(this, range);
+  });
+  const names = ['lower', 'upper'].map((each) => ({ volume: 'v', snapshot: each }));
+  await fixture.snapshots.delete(names, { bookmark: true });
+  await fixture.snapshots.settled(pool);
+  lockSlots.mockRestore();
+  expect(pool.clustersOf(layer)).toBe(0);
   await close();
 });
 
