@@ -4,6 +4,8 @@
  * service.ts passes the real services; tests of routes pass small ones of their own.
  */
 
+import type { BackupReceive } from '../backup/backup-receive.ts';
+import type { BackupSend } from '../backup/backup-send.ts';
 import type { DomainDisks } from '../export/domain-disks.ts';
 import type { ExportService } from '../export/export-service.ts';
 import type { RecordPool } from '../export/export-store.ts';
@@ -120,6 +122,10 @@ export interface ApiServices {
   readonly images: {
     readonly load: Pick<ImageLoad, 'plan'>;
     readonly save: Pick<ImageSave, 'plan'>;
+  };
+  readonly backups: {
+    readonly send: Pick<BackupSend, 'plan' | 'expectTarget' | 'stream'>;
+    readonly receive: Pick<BackupReceive, 'plan' | 'receive'>;
   };
   readonly snapshots: Snapshots;
   readonly exports: ExportService;

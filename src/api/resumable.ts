@@ -1,6 +1,8 @@
 /**
  * The kinds of operation that go on after a restart: from what was asked for to the service that does it.
  */
+import type { BackupReceive, BackupReceivePlan } from '../backup/backup-receive.ts';
+import type { BackupSend, BackupSendPlan } from '../backup/backup-send.ts';
 import type { ImageLoad, ImageLoadPlan } from '../image/image-load.ts';
 import type { ImageSave, ImageSavePlan } from '../image/image-save.ts';
 import type { Leave, LeavePlan } from '../migration/leave.ts';
@@ -21,6 +23,11 @@ export interface ImageWork {
   readonly save: Pick<ImageSave, 'save'>;
 }
 
+export interface BackupWork {
+  readonly send: Pick<BackupSend, 'toFile'>;
+  readonly receive: Pick<BackupReceive, 'fromFile'>;
+}
+
 export interface ResumableServices {
   readonly pools: Pick<PoolsPort, 'list'>;
   readonly migration: Pick<
@@ -31,6 +38,7 @@ export interface ResumableServices {
   readonly poolMoves: Pick<PoolMoves, 'move'>;
   readonly leave: Pick<Leave, 'leave'>;
   readonly images: ImageWork;
+  readonly backups: BackupWork;
   readonly scrubs: Pick<ScrubService, 'scrub'>;
   readonly snapshots: Pick<SnapshotService, 'flatten'>;
 }
@@ -42,6 +50,7 @@ export function resumableKinds({
   poolMoves,
   leave,
   images,
+  backups,
   scrubs,
   snapshots,
 }: ResumableServices): Readonly<Record<string, ResumableWork>> {
@@ -89,6 +98,10 @@ export function resumableKinds({
       images.load.load(parameters as unknown as ImageLoadPlan, context),
     'image-save': ({ parameters }, context) =>
       images.save.save(parameters as unknown as ImageSavePlan, context),
+    'backup-send': ({ parameters }, context) =>
+      backups.send.toFile(parameters as unknown as BackupSendPlan, context),
+    'backup-receive': ({ parameters }, context) =>
+      backups.receive.fromFile(parameters as unknown as BackupReceivePlan, context),
   };
 }
 

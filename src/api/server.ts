@@ -19,6 +19,7 @@ import type { ApiServices } from './ports.ts';
 import { problemOf, problemType, toStorageError } from './problem.ts';
 import type { ApiApp } from './route-kit.ts';
 import { adoptionRoutes } from './routes/adoption.ts';
+import { backupRoutes } from './routes/backups.ts';
 import { diskActionRoutes } from './routes/disk-actions.ts';
 import { diskRoutes } from './routes/disks.ts';
 import { eventRoutes } from './routes/events.ts';
@@ -52,6 +53,7 @@ const routes = [
   adoptionRoutes,
   leaveRoutes,
   imageRoutes,
+  backupRoutes,
   volumeActionRoutes,
   snapshotRoutes,
   scheduleRoutes,

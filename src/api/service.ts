@@ -8,6 +8,8 @@
  */
 import { chmod, mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { BackupReceive } from '../backup/backup-receive.ts';
+import { BackupSend } from '../backup/backup-send.ts';
 import { systemClock } from '../base/clock.ts';
 import { messageOf, StorageError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
@@ -138,6 +140,10 @@ export class Service {
       load: new ImageLoad({ volumes, exports: forImages, emit }),
       save: new ImageSave({ pools, volumes, snapshots, exports: forImages, emit }),
     };
+    const backups = {
+      send: new BackupSend({ pools, volumes, snapshots, emit }),
+      receive: new BackupReceive({ volumes, snapshots }),
+    };
     const scrubs = new ScrubService({ pools, volumes, clock, emit });
     const adoption = new Adoption({ pools, volumes, clock, emit });
     const kinds = resumableKinds({
@@ -147,6 +153,7 @@ export class Service {
       adoption,
       leave,
       images,
+      backups,
       scrubs,
       snapshots,
     });
@@ -164,6 +171,7 @@ export class Service {
       adoption,
       leave,
       images,
+      backups,
       snapshots,
       exports,
       guestDisks: new GuestDisks(exports),

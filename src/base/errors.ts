@@ -103,6 +103,20 @@ export const errorCodes = {
   'image/io': { status: 500, exit: 1, retry: true },
   /** qemu-img is not there. Install it. */
   'image/tool': { status: 503, exit: 1, retry: true },
+  /** A file of that name is there, and is not this backup. Choose another name, or `--force`. */
+  'backup/exists': { status: 409, exit: 4, retry: false },
+  /** The file is no backup stream, or one of a later version. */
+  'backup/format': { status: 400, exit: 1, retry: false },
+  /** The stream ended before its end. Receive it again: what has come is kept. */
+  'backup/cut': { status: 400, exit: 7, retry: true },
+  /** The stream is not what was sent: changed, repeated, out of order, or mixed with another. Receive a good copy: what was verified is kept. */
+  'backup/damaged': { status: 400, exit: 7, retry: false },
+  /** The stream goes on top of a snapshot that the volume does not have. Receive what comes before it, or a full one under a new name. */
+  'backup/base': { status: 409, exit: 4, retry: false },
+  /** The volume was written since the snapshot that the stream goes on top of. Revert it to that, which keeps today's state as a snapshot. */
+  'backup/changed': { status: 409, exit: 4, retry: false },
+  /** Reading or writing the backup file failed. */
+  'backup/io': { status: 500, exit: 1, retry: true },
   /** No such operation. */
   'op/not-found': { status: 404, exit: 3, retry: false },
   /** The operation has ended or cannot be stopped at this point. */

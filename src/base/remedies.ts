@@ -48,6 +48,15 @@ export const remedies: Readonly<Partial<Record<ErrorCode, string>>> = {
   'image/exists': 'choose another name, or repeat with --force',
   'image/io': "look at the host's log and the space left beside the image, then repeat",
   'image/tool': 'apt install qemu-utils',
+  'backup/exists': 'choose another name, or repeat with --force',
+  'backup/format':
+    'name a file that varve backup send made; a later version of varve reads later ones',
+  'backup/cut': 'receive the same stream again: what has come is kept, and is not written twice',
+  'backup/damaged': 'receive a good copy of the same stream: what was verified is kept',
+  'backup/base': 'receive the streams before it first, or a full one under a new name',
+  'backup/changed':
+    'varve volume revert VOLUME@BASE keeps what it is now as a snapshot; then repeat',
+  'backup/io': "look at the host's log and the space left beside the file, then repeat",
   'op/state': 'varve op show ID tells how it ended',
   'op/timeout': 'varve op wait ID waits again',
   'service/config': 'correct what the message names',

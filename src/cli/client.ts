@@ -11,6 +11,8 @@ export interface Call {
   readonly method?: 'GET' | 'PUT' | 'PATCH' | 'POST' | 'DELETE';
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
   readonly body?: object;
+  /** In place of a document. */
+  readonly bytes?: Uint8Array;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -67,6 +69,11 @@ export class Client {
     return { ...whole, items } as unknown as T;
   }
 
+  /** Bytes that are no document. @throws CommandError as `call` */
+  async put(path: string, query: NonNullable<Call['query']>, bytes: Uint8Array): Promise<void> {
+    await this.call(path, { method: 'PUT', query, bytes });
+  }
+
   /** An answer that is read as it comes. */
   async open(path: string, call: Call): Promise<IncomingMessage> {
     const response = await this.#send(path, call);
@@ -75,8 +82,10 @@ export class Client {
   }
 
   #send(path: string, call: Call): Promise<IncomingMessage> {
-    const payload = call.body === undefined ? undefined : JSON.stringify(call.body);
-    const content = payload === undefined ? {} : { 'content-type': 'application/json' };
+    const document = call.body === undefined ? undefined : JSON.stringify(call.body);
+    const payload = call.bytes ?? document;
+    const type = call.bytes === undefined ? 'application/json' : 'application/octet-stream';
+    const content = payload === undefined ? {} : { 'content-type': type };
     return new Promise((resolve, reject) => {
       const sent: ClientRequest = request(
         {

@@ -3,6 +3,7 @@
  */
 import { Command, Option } from 'commander';
 import { version } from '../base/version.ts';
+import { addBackupNoun } from './nouns/backup.ts';
 import { addClientNoun } from './nouns/client.ts';
 import { addDiskNoun } from './nouns/disk.ts';
 import { addExportNoun } from './nouns/export.ts';
@@ -33,6 +34,7 @@ export function buildProgram(): Command {
   addClientNoun(program);
   addGuestDiskVerbs(program);
   addImageNoun(program);
+  addBackupNoun(program);
   addOperationNoun(program);
   return program;
 }

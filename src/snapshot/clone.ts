@@ -50,7 +50,7 @@ export async function addHead(
   { clock }: SnapshotContext,
   pool: Pool,
   { id, layer, sizeBytes }: SnapshotRecord,
-  of: Pick<VolumeRecord, 'name' | 'snapshotMode' | 'placement' | 'scratch'>,
+  of: Pick<VolumeRecord, 'name' | 'snapshotMode' | 'placement' | 'scratch' | 'receiving'>,
 ): Promise<VolumeRecord> {
   const ids = new NewIds(pool);
   const volume = ids.volume();

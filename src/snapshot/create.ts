@@ -164,6 +164,7 @@ function newRecords(
   const group = names.length > 1 ? newUuid() : undefined;
   return volumes.map((volume, at) => ({
     id: ids.snapshot(),
+    uuid: newUuid(),
     volume: volume.id,
     name: (names[at] as SnapshotName).snapshot,
     layer: volume.headLayer,

@@ -13,6 +13,7 @@ import type { SnapshotContext } from './context.ts';
 import { expectFitsBatch } from './limits.ts';
 import { expectNoClones, linkedClones } from './linked-clones.ts';
 import { formatSnapshotName } from './names.ts';
+import { snapshotUuid } from './passport.ts';
 import { bookmarkOp, deleteSnapshotOp } from './records.ts';
 import { freedByDeleting } from './space.ts';
 import type { DeleteSnapshotOptions, SnapshotName } from './types.ts';
@@ -82,7 +83,8 @@ function deletionOps(pool: Pool, found: readonly Found[], bookmark: boolean): Ba
     const gone = deleteSnapshotOp(each.record.id);
     if (!bookmark) return [gone];
     const { volume, name, layer, sizeBytes, createdAt } = each.record;
-    const mark = { id: ids.snapshot(), volume, name, layer, sizeBytes, createdAt };
+    const uuid = snapshotUuid(each.pool, each.record);
+    const mark = { id: ids.snapshot(), uuid, volume, name, layer, sizeBytes, createdAt };
     return [gone, bookmarkOp(mark)];
   });
   return bookmark ? [...ops, ids.op()] : ops;

@@ -3,6 +3,8 @@
  *
  *   everything so far durable → writes held → those under way have ended → one batch → heads exchanged → writes go on
  *
+ * What must hold at that moment can be looked at once more in it, before the batch.
+ *
  * The batch closes the round that makes the last writes durable, so that what is frozen is. Whatever fails, writes go on.
  */
 import { StorageError } from '../base/errors.ts';
@@ -23,13 +25,15 @@ export interface HeadExchange {
 }
 
 /**
+ * @param whileHeld looks whether the exchange may be made still
  * @returns how long writes were held, in seconds
- * @throws StorageError volume/busy writes under way do not end; pool/failed
+ * @throws StorageError volume/busy writes under way do not end; pool/failed; what `whileHeld` throws
  */
 export async function exchangeHeads(
   pool: Pool,
   exchanges: readonly HeadExchange[],
   ops: readonly BatchOp[],
+  whileHeld: () => Promise<void> = async () => {},
 ): Promise<number> {
   const open = exchanges.flatMap((exchange) => {
     const plane = pool.planeOf(volumeKey(exchange.volume.id));
@@ -39,6 +43,7 @@ export async function exchangeHeads(
   const began = performance.now();
   try {
     await withDeadline(open.map(({ plane }) => plane));
+    await whileHeld();
     await pool.commit(ops);
     for (const { plane, head, inherit } of open) plane.swapHead(head, { inherit });
   } finally {

@@ -18,7 +18,11 @@ const labelsMax = 64;
 const labelBytesMax = 256;
 
 /** @throws StorageError request/invalid */
-export function expectDescription({ note, labels, attachment }: CreateSnapshotOptions): void {
+export function expectDescription({
+  note,
+  labels,
+  attachment,
+}: Pick<CreateSnapshotOptions, 'note' | 'labels' | 'attachment'>): void {
   const refused = (what: string) => new StorageError('request/invalid', what);
   if (Buffer.byteLength(note ?? '') > noteBytesMax) {
     throw refused(`a note has up to ${noteBytesMax} bytes`);

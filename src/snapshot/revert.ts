@@ -5,6 +5,7 @@
  */
 import { isoTime } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
+import { newUuid } from '../base/ids.ts';
 import type { FoundVolume } from '../volume/catalog.ts';
 import { layerOp, NewIds, volumeOp } from '../volume/records.ts';
 import type { SnapshotContext } from './context.ts';
@@ -37,21 +38,22 @@ export async function revertVolume(
 ): Promise<RevertResult> {
   const { volume, snapshot } = to;
   context.catalog.findSnapshot(volume, snapshot).pool.expectWritable();
-  if (!options.force) expectNoClients(connections, volume);
+  if (!options.force) expectNoClients(connections, volume, 'reverted');
   else if (!options.dryRun) await connections.disconnect(volume);
   return context.volumes.exclusively(() => revert(context, to, options));
 }
 
-function expectNoClients(connections: Connections, volume: string): void {
+/** @throws StorageError export/busy */
+export function expectNoClients(connections: Connections, volume: string, verb: string): void {
   const clients = connections.clientsOf(volume);
   if (clients === 0) return;
   throw new StorageError(
     'export/busy',
-    `volume ${volume} cannot be reverted: ${clients} clients are connected, whose disk would change under them`,
+    `volume ${volume} cannot be ${verb}: ${clients} clients are connected, whose disk would change under them`,
     {
       actions: [
         'shut the guest down, or detach the disk, then repeat',
-        '--force closes their connections first',
+        ...(verb === 'reverted' ? ['--force closes their connections first'] : []),
       ],
     },
   );
@@ -97,6 +99,7 @@ function safetyOf({ pool, record }: FoundVolume, id: number, createdAt: string):
   );
   return {
     id,
+    uuid: newUuid(),
     volume: record.id,
     name: isTaken ? `${name}-${id}` : name,
     layer: record.headLayer,

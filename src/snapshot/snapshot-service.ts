@@ -5,6 +5,7 @@
  *   clone      a new volume whose head reads through the snapshot's layer                clone.ts        constant time
  *   revert     the volume has a new head on the snapshot's layer, the old one is named   revert.ts       constant time
  *   delete     the name goes; the janitor makes one of two layers, the reaper frees      delete.ts       constant time, then janitor.ts
+ *   receive    a snapshot that comes from elsewhere is one of the volume's               receive.ts       constant time, behind the writing
  *   flatten    what is inherited is copied                                               flatten.ts      as long as that takes
  *
  * Each is one batch, between other changes of structure: after a crash it happened or it did not. Exactly one head is above a volume's frozen
@@ -28,6 +29,8 @@ import { flattenVolume } from './flatten.ts';
 import { inheritedBytes } from './inherited.ts';
 import { setSnapshotMode } from './mode.ts';
 import { type OpenSnapshot, openScratch, openSnapshot } from './open.ts';
+import { type Identity, identityOf, passportOf, type SnapshotPassport } from './passport.ts';
+import { Receiver } from './receive.ts';
 import { renameSnapshot } from './rename.ts';
 import { type Connections, revertVolume } from './revert.ts';
 import { Scheduler } from './scheduler.ts';
@@ -65,6 +68,8 @@ export class SnapshotService implements Snapshots {
   readonly #scheduler: Scheduler;
   readonly #background = new Map<Pool, Background>();
   readonly #guards: SnapshotGuard[] = [];
+  /** Of snapshots that come from elsewhere. */
+  readonly receiver: Receiver;
   #connections: Connections = { clientsOf: () => 0, disconnect: async () => 0 };
 
   /** Merges that were cut off go on at once; schedules run from now on. */
@@ -77,6 +82,7 @@ export class SnapshotService implements Snapshots {
       catalog: this.#catalog,
       tell: (kind, subject, message) => emit({ kind, level: 'info', subject, message }),
     };
+    this.receiver = new Receiver(this.#context, () => this.#connections);
     this.#scheduler = new Scheduler({ pools, clock, emit, snapshots: this });
     volumes.setDependents((found, options) => dependentsOf(found, this.#guard, options));
     volumes.onStructure((pool) => void this.#background.get(pool)?.merge());
@@ -121,6 +127,16 @@ export class SnapshotService implements Snapshots {
 
   byId(pool: string, id: number): SnapshotInfo {
     return this.#catalog.describeById(pool, id);
+  }
+
+  /** Also of a bookmark. @throws StorageError volume/not-found, snapshot/not-found */
+  identity(volume: string, name: string): Identity {
+    return identityOf(this.#catalog.find(volume, name));
+  }
+
+  /** @throws StorageError volume/not-found, snapshot/not-found */
+  passport(volume: string, name: string): SnapshotPassport {
+    return passportOf(this.#catalog.findSnapshot(volume, name));
   }
 
   attachment(volume: string, name: string): string {

@@ -8,6 +8,8 @@ export type Consistency = 'crash' | 'quiesced';
 /** As stored under `R snapshot/<id>`: a name on a frozen layer. Ids are never reused. */
 export interface SnapshotRecord {
   readonly id: number;
+  /** The same wherever its content is, see passport.ts; absent: an earlier version took it. */
+  readonly uuid?: string;
   /** The id of the volume it belongs to. */
   readonly volume: number;
   readonly name: string;
@@ -28,7 +30,7 @@ export interface SnapshotRecord {
 /** As stored under `R bookmark/<id>`: where a deleted snapshot was, so that changes since can still be told. */
 export type BookmarkRecord = Pick<
   SnapshotRecord,
-  'id' | 'volume' | 'name' | 'layer' | 'sizeBytes' | 'createdAt'
+  'id' | 'uuid' | 'volume' | 'name' | 'layer' | 'sizeBytes' | 'createdAt'
 >;
 
 export interface SnapshotInfo {

@@ -20,8 +20,18 @@ export interface VolumeRecord {
   readonly clonedFrom?: number;
   /** URI of the disk that it was made of, whether or not it still reads from it. */
   readonly adoptedFrom?: string;
+  /** It is on its way here as a backup stream, and nobody else's until it is whole. */
+  readonly receiving?: Receiving;
   /** Not listed, and gone when its export ends or the service stops: what a scratch export writes to. */
   readonly scratch?: true;
+}
+
+/** How far a volume has been received: told with what is durable. */
+export interface Receiving {
+  /** Which stream. */
+  readonly stream: string;
+  /** What lies before it is here. */
+  readonly toBytes: number;
 }
 
 export interface VolumeInfo {
@@ -58,6 +68,8 @@ export interface CreateVolumeOptions {
   readonly thick?: boolean;
   /** Of the disks that its data is to lie on. */
   readonly class?: string;
+  /** Its content is to be received. */
+  readonly receiving?: Receiving;
   readonly dryRun?: boolean;
 }
 

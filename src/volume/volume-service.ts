@@ -243,8 +243,9 @@ export class VolumeService {
     return this.#catalog.poolFor(name);
   }
 
-  /** @throws StorageError volume/busy it is getting its space */
+  /** @throws StorageError volume/busy it is getting its space, or is being received */
   expectFilled({ pool, record }: FoundVolume): void {
+    expectNotReceiving(record);
     if (fillingOf(pool, record.id) === undefined) return;
     throw new StorageError('volume/busy', `volume ${record.name} is getting its space`);
   }
@@ -260,9 +261,11 @@ export class VolumeService {
     }
   }
 
-  /** Opens a volume in the data plane, or joins others who have it open. @throws StorageError volume/not-found */
+  /** Opens a volume in the data plane, or joins others who have it open. @throws StorageError volume/not-found; volume/busy it is being received */
   async open(name: string): Promise<OpenVolume> {
-    return openVolume(this.#catalog.find(name));
+    const found = this.#catalog.find(name);
+    expectNotReceiving(found.record);
+    return openVolume(found);
   }
 
   /** Asked before a volume is renamed or deleted. */
@@ -371,6 +374,7 @@ function newVolume(
     snapshotMode: options.snapshotMode ?? 'row',
     thick: options.thick ?? false,
     ...(options.class === undefined ? {} : { placement: { class: options.class } }),
+    ...(options.receiving === undefined ? {} : { receiving: options.receiving }),
     createdAt,
   };
   const ops = [ids.op(), layerOp({ id: record.headLayer, parent: null }), volumeOp(record)];
@@ -394,6 +398,17 @@ export async function openVolume({ pool, record }: FoundVolume): Promise<OpenVol
       return closed;
     },
   };
+}
+
+/** What is here of it is not whole. @throws StorageError volume/busy */
+function expectNotReceiving({ name, receiving }: VolumeRecord): void {
+  if (receiving === undefined) return;
+  throw new StorageError('volume/busy', `volume ${name} is being received`, {
+    actions: [
+      'receive its stream again: what has come is kept',
+      `varve volume delete ${name}   (gives up what has come)`,
+    ],
+  });
 }
 
 function isPoolGone(error: unknown): boolean {

@@ -298,6 +298,17 @@ export async function openApi(): Promise<TestApi> {
       throw new StorageError('image/unusable', 'no image');
     },
   };
+  const nothingSent = async (): Promise<never> => {
+    throw new StorageError('backup/format', 'no backup');
+  };
+  const backups = {
+    send: {
+      plan: nothingSent,
+      expectTarget: nothingSent,
+      stream: async function* (): AsyncGenerator<Uint8Array> {},
+    },
+    receive: { plan: nothingSent, receive: nothingSent },
+  };
   const adoption = {
     plan: async () => {
       throw new StorageError('disk/unusable', 'no disk');
@@ -320,6 +331,7 @@ export async function openApi(): Promise<TestApi> {
     scanDisks: async () => [],
     leave,
     images: { load: noImage, save: noImage },
+    backups,
     operations,
     events,
     service,

@@ -58,6 +58,7 @@ test('no document names an address that is not served', () => {
     '/v1/operations/{id}/actions/cancel',
     '/v1/operations/{id}/actions/pause',
     '/v1/operations/{id}/actions/resume',
+    '/v1/operations/{id}/input',
     '/v1/pools',
     '/v1/pools/actions/import',
     '/v1/pools/{name}',
@@ -84,8 +85,11 @@ test('no document names an address that is not served', () => {
     '/v1/volumes/{name}/actions/leave',
     '/v1/volumes/{name}/actions/load',
     '/v1/volumes/{name}/actions/move',
+    '/v1/volumes/{name}/actions/receive',
     '/v1/volumes/{name}/actions/revert',
     '/v1/volumes/{name}/actions/save',
+    '/v1/volumes/{name}/actions/send',
+    '/v1/volumes/{name}/backup',
     '/v1/volumes/{name}/map',
   ]);
 });

@@ -23,9 +23,10 @@ interface Answer {
   readonly text: string;
 }
 
-/** Events come until the reader goes: it goes with the first of what is answered. */
+/** Events come until the reader goes, a backup until its end or an error: it goes with the first of what is answered. */
 function isStream(message: IncomingMessage): boolean {
-  return String(message.headers['content-type']).startsWith('text/event-stream');
+  const type = String(message.headers['content-type']);
+  return type.startsWith('text/event-stream') || type === 'application/octet-stream';
 }
 
 function ask(socketPath: string, { method, path, headers, body }: RandomRequest): Promise<Answer> {

@@ -36,9 +36,11 @@ const arrows: Record<string, readonly string[]> = {
     'src/dataplane',
     'src/base',
   ],
+  'src/backup': ['src/snapshot', 'src/volume', 'src/pool', 'src/dataplane', 'src/base'],
   'src/api': [
     'src/scrub',
     'src/image',
+    'src/backup',
     'src/migration',
     'src/export',
     'src/snapshot',

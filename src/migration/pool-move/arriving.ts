@@ -7,6 +7,7 @@ import type { VolumeExportRecord } from '../../export/types.ts';
 import type { BatchOp } from '../../pool/format/batch.ts';
 import type { Pool } from '../../pool/pool.ts';
 import { deleteRecord, putRecord } from '../../pool/pool-records.ts';
+import { snapshotUuid } from '../../snapshot/passport.ts';
 import {
   bookmarkOp,
   bookmarkRecords,
@@ -65,7 +66,9 @@ export function arriving(underWay: MoveUnderWay, family: Family): Arriving {
   const bookmarks = names.bookmarks.flatMap((bookmark) => {
     const copy = map.copyOf(bookmark.layer);
     if (copy === undefined) return [];
-    return [{ ...bookmark, id: ids.snapshot(), volume: idOf(bookmark.volume), layer: copy.layer }];
+    const uuid = snapshotUuid(source, bookmark);
+    const volume = idOf(bookmark.volume);
+    return [{ ...bookmark, id: ids.snapshot(), uuid, volume, layer: copy.layer }];
   });
   const ops = [
     ...[...incomingLayers(target, move.id), ...heads].map(layerOp),
@@ -73,6 +76,7 @@ export function arriving(underWay: MoveUnderWay, family: Family): Arriving {
     ...names.snapshots.map((snapshot) =>
       snapshotOp({
         ...snapshot,
+        uuid: snapshotUuid(source, snapshot),
         id: snapshotIds.get(snapshot.id) as number,
         volume: idOf(snapshot.volume),
         layer: map.layerOf(snapshot.layer),
