@@ -49,6 +49,18 @@ export async function measureReplay(
   return measureJob(server, [...replay, '--iodepth=32', `--size=${spanMiB}M`], 600);
 }
 
+/** Reads 4 KiB at the beginning of every `strideMiB` of the volume, one after the other. @throws Error fio failed */
+export async function measureStride(
+  server: RunningServer,
+  strideMiB: number,
+  sizeMiB: number,
+): Promise<Measurement> {
+  const skipKiB = strideMiB * 1024 - 4;
+  const stride = [`--rw=read:${skipKiB}k`, '--bs=4k', '--iodepth=1', `--size=${sizeMiB}M`];
+  // fio would come round once more: what it skips counts for nothing.
+  return measureJob(server, [...stride, `--number_ios=${Math.ceil(sizeMiB / strideMiB)}`], 600);
+}
+
 /**
  * What the requests met while `work` went on: it begins when fio does I/O, which ends with it.
  *
