@@ -46,6 +46,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportVolumeVerbs(env, exports);
   ExportMapVerbs(env, exports);
   ExportExportVerbs(env, exports);
+  ExportSuccessionVerbs(env, exports);
   ExportSimulationVerbs(env, exports);
   return exports;
 }

@@ -63,6 +63,7 @@ void Serve(const Napi::CallbackInfo& info, std::shared_ptr<BlockTarget> target) 
   nbd::ExportSpec spec;
   spec.name = StringOf(from, "name");
   spec.description = StringOf(from, "description");
+  spec.identity = StringOf(from, "identity");
   spec.read_only = FlagOf(from, "readOnly");
   spec.contexts = ContextsOf(from.Get("contexts"));
   spec.target = std::move(target);

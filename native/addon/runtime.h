@@ -1,7 +1,7 @@
 // Runtime: everything the process has open in the data plane, by handle.
 //
 // Thread: the tables are touched on JavaScript's thread only; what they point to has its own rules.
-// Elsewhere: the verbs (disk_verbs.cc, pool_verbs.cc, volume_verbs.cc, export_verbs.cc).
+// Elsewhere: the verbs (disk_verbs.cc, pool_verbs.cc, volume_verbs.cc, export_verbs.cc, succession_verbs.cc).
 #pragma once
 
 #include <map>

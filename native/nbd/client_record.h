@@ -30,6 +30,15 @@ struct ClientRecord {
   std::chrono::system_clock::time_point connected_at;
   Counter reads, writes, read_bytes, write_bytes, in_flight;
 
+  // Goes on counting where another process has ended; before the first request.
+  void Restore(const ClientStats& before) {
+    connected_at = before.connected_at;
+    reads.Add(before.reads);
+    writes.Add(before.writes);
+    read_bytes.Add(before.read_bytes);
+    write_bytes.Add(before.write_bytes);
+  }
+
   ClientStats Snapshot() const {
     return {id,          export_name,      address,           connected_at,   reads.get(), writes.get(),
             read_bytes.get(), write_bytes.get(), in_flight.get()};

@@ -107,9 +107,16 @@ Status OpenTcp(const ListenAddress& address, ListenSocket* out) {
   sockaddr_storage bound{};
   socklen_t length = sizeof bound;
   if (getsockname(fd.get(), reinterpret_cast<sockaddr*>(&bound), &length) != 0) return LastError("read the port");
+  out->host = address.host;
   out->port = PortOf(bound);
   out->fd = std::move(fd);
   return Status::Ok();
+}
+
+bool IsAtItsPath(const ListenSocket& socket) {
+  struct stat info{};
+  if (lstat(socket.path.c_str(), &info) != 0) return false;
+  return info.st_dev == socket.device && info.st_ino == socket.inode;
 }
 
 }  // namespace
@@ -123,10 +130,13 @@ Status OpenListenSocket(const ListenAddress& address, ListenSocket* out) {
   return failed;
 }
 
+bool ListensOn(const ListenSocket& socket, const ListenAddress& address) {
+  if (address.path.empty()) return socket.path.empty() && socket.host == address.host && socket.port == address.port;
+  return socket.path == address.path && IsAtItsPath(socket);
+}
+
 void RemovePath(const ListenSocket& socket) {
-  struct stat info{};
-  if (socket.path.empty() || lstat(socket.path.c_str(), &info) != 0) return;
-  if (info.st_dev == socket.device && info.st_ino == socket.inode) unlink(socket.path.c_str());
+  if (!socket.path.empty() && IsAtItsPath(socket)) unlink(socket.path.c_str());
 }
 
 void PrepareClientSocket(int fd) {

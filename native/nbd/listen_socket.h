@@ -14,12 +14,16 @@ namespace varve::nbd {
 
 struct ListenSocket {
   UniqueFd fd;
+  std::string host;   // TCP, as it was asked for
   uint16_t port = 0;  // TCP
   // Unix: the path and the inode it had when it was ours.
   std::string path;
   dev_t device = 0;
   ino_t inode = 0;
 };
+
+// True when `socket`, which another process has opened, is what OpenListenSocket() of `address` would give.
+bool ListensOn(const ListenSocket& socket, const ListenAddress& address);
 
 // Errors: as Server::AddListener.
 Status OpenListenSocket(const ListenAddress& address, ListenSocket* socket);

@@ -29,7 +29,7 @@ void Listener::Accept() {
 void Listener::OnAccepted(int64_t result) {
   accepting_ = false;
   UniqueFd fd(result >= 0 ? static_cast<int>(result) : -1);
-  if (on_closed_) return Finish();
+  if (finish_) return std::exchange(finish_, {})();
   if (fd.valid()) {
     PrepareClientSocket(fd.get());
     on_accepted_(std::move(fd));
@@ -39,18 +39,25 @@ void Listener::OnAccepted(int64_t result) {
   Accept();
 }
 
+// `closed` and `parked` may destroy this.
 void Listener::Close(std::function<void()> closed) {
-  on_closed_ = std::move(closed);
-  loop_.CancelTimer(&pause_);
-  if (!accepting_) return Finish();
-  loop_.CancelSocket(socket_.fd.get());
+  finish_ = [this, closed = std::move(closed)] {
+    RemovePath(socket_);
+    socket_.fd = UniqueFd();
+    closed();
+  };
+  Stop();
 }
 
-void Listener::Finish() {
-  RemovePath(socket_);
-  socket_.fd = UniqueFd();
-  // May destroy this.
-  std::exchange(on_closed_, {})();
+void Listener::Park(std::function<void(ListenSocket)> parked) {
+  finish_ = [this, parked = std::move(parked)] { parked(std::move(socket_)); };
+  Stop();
+}
+
+void Listener::Stop() {
+  loop_.CancelTimer(&pause_);
+  if (accepting_) return loop_.CancelSocket(socket_.fd.get());
+  std::exchange(finish_, {})();
 }
 
 }  // namespace varve::nbd

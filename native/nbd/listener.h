@@ -19,6 +19,8 @@ class Listener {
   void Start() { Accept(); }
   // closed: once nothing is pending and the path is gone. Call once.
   void Close(std::function<void()> closed);
+  // parked: once nothing is pending, with the socket, which goes on listening. Instead of Close().
+  void Park(std::function<void(ListenSocket)> parked);
   EventLoop& loop() { return loop_; }
 
  private:
@@ -33,12 +35,12 @@ class Listener {
 
   void Accept();
   void OnAccepted(int64_t result);
-  void Finish();
+  void Stop();
 
   EventLoop& loop_;
   ListenSocket socket_;
   std::function<void(UniqueFd)> on_accepted_;
-  std::function<void()> on_closed_;
+  std::function<void()> finish_;  // set by Close() and Park()
   bool accepting_ = false;
   Accepted accepted_;
   Pause pause_;

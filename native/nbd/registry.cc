@@ -31,10 +31,10 @@ Registry::Registry(std::vector<EventLoop*> loops, const ServerLimits& limits, Se
 }
 
 Status Registry::AddListener(const ListenAddress& address, ListenerId* id, uint16_t* port) {
-  ListenSocket socket;
-  if (const Status opened = OpenListenSocket(address, &socket); !opened.ok()) return opened;
-  if (port != nullptr) *port = socket.port;
   std::lock_guard lock(mutex_);
+  ListenSocket socket;
+  if (const Status opened = OpenSocket(address, &socket); !opened.ok()) return opened;
+  if (port != nullptr) *port = socket.port;
   *id = ++last_listener_;
   Shard& shard = *shards_[*id % shards_.size()];
   auto listener = std::make_shared<Listener>(shard.loop(), std::move(socket), [&shard, listener_id = *id](UniqueFd fd) {
@@ -42,18 +42,13 @@ Status Registry::AddListener(const ListenAddress& address, ListenerId* id, uint1
   });
   listeners_.emplace(*id, listener);
   alive_++;
-  shard.loop().Post([listener] { listener->Start(); });
+  if (!adopting_) shard.loop().Post([listener] { listener->Start(); });
   return Status::Ok();
 }
 
 Status Registry::CloseListener(ListenerId id, std::function<void()> done) {
-  std::shared_ptr<Listener> listener;
-  {
-    std::lock_guard lock(mutex_);
-    auto found = listeners_.extract(id);
-    if (found.empty()) return Status(ENOENT, "no such listener");
-    listener = std::move(found.mapped());
-  }
+  std::shared_ptr<Listener> listener = TakeListener(id);
+  if (!listener) return Status(ENOENT, "no such listener");
   EventLoop& loop = listener->loop();
   loop.Post([self = shared_from_this(), listener = std::move(listener), done = std::move(done)] {
     listener->Close([self, listener, done] {
@@ -62,6 +57,12 @@ Status Registry::CloseListener(ListenerId id, std::function<void()> done) {
     });
   });
   return Status::Ok();
+}
+
+std::shared_ptr<Listener> Registry::TakeListener(ListenerId id) {
+  std::lock_guard lock(mutex_);
+  auto found = listeners_.extract(id);
+  return found.empty() ? nullptr : std::move(found.mapped());
 }
 
 Status Registry::CheckSpec(const ExportSpec& spec) const {
@@ -208,13 +209,22 @@ Admission Registry::Enter(ListenerId listener, std::string_view name, ExportView
   std::lock_guard lock(mutex_);
   const auto found = Lookup(listener, name);
   if (!found) return Admission::kUnknown;
-  if (clients_ >= limits_.clients_max || found->clients >= limits_.clients_per_export_max) return Admission::kFull;
+  if (IsFull(*found)) return Admission::kFull;
   *view = ViewOf(found->spec);
-  *entry = {found, ++last_client_, shards_[found->next_loop++ % shards_.size()].get(), found->clients == 0};
-  found->clients++;
+  *entry = Claim(found);
+  return Admission::kEntered;
+}
+
+bool Registry::IsFull(const Export& asked) const {
+  return clients_ >= limits_.clients_max || asked.clients >= limits_.clients_per_export_max;
+}
+
+Entry Registry::Claim(const std::shared_ptr<Export>& entered) {
+  Entry entry{entered, ++last_client_, shards_[entered->next_loop++ % shards_.size()].get(), entered->clients == 0};
+  entered->clients++;
   clients_++;
   alive_++;
-  return Admission::kEntered;
+  return entry;
 }
 
 void Registry::Leave(const std::shared_ptr<Export>& left) {

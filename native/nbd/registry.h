@@ -22,6 +22,7 @@
 #include "nbd/memory_budget.h"
 #include "nbd/server.h"
 #include "nbd/shard.h"
+#include "nbd/succession.h"
 
 namespace varve::nbd {
 
@@ -51,6 +52,12 @@ class Registry : public std::enable_shared_from_this<Registry> {
   Status PauseExport(const std::string& name, std::function<void()> done);
   Status ResumeExport(const std::string& name, std::shared_ptr<BlockTarget> target, std::function<void()> done);
   std::vector<ClientStats> ListClients() const;
+  // Of one process and the next: registry_succession.cc.
+  Status ParkListener(ListenerId id, std::function<void()> done);
+  void ParkClients(std::function<void()> done);
+  Succession TakeParked();
+  void Inherit(Succession inherited);
+  Adoption Adopt();
   void Close(std::function<void()> done);
 
   // What a handshake asks, about the exports of the listener it came through.
@@ -67,6 +74,9 @@ class Registry : public std::enable_shared_from_this<Registry> {
   // Loop threads: a session began, or is gone.
   void ClientConnected(std::shared_ptr<ClientRecord> record);
   void ClientGone(const ClientRecord& record, const std::shared_ptr<Export>& left, const char* reason);
+  // Another process goes on with the client.
+  void ClientParked(const Session& session, const Export& left, ParkedSession parked);
+  bool IsParking() const;
   bool IsRemoved(const Export& asked) const;
   ServedTarget TargetOf(const Export& asked) const;
 
@@ -80,6 +90,12 @@ class Registry : public std::enable_shared_from_this<Registry> {
  private:
   std::shared_ptr<Export> Lookup(ListenerId listener, std::string_view name) const;  // with mutex_ held
   Status CheckSpec(const ExportSpec& spec) const;                                    // with mutex_ held
+  bool IsFull(const Export& asked) const;                                            // with mutex_ held
+  Entry Claim(const std::shared_ptr<Export>& entered);                               // with mutex_ held
+  const char* Reclaim(const ParkedClient& client, Entry* entry);
+  void Continue(ParkedClient client, Entry entry);
+  Status OpenSocket(const ListenAddress& address, ListenSocket* socket);             // with mutex_ held
+  std::shared_ptr<Listener> TakeListener(ListenerId id);
   void Release();
   EventLoop& first_loop() { return shards_.front()->loop(); }
 
@@ -98,6 +114,10 @@ class Registry : public std::enable_shared_from_this<Registry> {
   unsigned clients_ = 0;
   unsigned negotiations_ = 0;
   bool closing_ = false;
+  bool parking_ = false;
+  Succession parked_;
+  bool adopting_ = false;  // Inherit() was called, Adopt() was not
+  Succession inherited_;
   // Listeners, negotiations and claimed places, and one for being open: at none, closing is done.
   size_t alive_ = 1;
   std::function<void()> on_closed_;

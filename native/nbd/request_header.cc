@@ -48,6 +48,17 @@ bool DecodeRequestHeader(const std::byte* bytes, Framing framing, RequestHeader*
   return true;
 }
 
+void AppendRequestHeader(const RequestHeader& header, Framing framing, std::string* out) {
+  const bool extended = framing == Framing::kExtended;
+  AppendBig(out, extended ? kExtendedRequestMagic : kCompactRequestMagic);
+  AppendBig(out, header.flags);
+  AppendBig(out, static_cast<uint16_t>(header.command));
+  AppendBig(out, header.cookie);
+  AppendBig(out, header.offset);
+  if (extended) return AppendBig(out, header.length);
+  AppendBig(out, static_cast<uint32_t>(header.length));
+}
+
 uint64_t PayloadBytes(const RequestHeader& header, Framing framing) {
   if (header.command == Command::kWrite) return header.length;
   const bool announced = framing == Framing::kExtended && header.Has(kFlagPayloadLength);

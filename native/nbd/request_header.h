@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "nbd/contexts.h"
 #include "nbd/protocol.h"
@@ -44,6 +45,9 @@ constexpr size_t RequestHeaderBytes(Framing framing) {
 
 // bytes: RequestHeaderBytes(framing) of them. False when the magic is wrong.
 bool DecodeRequestHeader(const std::byte* bytes, Framing framing, RequestHeader* header);
+
+// Appends the bytes that DecodeRequestHeader() takes for `header`.
+void AppendRequestHeader(const RequestHeader& header, Framing framing, std::string* out);
 
 // Bytes that follow the header. A WRITE's always do: QEMU 10 sets no PAYLOAD_LEN on it.
 uint64_t PayloadBytes(const RequestHeader& header, Framing framing);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "nbd/registry.h"
+#include "nbd/succession.h"
 
 namespace varve::nbd {
 
@@ -34,6 +35,18 @@ Status Server::ResumeExport(const std::string& name, std::shared_ptr<BlockTarget
 }
 
 std::vector<ClientStats> Server::ListClients() const { return registry_->ListClients(); }
+
+Status Server::ParkListener(ListenerId id, std::function<void()> done) {
+  return registry_->ParkListener(id, std::move(done));
+}
+
+void Server::ParkClients(std::function<void()> done) { registry_->ParkClients(std::move(done)); }
+
+Succession Server::TakeParked() { return registry_->TakeParked(); }
+
+void Server::Inherit(Succession inherited) { registry_->Inherit(std::move(inherited)); }
+
+Adoption Server::Adopt() { return registry_->Adopt(); }
 
 void Server::Close(std::function<void()> done) { registry_->Close(std::move(done)); }
 

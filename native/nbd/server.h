@@ -29,6 +29,7 @@
 namespace varve::nbd {
 
 class Registry;
+struct Succession;
 
 using ListenerId = uint64_t;  // never reused; 0 is none
 using ClientId = uint64_t;    // never reused; 0 is none
@@ -60,6 +61,8 @@ struct ExportSpec {
   std::shared_ptr<BlockTarget> target;  // kept until the last request of it has ended
   std::vector<ListenerId> listeners;    // reachable through these
   ChangedContexts contexts;             // offered besides base:allocation; may be null
+  // Of another process's export of the same name: the same bytes. Empty: no other process ever serves them.
+  std::string identity;
 };
 
 struct ClientStats {
@@ -70,6 +73,17 @@ struct ClientStats {
   uint64_t reads = 0, writes = 0;            // completed commands; writes include trims and zeroes
   uint64_t read_bytes = 0, write_bytes = 0;  // payload sent and taken
   uint64_t in_flight = 0;                    // received, not yet answered
+};
+
+// What became of the clients that another process had left.
+struct Adoption {
+  struct Refused {
+    std::string export_name;
+    std::string address;
+    const char* reason;
+  };
+  unsigned clients = 0;
+  std::vector<Refused> refused;
 };
 
 // Told of established clients only. Each connected is followed by one disconnected.
@@ -120,6 +134,25 @@ class Server {
 
   // Every established client, in no order.
   std::vector<ClientStats> ListClients() const;
+
+  // Stops accepting without closing: the socket goes on listening, for the next process to accept what comes.
+  // done: once it can be left. Errors: ENOENT no such listener.
+  Status ParkListener(ListenerId id, std::function<void()> done);
+
+  // Every client that another process can go on with is left as it is once what is in flight has been answered (Session::Park); others
+  // are closed. done: when none is left, those excepted that were still between handshake and session.
+  void ParkClients(std::function<void()> done);
+
+  // What was parked until now, the caller's from now on.
+  Succession TakeParked();
+
+  // What another process has parked, instead of what was inherited before. Call before the first AddListener(): it goes on with the socket that there is. Listeners
+  // accept only behind Adopt(), so that the exports are there, and older clients known before newer ones.
+  void Inherit(Succession inherited);
+
+  // The clients inherited go on where their export is the same, not smaller and offers what they were told. Others are closed, and so are
+  // listening sockets that nobody asked for.
+  Adoption Adopt();
 
   // Closes listeners, unfinished handshakes and clients as above. Call once, last.
   // done: on a loop's thread; destroy the server after it has returned.

@@ -2,6 +2,7 @@
 #include "nbd/session.h"
 
 #include <ctime>
+#include <span>
 #include <utility>
 
 namespace varve::nbd {
@@ -27,10 +28,10 @@ Session::Session(SessionParts parts)
 
 Session::~Session() = default;
 
-void Session::Start(std::span<const std::byte> early, bool fenced) {
+void Session::Start(std::string early, bool fenced) {
   fenced_ = fenced;
+  early_ = std::move(early);
   NoteProgress();
-  input_.Append(early);
   Consume();
 }
 
@@ -40,13 +41,15 @@ void Session::OpenFence() {
 }
 
 void Session::JoinFence(FenceHold hold) {
-  if (phase_ == Phase::kOpen && !parts_.transport->PeerEnded()) {
+  if (phase_ <= Phase::kParking && !parts_.transport->PeerEnded()) {
     if (writes_in_flight_ > 0) holds_.push_back({std::move(hold), write_serial_, writes_in_flight_});
     return;
   }
   // Requests may still lie unread in the stream. All of them end before the newcomer's writes begin, which
   // must not wait for a client that no longer reads its replies.
   holds_to_end_.push_back(std::move(hold));
+  // In another process it would not be known who waits for whom.
+  if (phase_ == Phase::kParking) Drain("client closed the connection");
   // Between its end and its destruction a session arms nothing that could outlive it.
   if (phase_ != Phase::kEnded) parts_.loop.SetTimer(&stall_timer_, kStallMax);
 }
@@ -64,6 +67,45 @@ void Session::Resume(std::shared_ptr<BlockTarget> target) {
   for (Request* request : std::exchange(waiting_, {})) Submit(request);
 }
 
+void Session::Park() {
+  if (phase_ != Phase::kOpen) return;
+  if (paused_) return Abort("the service stopped while the export was paused");
+  if (!holds_to_end_.empty() || parts_.transport->PeerEnded()) return Drain("client closed the connection");
+  // Its payload was thrown away as it came, so nobody else could refuse it for what it is.
+  if (filling_ != nullptr && !filling_->refusal.none()) return Drain("the service stopped in the middle of a refused request");
+  phase_ = Phase::kParking;
+  end_reason_ = "handed over to the next service";
+  StopTaking();
+  EndIfIdle();
+}
+
+ParkedSession Session::TakeParked() {
+  ParkedSession parked;
+  for (Request* request : std::exchange(carried_, {})) {
+    AppendUnexecuted(*request, request->payload_bytes, &parked.unanswered);
+    Recycle(request);
+  }
+  if (filling_ != nullptr) AppendUnexecuted(*filling_, filling_->payload_taken_bytes, &parked.unanswered);
+  DropFilling();
+  const std::span<const std::byte> input = input_.content();
+  parked.unanswered.append(reinterpret_cast<const char*>(input.data()), input.size());
+  parked.unanswered.append(early_, early_taken_);
+  parked.transport = std::move(parts_.transport);
+  return parked;
+}
+
+void Session::AppendUnexecuted(const Request& request, uint64_t payload_bytes, std::string* out) const {
+  AppendRequestHeader(request.header, parts_.terms.framing, out);
+  if (payload_bytes > 0) out->append(reinterpret_cast<const char*>(request.buffer.data), payload_bytes);
+}
+
+// The target gave it back undone, because there is no space; the next process tries again.
+void Session::CarryOn(Request* request) {
+  if (request->write_serial != 0) WriteEnded(request->write_serial);
+  carried_.push_back(request);
+  EndIfIdle();
+}
+
 void Session::Drain(const char* reason) { LeaveOpen(Phase::kDraining, reason); }
 
 void Session::Abort(const char* reason) {
@@ -72,12 +114,11 @@ void Session::Abort(const char* reason) {
 }
 
 void Session::LeaveOpen(Phase phase, const char* reason) {
-  if (phase_ == Phase::kOpen) end_reason_ = reason;
+  if (phase_ <= Phase::kParking) end_reason_ = reason;
   if (phase_ < phase) phase_ = phase;
-  if (memory_.waiting && parts_.budget.Cancel(&memory_)) memory_.waiting = false;
-  ReturnGrant();
+  StopTaking();
   if (!receiving_payload_) DropFilling();
-  RecallHeld();
+  for (Request* request : std::exchange(carried_, {})) Recycle(request);
   if (phase_ == Phase::kDead) {
     parts_.transport->Cancel();
     for (Request* request : std::exchange(held_, {})) Recycle(request);
@@ -88,6 +129,13 @@ void Session::LeaveOpen(Phase phase, const char* reason) {
     replies_.Drop();
   }
   EndIfIdle();
+}
+
+// What waits for memory does not get it, what waits for space is taken back.
+void Session::StopTaking() {
+  if (memory_.waiting && parts_.budget.Cancel(&memory_)) memory_.waiting = false;
+  ReturnGrant();
+  RecallHeld();
 }
 
 bool Request::recalls() const { return session->recalls(); }
@@ -113,17 +161,23 @@ void Session::RecallHeld() {
 // Called wherever something pending has ended; ends the session when it was the last.
 void Session::EndIfIdle() {
   if (phase_ == Phase::kOpen || phase_ == Phase::kEnded) return;
-  const unsigned filling = filling_ != nullptr ? 1 : 0;
-  if (in_flight_ > filling || !replies_.idle() || memory_.waiting) return;
+  if (in_flight_ > Unexecuted() || !replies_.idle() || memory_.waiting) return;
+  const bool parking = phase_ == Phase::kParking;
   if (receiving_) {
     // Everything is answered; only now may the socket be disturbed.
-    if (phase_ == Phase::kDraining) parts_.transport->Cancel();
-    phase_ = Phase::kDead;
+    if (phase_ <= Phase::kDraining) parts_.transport->Cancel();
+    if (!parking) phase_ = Phase::kDead;
     return;
   }
   phase_ = Phase::kEnded;
   parts_.loop.CancelTimer(&stall_timer_);
+  if (parking) return parts_.host.SessionParked(this);
   parts_.host.SessionEnded(this);
+}
+
+// Requests that are in flight, but have nothing to end.
+unsigned Session::Unexecuted() const {
+  return static_cast<unsigned>(carried_.size()) + (filling_ != nullptr ? 1 : 0);
 }
 
 Request* Session::TakeRequest() {

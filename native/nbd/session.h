@@ -1,10 +1,13 @@
 // Session: the transmission phase of one connection.
 //
 //   open ──DISC, end of stream, planned stop──▶ draining ──nothing in flight──▶ ended
-//     └──────── violation, broken stream ─────▶ dead ──────nothing pending────▶ ended
+//     │ └────── violation, broken stream ─────▶ dead ──────nothing pending────▶ ended
+//     └──Park──▶ parking ──nothing in flight──▶ parked
 //
 // open: requests are taken from the stream as they come, many per receive, and answered in the order they end.
 // draining: nothing more is taken; what was received whole is executed and answered.
+// parking: nothing more is taken; what the target has is answered, or taken back. Then whoever goes on with the connection, in another
+//   process, gets every byte that was received and not answered for: no request is lost, none is executed twice.
 // dead: nothing more is taken or sent; what the target has is waited for.
 //
 // Invariants:
@@ -23,7 +26,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <span>
+#include <string>
 #include <vector>
 
 #include "io/event_loop.h"
@@ -43,6 +46,8 @@ class SessionHost {
  public:
   // The session has nothing pending and may be destroyed, but not from inside this call. Called once.
   virtual void SessionEnded(Session* session) = 0;
+  // The same, of one that was asked to Park(), which has: TakeParked() says with what.
+  virtual void SessionParked(Session* session) = 0;
   // A session has waited long for memory: close those, on any loop, that hold some and whose client does nothing.
   virtual void MemoryWantedBack() = 0;
 
@@ -63,6 +68,12 @@ struct SessionParts {
   Terms terms;
 };
 
+// What is left of a session for another one to go on with.
+struct ParkedSession {
+  std::unique_ptr<Transport> transport;
+  std::string unanswered;  // requests, in the order in which they are to be taken; the last may be cut off
+};
+
 class Session final : private ReplyQueueOwner {
  public:
   // QEMU sends 16 at a time, the Linux kernel and nbdcopy up to 128.
@@ -80,8 +91,8 @@ class Session final : private ReplyQueueOwner {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // early: bytes that came behind the handshake; at most kReceiveBytes. fenced: OpenFence() will be called.
-  void Start(std::span<const std::byte> early, bool fenced);
+  // early: bytes that the client has sent and nobody has answered for. fenced: OpenFence() will be called.
+  void Start(std::string early, bool fenced);
   void OpenFence();
   // Keeps `hold` until no write of this session that exists by now can still reach the target.
   void JoinFence(FenceHold hold);
@@ -98,17 +109,23 @@ class Session final : private ReplyQueueOwner {
 
   // Takes no more requests, answers those received, ends.
   void Drain(const char* reason);
+  // Takes no more requests, lets those end that the target has; then SessionParked(), or SessionEnded() where nobody can go on: the
+  // client has hung up, say, or sends what is not kept.
+  void Park();
+  // Once, after SessionParked().
+  ParkedSession TakeParked();
   // Ends the connection without answering.
   void Abort(const char* reason);
   // Aborts when the client holds memory and has neither sent nor read for kStallMax.
   void AbortIfStalled();
 
+  const Terms& terms() const { return parts_.terms; }
   const ClientRecord& record() const { return *parts_.record; }
   const std::shared_ptr<ClientRecord>& shared_record() const { return parts_.record; }
   const char* end_reason() const { return end_reason_; }
 
  private:
-  enum class Phase : uint8_t { kOpen, kDraining, kDead, kEnded };
+  enum class Phase : uint8_t { kOpen, kParking, kDraining, kDead, kEnded };
   struct Hold {
     FenceHold fence;
     uint64_t last_serial;
@@ -139,6 +156,7 @@ class Session final : private ReplyQueueOwner {
   size_t TakeInput(Request* request);
   bool HasRoomForPayload(Request* request);
   void Receive();
+  bool ReceiveEarly(std::byte* to, size_t bytes_max);
   void OnReceived(int64_t result);
   void OnEndOfStream();
   bool Charge(uint64_t bytes);
@@ -168,6 +186,10 @@ class Session final : private ReplyQueueOwner {
   void LeaveOpen(Phase phase, const char* reason);
   void RecallHeld();
   void EndIfIdle();
+  void CarryOn(Request* request);
+  void StopTaking();
+  unsigned Unexecuted() const;
+  void AppendUnexecuted(const Request& request, uint64_t payload_bytes, std::string* out) const;
   void OnStallTimer();
   void NoteProgress();
   bool IdleTooLong() const;
@@ -177,6 +199,8 @@ class Session final : private ReplyQueueOwner {
   const char* end_reason_ = "";
   ReplyQueue replies_;
 
+  std::string early_;
+  size_t early_taken_ = 0;
   InputBuffer input_{kReceiveBytes};
   Received received_;
   bool receiving_ = false;
@@ -202,6 +226,7 @@ class Session final : private ReplyQueueOwner {
   std::vector<FenceHold> pause_holds_;
   unsigned submitted_ = 0;  // the target has them
   bool recall_ = false;     // it is not to hold any of them
+  std::vector<Request*> carried_;  // while parking: the target gave them back undone
 
   StallTimer stall_timer_;
   std::chrono::milliseconds last_progress_{};  // of the monotonic clock

@@ -103,6 +103,7 @@ void Session::OnTargetDone(Request* request, Status status) {
   const bool recalled = status.error() == ERESTART;
   // It waits here for the end of the pause; if that has come already, the target of now gets it.
   if (recalled && phase_ == Phase::kOpen) return Submit(request);
+  if (recalled && phase_ == Phase::kParking) return CarryOn(request);
   if (request->write_serial != 0) WriteEnded(request->write_serial);
   // The target was taken away. An error would reach the guest; a lost connection is made again.
   if (status.error() == ESHUTDOWN) Abort("the volume was closed");

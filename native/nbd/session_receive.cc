@@ -1,5 +1,6 @@
 // Receiving: from bytes to whole requests, within bounds.
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "nbd/session.h"
@@ -138,22 +139,39 @@ void Session::Receive() {
   receiving_payload_ = filling_ != nullptr && filling_->refusal.none() && filling_->payload_left_bytes() >= kDirectBytesMin;
   if (receiving_payload_) {
     std::byte* to = filling_->buffer.data + filling_->payload_taken_bytes;
-    parts_.transport->Receive(to, filling_->payload_room_bytes(), &received_);
+    const uint64_t bytes_max = filling_->payload_room_bytes();
+    if (!ReceiveEarly(to, bytes_max)) parts_.transport->Receive(to, bytes_max, &received_);
   } else {
     const std::span<std::byte> room = input_.Room();
-    parts_.transport->Receive(room.data(), std::min(room.size(), receive_bytes_max_), &received_);
+    const size_t bytes_max = std::min(room.size(), receive_bytes_max_);
     receive_bytes_max_ = kReceiveBytes;
+    if (!ReceiveEarly(room.data(), bytes_max)) parts_.transport->Receive(room.data(), bytes_max, &received_);
   }
+}
+
+// As if the transport had received it now. False when there is nothing left of it.
+bool Session::ReceiveEarly(std::byte* to, size_t bytes_max) {
+  if (early_.empty()) return false;
+  const size_t bytes = std::min(bytes_max, early_.size() - early_taken_);
+  early_.copy(reinterpret_cast<char*>(to), bytes, early_taken_);
+  early_taken_ += bytes;
+  if (early_taken_ == early_.size()) {
+    std::string().swap(early_);
+    early_taken_ = 0;
+  }
+  parts_.loop.Post([this, bytes] { received_.Run(static_cast<int64_t>(bytes)); });
+  return true;
 }
 
 void Session::OnReceived(int64_t result) {
   receiving_ = false;
   const bool payload = std::exchange(receiving_payload_, false);
-  if (phase_ != Phase::kOpen) {
+  if (phase_ > Phase::kParking) {
     DropFilling();
     return EndIfIdle();
   }
   NoteProgress();
+  if (result == -ECANCELED && phase_ == Phase::kParking) return EndIfIdle();
   if (result < 0) return Abort("connection lost");
   if (result == 0) return OnEndOfStream();
   if (payload) {
@@ -161,6 +179,7 @@ void Session::OnReceived(int64_t result) {
   } else {
     input_.Commit(static_cast<size_t>(result));
   }
+  if (phase_ == Phase::kParking) return EndIfIdle();
   Consume();
 }
 

@@ -78,7 +78,7 @@ void Shard::HandOver(Greeted greeted) {
       .record = RecordOf(entry.client, negotiation.agreement(), std::move(greeted.address)),
       .transport = negotiation.TakeTransport(),
       .terms = TermsOf(negotiation.agreement()),
-      .early = {early.begin(), early.end()},
+      .early = std::string(reinterpret_cast<const char*>(early.data()), early.size()),
       .alone = entry.alone,
   });
   client->transport->MoveTo(entry.shard->loop());
@@ -104,13 +104,14 @@ void Shard::Adopt(NewClient client) {
       .terms = client.terms,
   });
   Session& started = *session;
-  sessions_.emplace(id, Served{std::move(session), served});
+  Served& entered = sessions_.emplace(id, Served{std::move(session), served, nullptr}).first->second;
   const bool fenced = !client.alone && !client.terms.Offers(kReadOnly);
   if (fenced) RaiseFence(served.get(), id);
   if (target.paused) started.Pause(nullptr);
-  started.Start(client.early, fenced);
-  // Removal may have passed by while the client was between two loops.
+  started.Start(std::move(client.early), fenced);
+  // Removal, or the end of the service, may have passed by while the client was between two loops.
   if (registry_.IsRemoved(*served)) started.Drain("the export was removed");
+  if (registry_.IsParking()) Park(entered);
 }
 
 void Shard::RaiseFence(const Export* fenced, ClientId newcomer) {
@@ -154,6 +155,18 @@ void Shard::ResumeExport(const Export* resumed, const std::shared_ptr<BlockTarge
   }
 }
 
+void Shard::ParkSessions(const FenceHold& hold) {
+  for (auto& [id, served] : sessions_) {
+    served.parting = hold;
+    Park(served);
+  }
+}
+
+void Shard::Park(Served& served) {
+  if (served.served_export->spec.identity.empty()) return served.session->Drain("the service stopped");
+  served.session->Park();
+}
+
 void Shard::AbortStalled() {
   for (auto& [id, served] : sessions_) served.session->AbortIfStalled();
 }
@@ -168,6 +181,17 @@ void Shard::MemoryWantedBack() {
 
 void Shard::SessionEnded(Session* session) {
   loop_.Post([self = registry_.shared_from_this(), this, id = session->record().id] { Remove(id); });
+}
+
+void Shard::SessionParked(Session* session) {
+  loop_.Post([self = registry_.shared_from_this(), this, id = session->record().id] { Leave(id); });
+}
+
+void Shard::Leave(ClientId client) {
+  Session& session = *sessions_.at(client).session;
+  ParkedSession parked = session.TakeParked();
+  registry_.ClientParked(session, *sessions_.at(client).served_export, std::move(parked));
+  Remove(client);
 }
 
 void Shard::Remove(ClientId client) {

@@ -1,6 +1,7 @@
 // Shard: the connections of one loop.
 //
 //   Negotiate ──agreed──▶ (chosen shard) Adopt ──ended──▶ registry told
+//   another process's client ──────────────▲   └─parked──▶ left to the registry
 //
 // Invariant: a connection's objects are destroyed on this loop, in a turn of their own.
 // Thread: its loop's; other threads come through loop().Post().
@@ -30,7 +31,7 @@ struct NewClient {
   std::shared_ptr<ClientRecord> record;
   std::unique_ptr<Transport> transport;
   Terms terms;
-  std::vector<std::byte> early;
+  std::string early;  // as Session::Start()
   bool alone = false;  // no other client had the export when this one entered
 };
 
@@ -48,6 +49,8 @@ class Shard final : public NegotiationHost, public SessionHost {
   void EndExport(const Export* removed, Parting parting);
   void PauseExport(const Export* paused, const FenceHold& hold);
   void ResumeExport(const Export* resumed, const std::shared_ptr<BlockTarget>& target);
+  // Of every session here; each keeps `hold` until it is gone.
+  void ParkSessions(const FenceHold& hold);
   void AbortStalled();
   void AbortNegotiations();
 
@@ -55,6 +58,7 @@ class Shard final : public NegotiationHost, public SessionHost {
   struct Served {
     std::unique_ptr<Session> session;
     std::shared_ptr<Export> served_export;
+    FenceHold parting;
   };
   struct Greeted {
     std::unique_ptr<Negotiation> negotiation;
@@ -63,12 +67,15 @@ class Shard final : public NegotiationHost, public SessionHost {
 
   void NegotiationEnded(Negotiation* negotiation) override;
   void SessionEnded(Session* session) override;
+  void SessionParked(Session* session) override;
   void MemoryWantedBack() override;
   void CloseNegotiation(Negotiation* negotiation);
   void HandOver(Greeted greeted);
   void RaiseFence(const Export* fenced, ClientId newcomer);
   void OpenFence(ClientId newcomer);
   void Remove(ClientId client);
+  void Park(Served& served);
+  void Leave(ClientId client);
 
   EventLoop& loop_;
   Registry& registry_;

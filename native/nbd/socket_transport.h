@@ -1,6 +1,8 @@
 // SocketTransport: a plain stream socket.
 #pragma once
 
+#include <utility>
+
 #include "io/event_loop.h"
 #include "io/unique_fd.h"
 #include "nbd/transport.h"
@@ -16,6 +18,7 @@ class SocketTransport final : public Transport {
   void Cancel() override;
   void MoveTo(EventLoop& loop) override { loop_ = &loop; }
   bool PeerEnded() const override;
+  UniqueFd TakeDescriptor() override { return std::move(fd_); }
 
  private:
   EventLoop* loop_;

@@ -9,6 +9,7 @@
 #include <cstddef>
 
 #include "io/event_loop.h"
+#include "io/unique_fd.h"
 
 namespace varve::nbd {
 
@@ -24,6 +25,8 @@ class Transport {
   virtual void MoveTo(EventLoop& loop) = 0;
   // The peer will send nothing more than what is already on its way to us.
   virtual bool PeerEnded() const = 0;
+  // The descriptor, for another process to go on with; none when it would not be enough. Nothing is pending, and this is at its end.
+  virtual UniqueFd TakeDescriptor() = 0;
 };
 
 }  // namespace varve::nbd

@@ -52,8 +52,10 @@ class OneExport final : public Catalog {
 
 struct Host final : SessionHost {
   void SessionEnded(Session*) override { ended++; }
+  void SessionParked(Session*) override { parked++; }
   void MemoryWantedBack() override {}
   int ended = 0;
+  int parked = 0;
 };
 
 void Transmit(std::string_view bytes, size_t slice_bytes, const Terms& terms) {

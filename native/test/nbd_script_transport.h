@@ -54,6 +54,7 @@ class ScriptTransport final : public Transport {
   }
   void MoveTo(EventLoop&) override {}
   bool PeerEnded() const override { return ended_; }
+  UniqueFd TakeDescriptor() override { return UniqueFd(); }
 
  private:
   void Deliver() {

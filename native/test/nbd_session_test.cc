@@ -30,8 +30,10 @@ ChangedContexts Changes(std::vector<ChangedRun> runs) {
 
 struct Host final : SessionHost {
   void SessionEnded(Session*) override { ended++; }
+  void SessionParked(Session*) override { parked++; }
   void MemoryWantedBack() override { wanted_back++; }
   int ended = 0;
+  int parked = 0;
   int wanted_back = 0;
 };
 

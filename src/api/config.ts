@@ -14,6 +14,8 @@ export interface ServeOptions {
   readonly state?: string;
   readonly socket?: string;
   readonly config?: string;
+  /** Have the service that runs on the same state folder stop, and go on with its clients. */
+  readonly takeOver?: boolean;
 }
 
 export interface Config {
@@ -27,6 +29,7 @@ export interface Config {
   readonly mapBytes: number;
   readonly flushWindowMs: number;
   readonly leaseTimes: LeaseTimes;
+  readonly takeOver: boolean;
 }
 
 const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
@@ -76,6 +79,7 @@ export async function loadConfig(options: ServeOptions): Promise<Config> {
     mapBytes: settings.map_memory ?? parseSize('512MiB'),
     flushWindowMs: settings.flush_window_ms ?? 1000,
     leaseTimes: leaseTimes(settings.test_lease_ms),
+    takeOver: options.takeOver ?? false,
   };
 }
 

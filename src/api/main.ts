@@ -7,7 +7,7 @@ import { version } from '../base/version.ts';
 import { loadConfig, type ServeOptions } from './config.ts';
 import { openLog } from './logger.ts';
 import { Service } from './service.ts';
-import { tellSupervisor } from './supervisor.ts';
+import { Supervisor } from './supervisor.ts';
 
 const signals = ['SIGTERM', 'SIGINT'] as const;
 
@@ -15,7 +15,7 @@ const signals = ['SIGTERM', 'SIGINT'] as const;
 export type OnReady = (socket: string) => Promise<void> | void;
 
 /**
- * Serves until a signal asks it to stop; a second signal ends the process at once.
+ * Serves until a signal asks it to stop; a second signal ends the process at once. Clients are left to the service that follows, if one does.
  *
  * @throws StorageError why it could not start
  */
@@ -23,14 +23,16 @@ export async function serve(options: ServeOptions, onReady: OnReady = () => {}):
   const config = await loadConfig(options);
   const log = await openLog(config.logLevel);
   const asked = signalAsked();
-  const service = await Service.start(config, log);
+  const supervisor = new Supervisor(process.env, process.pid);
+  const service = await Service.start(config, log, supervisor);
   log.info({ version, socket: config.socket, state: config.stateDir }, 'ready');
   try {
-    await tellSupervisor('READY=1', log);
+    await service.tellSupervisor('READY=1');
     await onReady(config.socket);
     const signal = await asked;
     log.info({ signal }, 'stopping');
-    await tellSupervisor('STOPPING=1', log);
+    await service.tellSupervisor('STOPPING=1');
+    await service.leaveToNext();
   } finally {
     await service.stop();
   }

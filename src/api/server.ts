@@ -14,6 +14,7 @@ import Fastify, {
 } from 'fastify';
 import { StorageError } from '../base/errors.ts';
 import { addIdempotency } from './idempotency.ts';
+import { lazySchemas } from './lazy-schemas.ts';
 import { openapiInfo } from './openapi.ts';
 import type { ApiServices } from './ports.ts';
 import { problemOf, problemType, toStorageError } from './problem.ts';
@@ -81,6 +82,7 @@ export async function buildServer(
       answerProblem(error, request as never, reply as never);
     },
     ajv: { customOptions: { removeAdditional: false } },
+    schemaController: lazySchemas,
     schemaErrorFormatter: (errors, part) => new Error(describe(part, errors)),
   });
   await app.register(swagger, { openapi: openapiInfo });

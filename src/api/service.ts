@@ -1,7 +1,7 @@
 /**
  * The composition root: builds every layer in its order, takes them down in the reverse one.
  *
- *   state folder → events → data plane → pools → volumes → snapshots → exports → operations → REST       ready
+ *   data plane → (the last service's clients) → state folder → events → pools → volumes → snapshots → exports → operations → REST       ready
  *
  * Guarantees: `start` returns a service that serves, or throws with everything closed again. Stopping refuses
  * changing calls first, then lets operations and exports end before pools are checkpointed; it may be asked for twice.
@@ -14,10 +14,12 @@ import { systemClock } from '../base/clock.ts';
 import { messageOf, StorageError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { DataPlane } from '../dataplane/data-plane.ts';
+import { SuccessionPlane } from '../dataplane/succession.ts';
 import { DomainDisks } from '../export/domain-disks.ts';
 import { ExportService } from '../export/export-service.ts';
 import { HostStore } from '../export/export-store.ts';
 import { GuestDisks } from '../export/guest-disks.ts';
+import { Heir } from '../export/heir.ts';
 import { PassthroughDisks } from '../export/passthrough.ts';
 import { freeSocketPath } from '../export/unix-socket.ts';
 import { ImageLoad } from '../image/image-load.ts';
@@ -40,6 +42,8 @@ import { Operations } from './operations.ts';
 import type { ApiServices } from './ports.ts';
 import { resumableKinds } from './resumable.ts';
 import { StateDir } from './state-dir.ts';
+import { Supervisor } from './supervisor.ts';
+import { adoptClients, heirOf, inheritStored, takeOver } from './take-over.ts';
 
 /** Who may write to the socket is an operator: the folder it is in and its group decide. */
 const socketMode = 0o660;
@@ -49,19 +53,32 @@ type Closer = () => Promise<void> | void;
 export class Service {
   readonly #config: Config;
   readonly #log: ServiceLog;
+  readonly #supervisor: Supervisor;
+  readonly #dataPlane: DataPlane;
+  readonly #succession: SuccessionPlane;
+  #emit: EmitEvent = () => {};
+  /** Who goes on with the clients once the service stops. */
+  #heir: Heir | undefined;
   /** In order of opening. */
   readonly #closers: Closer[] = [];
   #state: 'starting' | 'ready' | 'stopping' = 'starting';
   #stopped: Promise<void> | null = null;
 
-  private constructor(config: Config, log: ServiceLog) {
+  private constructor(config: Config, log: ServiceLog, supervisor: Supervisor) {
     this.#config = config;
     this.#log = log;
+    this.#supervisor = supervisor;
+    this.#dataPlane = this.#opened(startDataPlane(config), (opened) => opened.stop());
+    this.#succession = new SuccessionPlane(this.#dataPlane);
   }
 
   /** @throws StorageError service/state-held, service/state-version, service/config, export/listen */
-  static async start(config: Config, log: ServiceLog): Promise<Service> {
-    const service = new Service(config, log);
+  static async start(
+    config: Config,
+    log: ServiceLog,
+    supervisor = new Supervisor({}, process.pid),
+  ): Promise<Service> {
+    const service = new Service(config, log, supervisor);
     try {
       await service.#start();
       return service;
@@ -69,6 +86,16 @@ export class Service {
       await service.stop();
       throw error;
     }
+  }
+
+  tellSupervisor(state: 'READY=1' | 'STOPPING=1'): Promise<void> {
+    return this.#supervisor.tell(this.#succession, state, this.#log);
+  }
+
+  /** The next `stop` leaves clients to the service that follows, if one waits for them or the supervisor keeps them until it does. */
+  async leaveToNext(): Promise<void> {
+    const address = await heirOf(this.#config.stateDir, this.#supervisor);
+    if (address !== undefined) this.#heir = new Heir(this.#succession, address, this.#emit);
   }
 
   /** Everything acknowledged is on the disks, every socket closed, the state folder free. */
@@ -81,10 +108,19 @@ export class Service {
   async #start(): Promise<void> {
     const { stateDir, socket } = this.#config;
     await makeSocketFolder(socket);
+    await this.#inherit();
     const state = await this.#opened(await StateDir.take(stateDir), (dir) => dir.release());
     const services = await this.#openLayers(state);
     await this.#listen(services, socket);
     this.#state = 'ready';
+  }
+
+  async #inherit(): Promise<void> {
+    inheritStored(this.#succession, this.#supervisor, this.#log);
+    if (!this.#config.takeOver) return;
+    // What takes time is done before guests have to wait.
+    await import('./server.ts');
+    await takeOver(this.#succession, this.#config.stateDir, this.#log);
   }
 
   async #openLayers(state: StateDir): Promise<ApiServices> {
@@ -96,8 +132,9 @@ export class Service {
     const eventsPath = state.file('events.jsonl');
     const events = this.#opened(new EventLog(clock, log, eventsPath), (opened) => opened.close());
     const emit: EmitEvent = (event) => events.emit(event);
+    this.#emit = emit;
 
-    const dataPlane = this.#opened(startDataPlane(config), (opened) => opened.stop());
+    const dataPlane = this.#dataPlane;
     const pools = this.#opened(
       await Pools.open({ stateDir: state.path, dataPlane, clock, log, emit, options: config }),
       (opened) => opened.close(),
@@ -121,7 +158,7 @@ export class Service {
         now: () => new Date(clock.nowMs()),
         defaultAddress: { kind: 'unix', path: state.file('nbd.sock') },
       }),
-      (opened) => opened.close(),
+      (opened) => (this.#heir === undefined ? opened.close() : opened.leaveTo(this.#heir)),
     );
     snapshots.setConnections(exports);
     pools.addDiskUses(() => exports.diskUses());
@@ -133,6 +170,7 @@ export class Service {
     // Before anything is served: a volume whose move was cut off is in one of two pools.
     await poolMoves.settle();
     await exports.start();
+    await adoptClients(this.#succession, this.#supervisor, emit);
     const migration = new MigrationService({ pools, volumes, emit });
     const leave = new Leave({ dataPlane, pools, volumes, snapshots, emit });
     const forImages = new PrivateExports(dataPlane, state.file('images.sock'));

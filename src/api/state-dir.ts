@@ -53,6 +53,13 @@ export class StateDir {
   }
 }
 
+/** The process that holds the folder now, if it lives. */
+export async function livingHolder(path: string): Promise<number | undefined> {
+  const text = await readFile(join(path, 'lock'), 'utf8').catch(() => undefined);
+  const holder = text === undefined ? undefined : parseHolder(text);
+  return holder !== undefined && (await isAlive(holder)) ? holder.pid : undefined;
+}
+
 async function makeFolder(path: string): Promise<void> {
   try {
     await mkdir(path, { recursive: true, mode: folderMode });

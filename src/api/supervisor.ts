@@ -1,18 +1,49 @@
 /**
- * Tells systemd how far the service is (Type=notify); does nothing under any other parent.
+ * systemd, when it started the service (Type=notify): is told how far the service is, and keeps descriptors across a restart.
  *
- * Node has no unix datagram sockets, so systemd's own tool speaks for us; the unit says NotifyAccess=all.
+ * Does nothing under any other parent. Elsewhere: what is in the descriptors (native/nbd/succession_mail.h).
  */
-import { execFile } from 'node:child_process';
 import type { Log } from '../base/log.ts';
+import type { SuccessionPlane } from '../dataplane/succession.ts';
 
-export function tellSupervisor(state: 'READY=1' | 'STOPPING=1', log: Log): Promise<void> {
-  if (process.env.NOTIFY_SOCKET === undefined) return Promise.resolve();
-  return new Promise((resolve) => {
-    // `--pid` makes the message ours although a child sends it.
-    execFile('systemd-notify', [`--pid=${process.pid}`, state], (error) => {
-      if (error !== null) log.warn({ err: error, state }, 'the supervisor could not be told');
-      resolve();
-    });
-  });
+/** The first descriptor that is passed on (sd_listen_fds(3)). */
+const firstDescriptor = 3;
+
+export class Supervisor {
+  /** Its datagram socket; undefined: there is none. */
+  readonly address: string | undefined;
+  /** What it has kept, by name. */
+  readonly stored: Readonly<Record<string, number>>;
+
+  /** Takes its variables out of `environment`, so that no child takes them for its own. */
+  constructor(environment: NodeJS.ProcessEnv, pid: number) {
+    this.address = environment.NOTIFY_SOCKET;
+    this.stored = storedIn(environment, pid);
+    for (const name of ['NOTIFY_SOCKET', 'LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) {
+      delete environment[name];
+    }
+  }
+
+  async tell(
+    plane: Pick<SuccessionPlane, 'sendText'>,
+    state: 'READY=1' | 'STOPPING=1',
+    log: Log,
+  ): Promise<void> {
+    if (this.address === undefined) return;
+    try {
+      await plane.sendText(this.address, state);
+    } catch (error) {
+      log.warn({ err: error, state }, 'the supervisor could not be told');
+    }
+  }
+}
+
+function storedIn(environment: NodeJS.ProcessEnv, pid: number): Record<string, number> {
+  const { LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES = '' } = environment;
+  if (LISTEN_PID !== String(pid)) return {};
+  const names = LISTEN_FDNAMES.split(':');
+  const count = Math.min(Number(LISTEN_FDS), names.length);
+  const stored: Record<string, number> = {};
+  for (let i = 0; i < count; i++) stored[names[i] ?? ''] = firstDescriptor + i;
+  return stored;
 }

@@ -187,8 +187,20 @@ export interface ExportSpec {
   readonly name: string;
   readonly description: string;
   readonly readOnly: boolean;
+  /** The same in two processes that serve the same bytes one after the other; absent: no other process ever does. */
+  readonly identity?: string;
   /** Offered to clients that ask for them; they describe content that does not change. */
   readonly contexts?: readonly ChangedContext[];
+}
+
+/** What became of the clients that another process had left. */
+export interface AdoptedClients {
+  readonly clients: number;
+  readonly refused: readonly {
+    readonly export: string;
+    readonly address: string;
+    readonly reason: string;
+  }[];
 }
 
 export type DataPlaneEvent =
@@ -520,6 +532,28 @@ export interface Addon {
   /** They go on, to `volume` in place of what was served until now unless it is null; done when nothing reaches that any more. */
   resumeExport(token: Token, name: string, volume: Handle | null): void;
   clients(): ClientStats[];
+
+  /** Stops accepting; the socket goes on listening, and is left to the next process. */
+  parkListener(token: Token, listener: Handle): void;
+  /** Clients whose exports have an identity are left as they are once they are answered, others closed; done when none is left. */
+  parkClients(token: Token): void;
+  /** Sends what was parked to the datagram socket `address` and closes it here. value: how many clients. */
+  bequeath(token: Token, address: string): void;
+  /**
+   * Takes what the supervisor has stored, by name, instead of what was inherited before, which is closed; the descriptors are
+   * closed too when it throws. Before the first `listen`.
+   */
+  inherit(stored: Readonly<Record<string, number>>): void;
+  /** @returns a descriptor for `receiveSuccession`, which closes it */
+  openMailbox(path: string): number;
+  /** Waits for what another process bequeaths; an error ECANCELED when "END=1" came instead. */
+  receiveSuccession(token: Token, mailbox: number, timeoutMs: number): void;
+  /** Inherited clients go on where their export is the same; listeners accept from now on. */
+  adoptClients(): AdoptedClients;
+  /** One datagram to the socket `address`, "@name" in the abstract namespace. */
+  sendText(token: Token, address: string, text: string): void;
+  /** Has the supervisor forget what it stored under those names; done when it has. */
+  forgetStored(token: Token, address: string, names: readonly string[]): void;
 
   /**
    * Tests: the state a power cut at moment `cut` may have left of a `recording` disk (native/io/recording_disk.h). value: handle

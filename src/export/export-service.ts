@@ -24,6 +24,7 @@ import { tellOfClients } from './client-events.ts';
 import { type Entry, isOfVolume } from './entry.ts';
 import { type ExportStore, type RecordPool, storeOf } from './export-store.ts';
 import { HandOver } from './hand-over.ts';
+import type { Heir } from './heir.ts';
 import { type Listener, Listeners } from './listeners.ts';
 import { describePassthrough, type ExportDisks } from './passthrough.ts';
 import { serialOfDisk, serialOfSnapshot, serialOfVolume } from './serial.ts';
@@ -275,6 +276,16 @@ export class ExportService {
     return this.#turns.run(() => work(new HandOver(dataPlane, this.#serving, this.#entries)));
   }
 
+  /** As `close`, but clients and sockets are left to the next process as they are once what is in flight has been answered. */
+  leaveTo(heir: Heir): Promise<void> {
+    return this.#turns.run(async () => {
+      await this.#listeners.leave((listener) => heir.parkListener(listener));
+      await heir.takeClients();
+      await this.#dropAll(() => true, { abort: true });
+      this.#default = null;
+    });
+  }
+
   /** Answers what is in flight, closes clients, volumes and sockets. May be called twice. */
   close(): Promise<void> {
     return this.#turns.run(async () => {
@@ -457,7 +468,7 @@ export class ExportService {
     });
   }
 
-  async #drop(entry: Entry): Promise<void> {
+  async #drop(entry: Entry, { abort = false } = {}): Promise<void> {
     this.#entries.delete(entry.record.name);
     const { served, record } = entry;
     if (served === null) return;
@@ -465,15 +476,16 @@ export class ExportService {
     // What the disk does not do must not keep its clients' requests, and with them this, for as long as its patience.
     const stopHurrying = hurry(disk === undefined ? [] : [disk]);
     try {
-      await this.#to.dataPlane.removeExport(record.name);
+      await this.#to.dataPlane.removeExport(record.name, { abort });
       await this.#serving.end(served);
     } finally {
       stopHurrying();
     }
   }
 
-  async #dropAll(which: (entry: Entry) => boolean): Promise<void> {
-    for (const entry of [...this.#entries.values()].filter(which)) await this.#drop(entry);
+  async #dropAll(which: (entry: Entry) => boolean, { abort = false } = {}): Promise<void> {
+    for (const entry of [...this.#entries.values()].filter(which))
+      await this.#drop(entry, { abort });
   }
 
   #checkIdle(name: string, action: string): void {

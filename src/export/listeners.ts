@@ -2,13 +2,12 @@
  * Sockets that NBD clients connect to, shared by the exports that are reachable through them.
  *
  * Invariants: one listener per address; it is open while at least one export holds it. A unix socket has mode 0660
- * and is removed when it closes.
+ * and is removed when it closes, unless it was left to the next process.
  */
 import { chmod, rm } from 'node:fs/promises';
 import { invariant, messageOf, StorageError } from '../base/errors.ts';
 import type { DataPlane, ListenerPlane } from '../dataplane/data-plane.ts';
-import { type Address, formatAddress } from './address.ts';
-import { freeSocketPath } from './unix-socket.ts';
+import { type Address, checkUnixPath, formatAddress } from './address.ts';
 
 /** Members of the service's group may use a socket; the state folder's mode decides who reaches it. */
 const socketMode = 0o660;
@@ -26,6 +25,7 @@ interface Shared extends Listener {
 export class Listeners {
   readonly #dataPlane: Pick<DataPlane, 'listen'>;
   readonly #open = new Map<string, Shared>();
+  #left = false;
 
   constructor(dataPlane: Pick<DataPlane, 'listen'>) {
     this.#dataPlane = dataPlane;
@@ -47,6 +47,12 @@ export class Listeners {
     return listener;
   }
 
+  /** Leaves every socket to the next process, by `park`; they are closed here then. Nothing is held from now on. */
+  async leave(park: (plane: ListenerPlane) => Promise<void>): Promise<void> {
+    this.#left = true;
+    for (const { plane } of this.#open.values()) await park(plane);
+  }
+
   /** Gives a hold back; the last one closes the listener. */
   async release(listener: Listener): Promise<void> {
     const key = formatAddress(listener.address);
@@ -55,13 +61,15 @@ export class Listeners {
     shared.holders -= 1;
     if (shared.holders > 0) return;
     this.#open.delete(key);
+    if (this.#left) return;
     await shared.plane.close();
     if (shared.address.kind === 'unix') await rm(shared.address.path, { force: true });
   }
 
   async #listen(address: Address): Promise<Listener> {
     if (address.kind === 'unix') {
-      await freeSocketPath(address.path);
+      // The data plane goes on with a socket that was left to us, and replaces one that nobody answers.
+      checkUnixPath(address.path);
       const plane = await this.#bind(address, { path: address.path });
       await chmod(address.path, socketMode);
       return { address, plane };

@@ -164,7 +164,7 @@ export class Serving {
   /** Clients may connect from now on. */
   expose(record: ExportRecord, { source, listeners }: Served): void {
     const { name, readOnly } = record;
-    const spec = { name, description: describe(record), readOnly };
+    const spec = { name, description: describe(record), readOnly, ...identityOf(record) };
     const planes = listeners.map((listener) => listener.plane);
     if (source.kind === 'disk') return this.#dataPlane.addDiskExport(source.plane, planes, spec);
     this.#dataPlane.addExport(source.plane, planes, { ...spec, contexts: source.contexts });
@@ -190,6 +190,12 @@ function describe(record: ExportRecord): string {
   const { volumeId, snapshotId } = record;
   const snapshot = snapshotId === undefined ? '' : `, snapshot ${snapshotId}`;
   return `varve volume ${volumeId}${snapshot}`;
+}
+
+/** Another process that serves the same record serves the same bytes; what is written to a scratch export is gone with its process. */
+function identityOf(record: ExportRecord): { identity?: string } {
+  if (isPassthrough(record)) return { identity: record.uuid };
+  return record.scratch ? {} : { identity: `${record.createdAt} ${record.snapshotId ?? ''}` };
 }
 
 /** @throws StorageError volume/not-found */

@@ -54,6 +54,14 @@ export class StampedClient {
     });
   }
 
+  /** Waits until it has done some more than it has now. @throws Error it has ended */
+  async progress(operations = 200): Promise<void> {
+    const writer = this.#writer;
+    if (writer === undefined) throw new Error('the stamped client was not started');
+    const wanted = this.#acknowledged + operations;
+    await writer.until(() => this.#acknowledged >= wanted, 60_000);
+  }
+
   /** Waits until the writer has noticed that its server is gone and has saved its model. */
   async ended(): Promise<void> {
     if (this.#writer === undefined) return;

@@ -31,11 +31,14 @@ export interface ServiceOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** A start that takes longer is an error; half a minute unless given. */
   readonly readyMs?: number;
+  /** A command that runs the service, as a supervisor does; `signal` reaches it, not the service. */
+  readonly runner?: readonly string[];
 }
 
 export class Service {
   readonly folder: string;
   #nodeFlags: readonly string[];
+  readonly #runner: readonly string[];
   readonly #env: NodeJS.ProcessEnv;
   readonly #readyMs: number | undefined;
   #daemon: Daemon | undefined;
@@ -44,6 +47,7 @@ export class Service {
     this.folder = mkdtempSync(join(tmpdir(), 'varve-'));
     folders.add(this.folder);
     this.#nodeFlags = options.nodeFlags ?? [];
+    this.#runner = options.runner ?? [];
     this.#env = options.env ?? process.env;
     this.#readyMs = options.readyMs;
     writeFileSync(this.#configPath, options.settings ?? '');
@@ -90,12 +94,24 @@ export class Service {
     return this.#running.log;
   }
 
-  /** Starts the process and returns at once; `restart` is this and `ready`. */
-  launch(): void {
+  /** Starts the process and returns at once; `restart` is this and `ready`. @param flags more of `serve`'s */
+  launch(flags: readonly string[] = []): void {
     const places = ['--state', this.state, '--socket', this.#apiSocket];
-    const serve = ['serve', ...places, '--config', this.#configPath];
-    const args = [...this.#nodeFlags, command, ...serve];
-    this.#daemon = new Daemon(process.execPath, args, { env: this.#env }).drainOutput();
+    const serve = ['serve', ...places, '--config', this.#configPath, ...flags];
+    const args = [...this.#runner, process.execPath, ...this.#nodeFlags, command, ...serve];
+    const [program = '', ...rest] = args;
+    this.#daemon = new Daemon(program, rest, { env: this.#env }).drainOutput();
+  }
+
+  /** The next process has the running one stop, goes on with its clients and is ready. */
+  async takeOver(): Promise<void> {
+    let stopped = false;
+    this.#running.exited.then(() => {
+      stopped = true;
+    });
+    this.launch(['--take-over']);
+    await this.#running.until(() => stopped, this.#readyMs);
+    await this.ready();
   }
 
   /** Waits until the service says that it is ready. */
@@ -115,8 +131,8 @@ export class Service {
     await this.#running.end('SIGKILL');
   }
 
-  /** Stops the process where it is (SIGSTOP), or lets it go on (SIGCONT). */
-  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+  /** Stops the process where it is (SIGSTOP), or lets it go on (SIGCONT); SIGHUP means something to a runner only. */
+  signal(signal: 'SIGSTOP' | 'SIGCONT' | 'SIGHUP'): void {
     this.#running.signal(signal);
   }
 

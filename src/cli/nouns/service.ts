@@ -16,6 +16,7 @@ export function addServiceVerbs(program: Command): void {
     .option('--state <dir>', 'state folder (default: /var/lib/varve)')
     .option('--socket <path>', 'REST socket (default: varve.sock in --state, else /run/varve)')
     .option('--config <file>', 'settings, TOML')
+    .option('--take-over', 'have the service that runs in --state stop, and go on with its clients')
     .action(does(serve));
   program
     .command('quickstart')
