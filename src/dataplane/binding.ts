@@ -581,7 +581,7 @@ export interface Addon {
 }
 
 /** The addon's interface version this code was written for; checked before anything else is called. */
-export const addonAbi = 7;
+export const addonAbi = 8;
 
 /** Loads the addon. @throws Error when it was not built or is of another version. */
 export function loadAddon(): Addon {
