@@ -88,6 +88,16 @@ test('a backup is restored', async () => {
   await holds('web1-restored', 3);
 });
 
+test('a chain of streams is restored', async () => {
+  const variables = { BACKUP: join(service.folder, 'backup') };
+  await cook(service, 'backup-full', variables);
+  await qemuIo(service.uri('web1'), 'write -P 6 1M 1M');
+  await cook(service, 'backup-changes', variables);
+  await qemuIo(service.uri('web1'), 'write -P 7 1M 1M');
+  await cook(service, 'backup-receive', variables);
+  await qemuIo(service.uri('web1-back'), 'read -P 5 0 1M', 'read -P 6 1M 1M');
+});
+
 test('a script goes by JSON and exit codes', async () => {
   await service.varve('snapshot', 'create', 'web1@script');
   await service.varve('volume', 'clone', 'web1@script', 'mine');
