@@ -133,7 +133,9 @@ Status AwaitSupervisor(const std::string& address) {
   if (const Status sent = SendFdMail(address, "BARRIER=1", {&ends[1], 1}); !sent.ok()) return sent;
   theirs = UniqueFd();
   pollfd query{ours.get(), 0, 0};
-  const int ready = poll(&query, 1, static_cast<int>(kBarrierMax.count()));
+  int ready;
+  do ready = poll(&query, 1, static_cast<int>(kBarrierMax.count()));
+  while (ready < 0 && errno == EINTR);
   return ready > 0 ? Status::Ok() : Status(ETIMEDOUT, "the supervisor does not answer");
 }
 

@@ -102,7 +102,9 @@ Status SendFdMail(const std::string& to, std::string_view text, std::span<const 
 
 Status ReceiveFdMail(int mailbox, std::chrono::milliseconds timeout, FdMail* mail) {
   pollfd query{mailbox, POLLIN, 0};
-  const int ready = poll(&query, 1, static_cast<int>(timeout.count()));
+  int ready;
+  do ready = poll(&query, 1, static_cast<int>(timeout.count()));
+  while (ready < 0 && errno == EINTR);
   if (ready == 0) return Status(ETIMEDOUT, "nothing has come");
   if (ready < 0) return LastError("wait for descriptors");
   std::array<char, kTextBytesMax> text;
@@ -113,7 +115,9 @@ Status ReceiveFdMail(int mailbox, std::chrono::milliseconds timeout, FdMail* mai
   message.msg_iovlen = 1;
   message.msg_control = control.bytes.data();
   message.msg_controllen = control.bytes.size();
-  const ssize_t received = recvmsg(mailbox, &message, MSG_CMSG_CLOEXEC);
+  ssize_t received;
+  do received = recvmsg(mailbox, &message, MSG_CMSG_CLOEXEC);
+  while (received < 0 && errno == EINTR);
   if (received < 0) return LastError("receive descriptors");
   std::vector<UniqueFd> fds;
   Detach(&message, &fds);

@@ -349,6 +349,8 @@ class PlainClient {
     size_t taken = 0;
     while (taken < bytes) {
       const ssize_t got = recv(fd_.get(), heard.data() + taken, bytes - taken, 0);
+      // With a time limit a receive is not begun again when io_uring has had work for the thread.
+      if (got < 0 && errno == EINTR) continue;
       if (got <= 0) break;
       taken += static_cast<size_t>(got);
     }
