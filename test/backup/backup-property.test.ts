@@ -120,7 +120,7 @@ test('each snapshot arrives as it was', { timeout: 600_000 }, async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.constantFrom('row' as const, 'cow' as const),
-      fc.array(command, { minLength: 5, maxLength: 25 }),
+      fc.array(command, { minLength: 12, maxLength: 25, size: 'max' }),
       async (snapshotMode, steps) => {
         const ends = await TwoEnds.open();
         try {
@@ -134,6 +134,6 @@ test('each snapshot arrives as it was', { timeout: 600_000 }, async () => {
         }
       },
     ),
-    runs(8),
+    runs(6),
   );
 });

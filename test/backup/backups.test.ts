@@ -160,8 +160,8 @@ test('cut off, it goes on behind what came, also after a restart', async () => {
     code: 'volume/busy',
   });
   await expect(ends.snapshot('w.receiving', 's')).rejects.toMatchObject({ code: 'volume/busy' });
-  const before = ends.fixture.volumes.get('w.receiving').exclusiveBytes;
-  expect(before).toBe(2 * MiB);
+  const { record } = ends.fixture.volumes.find('w.receiving');
+  expect(record.receiving).toMatchObject({ toBytes: 2 * MiB });
   expect(await ends.receive(full, 'w')).toBe(true);
   await expectSame('v', 's1', 'w');
   expect(ends.volumesThere()).toEqual(['w']);
