@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "addon/arguments.h"
+#include "addon/client_open.h"
 #include "addon/iscsi_open.h"
 #include "addon/iscsi_scan.h"
 #include "addon/nfs_verbs.h"
@@ -116,6 +117,7 @@ void OpenDisk(const Napi::CallbackInfo& info) {
   if (kind == "absent") return DiskOpened(token, std::make_shared<AbsentDisk>(U64Of(spec, "sizeBytes")));
   if (kind == "recording") return DiskOpened(token, std::make_shared<RecordingDisk>(U64Of(spec, "sizeBytes")));
   if (kind == "iscsi") return OpenIscsi(token, spec);
+  if (kind == "nbd") return OpenClient(token, spec);
   if (kind == "gated") return OpenGated(token, spec);
   if (kind != "fault") return Runtime::Get().events().Done(token, Status(ENOTSUP, "disks of this kind"));
   DiskOpened(token, std::make_shared<FaultDisk>(Runtime::Get().disks.at(static_cast<Handle>(U64Of(spec, "inner")))));

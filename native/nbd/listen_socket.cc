@@ -7,10 +7,11 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 #include <cstring>
 #include <memory>
+
+#include "nbd/unix_address.h"
 
 namespace varve::nbd {
 namespace {
@@ -24,15 +25,6 @@ constexpr int kKeepAliveProbes = 3;
 Status LastError(const char* what) { return Status(errno, what); }
 
 void SetOption(int fd, int level, int option, int value) { setsockopt(fd, level, option, &value, sizeof value); }
-
-sockaddr_un UnixAddress(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.data(), path.size());
-  return address;
-}
-
-const sockaddr* Generic(const sockaddr_un& address) { return reinterpret_cast<const sockaddr*>(&address); }
 
 // The process that listens behind a connected unix socket is dead. The kernel lets go of a killed process's io_uring, and
 // so of its sockets, a moment after the process: until then they accept, and nobody will ever answer.

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,8 +16,7 @@
 #include <thread>
 
 #include "io/unique_fd.h"
-
-extern char** environ;
+#include "test/spawn.h"
 
 namespace varve {
 
@@ -33,21 +31,6 @@ std::string TemporaryFolder() {
   std::string path = (std::filesystem::temp_directory_path() / "varve-tgt-XXXXXX").string();
   EXPECT_NE(mkdtemp(path.data()), nullptr);
   return path;
-}
-
-pid_t SpawnQuietly(const std::vector<std::string>& words) {
-  std::vector<char*> arguments;
-  for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
-  arguments.push_back(nullptr);
-  posix_spawn_file_actions_t files;
-  posix_spawn_file_actions_init(&files);
-  posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
-  posix_spawn_file_actions_addopen(&files, 2, "/dev/null", O_WRONLY, 0);
-  pid_t pid = -1;
-  EXPECT_EQ(posix_spawnp(&pid, arguments[0], &files, nullptr, arguments.data(), environ), 0)
-      << words[0] << " is missing: apt install tgt";
-  posix_spawn_file_actions_destroy(&files);
-  return pid;
 }
 
 bool Listens(unsigned port) {

@@ -73,6 +73,7 @@ const diskFields = {
     Type.Literal('block'),
     Type.Literal('nfs'),
     Type.Literal('iscsi'),
+    Type.Literal('image'),
   ]),
   state: Type.Union([
     Type.Literal('online'),

@@ -24,7 +24,9 @@ import { PassthroughDisks } from '../export/passthrough.ts';
 import { freeSocketPath } from '../export/unix-socket.ts';
 import { ImageLoad } from '../image/image-load.ts';
 import { ImageSave } from '../image/image-save.ts';
+import { ImageServers } from '../image/image-servers.ts';
 import { PrivateExports } from '../image/private-exports.ts';
+import { ServedLoad } from '../image/served-load.ts';
 import { Leave } from '../migration/leave.ts';
 import { MigrationService } from '../migration/migration-service.ts';
 import { PoolMoves } from '../migration/pool-move/pool-moves.ts';
@@ -135,9 +137,10 @@ export class Service {
     this.#emit = emit;
 
     const dataPlane = this.#dataPlane;
-    const pools = this.#opened(
-      await Pools.open({ stateDir: state.path, dataPlane, clock, log, emit, options: config }),
-      (opened) => opened.close(),
+    const servers = await ImageServers.open(state.file('images'), log);
+    const own = { stateDir: state.path, dataPlane, images: servers, clock, log, emit };
+    const pools = this.#opened(await Pools.open({ ...own, options: config }), (opened) =>
+      opened.close(),
     );
     const volumes = new VolumeService({ pools, clock, emit });
     const snapshots = this.#opened(new SnapshotService({ pools, volumes, clock, emit }), (opened) =>
@@ -173,9 +176,11 @@ export class Service {
     await adoptClients(this.#succession, this.#supervisor, emit);
     const migration = new MigrationService({ pools, volumes, emit });
     const leave = new Leave({ dataPlane, pools, volumes, snapshots, emit });
+    const adoption = new Adoption({ pools, volumes, clock, emit });
     const forImages = new PrivateExports(dataPlane, state.file('images.sock'));
+    const loading = { volumes, adoption, absorber: migration, exports: forImages, servers };
     const images = {
-      load: new ImageLoad({ volumes, exports: forImages, emit }),
+      load: new ImageLoad({ ...loading, served: new ServedLoad(loading), emit }),
       save: new ImageSave({ pools, volumes, snapshots, exports: forImages, emit }),
     };
     const backups = {
@@ -183,7 +188,6 @@ export class Service {
       receive: new BackupReceive({ volumes, snapshots }),
     };
     const scrubs = new ScrubService({ pools, volumes, clock, emit });
-    const adoption = new Adoption({ pools, volumes, clock, emit });
     const kinds = resumableKinds({
       pools,
       migration,

@@ -82,7 +82,7 @@ export interface DiskPath {
 }
 
 /**
- * `file` serves regular files and block devices, `nfs` a file on a server, `iscsi` a LUN; `absent` stands for a disk that cannot be had,
+ * `file` serves regular files and block devices, `nfs` a file on a server, `iscsi` a LUN, `nbd` what another server exports; `absent` stands for a disk that cannot be had,
  * `patient` waits out the faults of any. The others exist for tests.
  */
 export interface DiskSpec {
@@ -90,6 +90,7 @@ export interface DiskSpec {
     | 'file'
     | 'nfs'
     | 'iscsi'
+    | 'nbd'
     | 'absent'
     | 'patient'
     | 'memory'
@@ -98,7 +99,10 @@ export interface DiskSpec {
     | 'gated';
   readonly nfs?: NfsSpec;
   readonly iscsi?: IscsiSpec;
-  /** `file`: opened read-write with O_CLOEXEC and locked (flock); EWOULDBLOCK when another process holds it. */
+  /**
+   * `file`: opened read-write with O_CLOEXEC and locked (flock); EWOULDBLOCK when another process holds it. `nbd`: the unix socket of
+   * the server, whose default export is only read.
+   */
   readonly path?: string;
   readonly readOnly?: boolean;
   /** `file`, read-only: not shared with other readers, and a block device must not be mounted. */

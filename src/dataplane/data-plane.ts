@@ -366,6 +366,8 @@ export const grantGroups = 64;
 
 /** An open backing disk. Offsets and lengths in bytes. */
 export class DiskPlane {
+  #afterClose: () => Promise<void> = async () => {};
+
   constructor(
     readonly plane: DataPlane,
     readonly handle: Handle,
@@ -440,9 +442,15 @@ export class DiskPlane {
     return done.value;
   }
 
+  /** `work` runs when the disk was closed, in its closing. One. */
+  onClosed(work: () => Promise<void>): void {
+    this.#afterClose = work;
+  }
+
   async close(): Promise<void> {
     await this.plane.call((token) => this.plane.addon.closeDisk(token, this.handle));
     this.plane.forgetDisk(this.handle);
+    await this.#afterClose();
   }
 }
 

@@ -4,6 +4,7 @@
  *   looked at → volume NAME.loading → copied → durable → read again and compared → it gets its name
  *
  * A volume has its name only when it is whole. After a restart the loading begins again. Zeroes take no space in the volume.
+ * Elsewhere: a volume that is served while it is loaded (served-load.ts).
  */
 import { StorageError } from '../base/errors.ts';
 import { expectName } from '../base/names.ts';
@@ -16,6 +17,7 @@ import { expectVolumeSize, sizeUnitBytes } from '../volume/volume-size.ts';
 import type { ImageFormat } from './formats.ts';
 import { findImage, type ImageSource } from './image-source.ts';
 import type { PrivateExports } from './private-exports.ts';
+import type { ServedLoad } from './served-load.ts';
 import { copyAndCompare, type ImageContext } from './transfer.ts';
 
 export interface ImageLoadOptions extends ImageSource {
@@ -26,6 +28,8 @@ export interface ImageLoadOptions extends ImageSource {
   readonly pool?: string;
   /** Of the disks that its data is to lie on. */
   readonly class?: string;
+  /** The volume is there at once, and reads from the image what has not arrived. */
+  readonly serve?: boolean;
 }
 
 /** What was decided on, in values that are remembered over a restart. */
@@ -36,6 +40,8 @@ export type ImageLoadPlan = {
   readonly sizeBytes: number;
   readonly pool: string;
   readonly class?: string;
+  /** It is served meanwhile. */
+  readonly serve?: boolean;
   /** The id of the volume that is being filled, once there is one. */
   readonly filling?: number;
 };
@@ -43,6 +49,7 @@ export type ImageLoadPlan = {
 export interface ImageLoadDependencies {
   readonly volumes: VolumeService;
   readonly exports: PrivateExports;
+  readonly served: ServedLoad;
   readonly emit: EmitEvent;
 }
 
@@ -60,17 +67,19 @@ export class ImageLoad {
    * @throws StorageError request/invalid, volume/exists, pool/not-found, pool/full, image/unusable, image/tool
    */
   async plan(options: ImageLoadOptions): Promise<{ plan: ImageLoadPlan; copiedBytes: number }> {
-    const { volumes } = this.#to;
-    const { name, source, class: label } = options;
+    const { volumes, served } = this.#to;
+    const { name, source, class: label, serve = false } = options;
     expectName('volume', name);
-    volumes.expectFree(name);
+    if (!serve) volumes.expectFree(name);
     const pool = volumes.poolFor(options.pool);
     pool.expectWritable();
     const image = await findImage(options);
     const sizeBytes = sizeFor(options, image.sizeBytes);
     const copiedBytes = Math.min(image.storedBytes ?? 0, image.sizeBytes);
-    const plan = { name, source, format: image.format, sizeBytes, pool: pool.name };
+    const plan = { name, source, format: image.format, sizeBytes, pool: pool.name, serve };
     const created = { ...plan, ...(label === undefined ? {} : { class: label }) };
+    // Begun before: what has arrived stays.
+    if (serve && !served.isFree(created)) return { plan: created, copiedBytes };
     await volumes.create({ ...creation(created), dryRun: true });
     if (copiedBytes > pool.freeBytes) {
       const has = `pool ${pool.name} has ${formatSize(pool.freeBytes)} free`;
@@ -85,8 +94,16 @@ export class ImageLoad {
    * @throws StorageError volume/exists, pool/full, pool/failed, image/io, image/tool; why the operation is to end
    */
   async load(plan: ImageLoadPlan, context: ImageContext): Promise<void> {
-    const { volumes, emit } = this.#to;
+    const { served, emit } = this.#to;
     const { name, source } = plan;
+    await (plan.serve ? served.load(plan, context) : this.#loadUnseen(plan, context));
+    const message = `volume ${name} was loaded from ${source}, and compared`;
+    emit({ kind: 'volume/loaded', level: 'info', subject: name, message });
+  }
+
+  async #loadUnseen(plan: ImageLoadPlan, context: ImageContext): Promise<void> {
+    const { volumes } = this.#to;
+    const { name } = plan;
     const part = unfinished(name);
     // It was cut off behind its last step.
     if (plan.filling !== undefined && volumes.lookUp(name)?.record.id === plan.filling) return;
@@ -102,8 +119,6 @@ export class ImageLoad {
       if (!isStopping(error)) await volumes.delete(part);
       throw error;
     }
-    const message = `volume ${name} was loaded from ${source}, and compared`;
-    emit({ kind: 'volume/loaded', level: 'info', subject: name, message });
   }
 
   async #fill(part: string, plan: ImageLoadPlan, context: ImageContext): Promise<void> {

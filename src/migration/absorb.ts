@@ -1,8 +1,8 @@
 /**
  * Absorb: what volumes still read from an adopted disk comes to lie in the pool, and the disk is let go; while guests run.
  *
- *   every cluster copied and its slot re-pointed → nothing points to the disk: its layer is one like any other, one batch → the pool forgets
- *     the disk, which may be deleted then
+ *   every cluster copied and its slot re-pointed → (compared) → nothing points to the disk: its layer is one like any other, one batch → the
+ *     pool forgets the disk, which may be deleted then
  *
  * The disk is read, never written to. Cut off anywhere, what is left to do is what the map says. Snapshots and clones share the copies as they
  * shared the originals.
@@ -26,6 +26,9 @@ import type { MovementWatch, MovePlan } from './types.ts';
 interface AbsorbContext extends RelocateContext {
   readonly volumes: Pick<VolumeService, 'exclusively' | 'reaped' | 'structureChanged'>;
 }
+
+/** Looks at what the disk's layer, which nobody writes to, holds in the pool, while the disk is still there. @throws why it must not go */
+export type BeforeLettingGo = (pool: Pool, layer: number) => Promise<void>;
 
 /** Between looks whether the disk is let go. */
 const settleMs = 20;
@@ -60,6 +63,7 @@ export async function absorb(
   context: AbsorbContext,
   disk: number,
   watch: MovementWatch,
+  beforeLettingGo: BeforeLettingGo = async () => {},
 ): Promise<void> {
   const { pool, volumes } = context;
   const uri = pool.foreignDisks.find(({ record }) => record.number === disk)?.record.uri ?? '';
@@ -76,6 +80,9 @@ export async function absorb(
     const before = pool.foreignUsedCount(disk);
     await watch.before(0);
     await moveAll(context, movement, { before: watch.before, onMoved });
+    if (pool.foreignUsedCount(disk) === 0) {
+      for (const { id } of layersOfAdopted(pool, disk)) await beforeLettingGo(pool, id);
+    }
     await detach(context, disk);
     await volumes.reaped(pool);
     const left = pool.foreignUsedCount(disk);

@@ -23,7 +23,7 @@ import type { VolumePlacement } from '../volume/placement.ts';
 import { volumeById } from '../volume/records.ts';
 import type { VolumeRecord } from '../volume/types.ts';
 import type { VolumeService } from '../volume/volume-service.ts';
-import { absorb, planAbsorb } from './absorb.ts';
+import { absorb, type BeforeLettingGo, planAbsorb } from './absorb.ts';
 import { drain, planDrain } from './drain.ts';
 import { Pace } from './pace.ts';
 import { planRebalance, rebalance } from './rebalance.ts';
@@ -214,15 +214,24 @@ export class MigrationService {
     return { plan: await planAbsorb(pool, disk), uri: disk.record.uri };
   }
 
-  /** Afterwards the volume, and whatever shares its data, needs the disk that it was adopted from no more. @throws as `drain`, `planAbsorb` */
-  async absorb(name: string, context: MovementContext): Promise<void> {
+  /**
+   * Afterwards the volume, and whatever shares its data, needs the disk that it was adopted from no more.
+   *
+   * @throws as `drain`, `planAbsorb`; what `beforeLettingGo` does
+   */
+  async absorb(
+    name: string,
+    context: MovementContext,
+    beforeLettingGo?: BeforeLettingGo,
+  ): Promise<void> {
     const { pool, record, disk } = this.#adopted(name);
     if (disk === undefined) return;
     await this.#alone(pool, record, async () => {
       this.#absorbing.add(name);
       try {
         await planAbsorb(pool, disk);
-        await absorb({ pool, volumes: this.#volumes }, disk.record.number, watchOf(pool, context));
+        const to = { pool, volumes: this.#volumes };
+        await absorb(to, disk.record.number, watchOf(pool, context), beforeLettingGo);
       } finally {
         this.#absorbing.delete(name);
       }

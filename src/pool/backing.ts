@@ -115,10 +115,10 @@ export async function identifyPool(
   throw new StorageError('disk/unusable', `disk ${first.uri}: ${why}`);
 }
 
-/** What a disk is and carries, on this host or behind a network. */
+/** What a disk is and carries, on this host or behind a network; an image behind a URL is missing here. */
 function probeLocation(dataPlane: DiskOpener, location: DiskLocation): Promise<ProbeResult> {
-  const isLocal = location.kind === 'file' || location.kind === 'block';
-  return isLocal ? probeDisk(location.path) : probeNetworkDisk(dataPlane, location);
+  const isRemote = location.kind === 'nfs' || location.kind === 'iscsi';
+  return isRemote ? probeNetworkDisk(dataPlane, location) : probeDisk(location.path);
 }
 
 export function probeUri(dataPlane: DiskOpener, uri: DiskUri): Promise<ProbeResult> {

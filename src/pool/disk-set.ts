@@ -41,7 +41,8 @@ const ETIME = 62;
 /** A label that was held up that often between reading and writing: the host is too busy to own anything. */
 const labelAttemptsMax = 5;
 
-export type DiskKind = 'file' | 'block' | 'nfs' | 'iscsi';
+/** `image`: read through a server that knows its format (image-disk.ts). */
+export type DiskKind = 'file' | 'block' | 'nfs' | 'iscsi' | 'image';
 
 /** Where a disk is, as the operator said and as the operating system knows it. */
 export interface DiskLocation {
@@ -52,7 +53,7 @@ export interface DiskLocation {
   readonly secret?: Secret;
 }
 
-/** Of what was read from a file of the state folder. */
+/** Of what was read from a file of the state folder: of a disk that may be written to. */
 export function isDiskLocation(value: unknown): value is DiskLocation {
   if (typeof value !== 'object' || value === null) return false;
   const { uri, path, kind } = value as Partial<DiskLocation>;

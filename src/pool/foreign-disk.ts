@@ -5,13 +5,13 @@
  * disk was when it was adopted (size, time of the last change, a hash of both ends) is on record; one that is not that any more is not read:
  * whoever reads there gets an error, never other bytes. docs/adr/0005.
  */
-import { stat } from 'node:fs/promises';
 import { messageOf, StorageError } from '../base/errors.ts';
 import { formatSize } from '../base/size.ts';
 import { KiB } from '../base/units.ts';
 import type { DiskPlane, PatientDiskPlane } from '../dataplane/data-plane.ts';
 import { type DiskLocation, openPatientDiskPlane, type PatientDiskOpener } from './disk-set.ts';
 import { xxh64Stream } from './format/hash.ts';
+import { type ImageServers, modifiedNsOf, openImageDisk } from './image-disk.ts';
 
 /** `R disk/<number>` of a foreign disk. */
 export interface ForeignDiskRecord {
@@ -29,7 +29,7 @@ export interface ForeignDiskRecord {
 /** What tells that a disk is still what it was. */
 export interface ForeignIdentity {
   readonly sizeBytes: number;
-  /** Of a file: nanoseconds since the epoch, as text; null of a device, which has none that means its content. */
+  /** Of a file: nanoseconds since the epoch, as text; null of a device, which has none that means its content, and of a URL. */
   readonly modifiedNs: string | null;
   /** XXH64 of the first and the last bytes, in hexadecimal. */
   readonly endsHash: string;
@@ -63,28 +63,44 @@ export async function identify(
   const bytes = Math.min(endBytes, sizeBytes);
   hash.update(await plane.read(0, bytes));
   hash.update(await plane.read(sizeBytes - bytes, bytes));
-  const stats = kind === 'file' ? await stat(path, { bigint: true }) : undefined;
   return {
     sizeBytes,
-    modifiedNs: stats === undefined ? null : String(stats.mtimeNs),
+    modifiedNs: kind === 'file' || kind === 'image' ? await modifiedNsOf(path) : null,
     endsHash: hash.digest().toString(16).padStart(16, '0'),
   };
 }
 
+/** What opens foreign disks. */
+export interface ForeignOpener {
+  readonly dataPlane: PatientDiskOpener;
+  /** Undefined where no image can be read. */
+  readonly images?: ImageServers | undefined;
+}
+
+/** Opens a disk that is to be read as it is, and locks it. @throws StorageError pool/held, disk/in-use, disk/unusable, image/tool */
+export function openForeignPlane(
+  { dataPlane, images }: ForeignOpener,
+  location: DiskLocation,
+): Promise<PatientDiskPlane> {
+  if (location.kind === 'image') return openImageDisk({ dataPlane, images }, location);
+  return openPatientDiskPlane(dataPlane, location, { readOnly: true });
+}
+
 /** Opens a disk that was adopted; one that is missing or was changed is replaced by one that answers with errors. */
 export async function openForeignDisk(
-  dataPlane: PatientDiskOpener,
+  opener: ForeignOpener,
   record: ForeignDiskRecord,
 ): Promise<OpenForeignDisk> {
   const location = locationOfForeign(record);
   let opened: PatientDiskPlane | undefined;
   try {
-    opened = await openPatientDiskPlane(dataPlane, location, { readOnly: true });
+    opened = await openForeignPlane(opener, location);
     expectSame(record, await identify(opened, location));
     return { record, plane: opened, problem: null };
   } catch (error) {
     await opened?.close();
     const { sizeBytes } = record.foreign;
+    const { dataPlane } = opener;
     const absent = await dataPlane.openDisk({ kind: 'absent', sizeBytes });
     return {
       record,

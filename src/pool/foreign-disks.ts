@@ -82,8 +82,8 @@ export function foreignUse(pool: string, record: ForeignDiskRecord): DiskUse {
   return { use: `was adopted into pool ${pool}`, disks: [locationOfForeign(record)] };
 }
 
-function remedyFor({ foreign: { path, kind, modifiedNs } }: ForeignDiskRecord): string {
-  if (kind === 'block') return `give ${path} back its content of the adoption`;
-  const seconds = Number(BigInt(modifiedNs ?? 0) / 1_000_000_000n);
+function remedyFor({ foreign: { path, modifiedNs } }: ForeignDiskRecord): string {
+  if (modifiedNs === null) return `give ${path} back its content of the adoption`;
+  const seconds = Number(BigInt(modifiedNs) / 1_000_000_000n);
   return `put ${path} back as it was when it was adopted (its time of change was @${seconds})`;
 }

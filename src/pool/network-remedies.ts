@@ -51,6 +51,7 @@ const iscsiRemedies: Remedies = {
 
 const tables: Readonly<Record<DiskKind, Remedies | undefined>> = {
   file: undefined,
+  image: undefined,
   block: undefined,
   nfs: { ...nfsRemedies, [errno.EPERM]: nfsRemedies[errno.EACCES] ?? [] },
   iscsi: iscsiRemedies,

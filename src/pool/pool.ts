@@ -32,13 +32,7 @@ import type { Checkpointer } from './checkpoint.ts';
 import { Damage, type DamageRecord, damageWarnings } from './damage.ts';
 import { conditionWarnings, DiskConditions, hurry } from './disk-conditions.ts';
 import { DiskPaths, pathWarnings } from './disk-paths.ts';
-import {
-  type DiskLocation,
-  type DiskSet,
-  explained,
-  openPatientDiskPlane,
-  type PoolDisk,
-} from './disk-set.ts';
+import { type DiskLocation, type DiskSet, explained, type PoolDisk } from './disk-set.ts';
 import { isFenced, type NewOwner } from './fenced.ts';
 import {
   type ForeignDiskRecord,
@@ -46,6 +40,7 @@ import {
   isForeign,
   type OpenForeignDisk,
   openForeignDisk,
+  openForeignPlane,
 } from './foreign-disk.ts';
 import { ForeignDisks } from './foreign-disks.ts';
 import { type BatchOp, batchBytes, type ClusterRun, packed } from './format/batch.ts';
@@ -56,6 +51,7 @@ import type { SlotEntry } from './format/slot-states.ts';
 import { Governor, systemTiming } from './governor.ts';
 import { Grants } from './grants.ts';
 import { Growth } from './growth.ts';
+import type { ImageServers } from './image-disk.ts';
 import { JournalFeed } from './journal-feed.ts';
 import { recordPayloadLimit } from './journal-replay.ts';
 import { blended } from './latency-histogram.ts';
@@ -103,6 +99,8 @@ export interface PoolServices {
   readonly log: Log;
   readonly emit: EmitEvent;
   readonly flushWindowMs: number;
+  /** Who shows images to the data plane; without it what lies in one cannot be read. */
+  readonly images?: ImageServers | undefined;
   /** Unless the pool has its own. */
   readonly patienceSeconds: number;
   readonly leaseTimes: LeaseTimes;
@@ -558,9 +556,9 @@ export class Pool {
     this.#grants.takeBack(number);
   }
 
-  /** Opens a disk that is to be read as it is, and locks it. @throws StorageError pool/held, disk/in-use, disk/unusable */
+  /** See openForeignPlane. */
   openForeign(location: DiskLocation): Promise<PatientDiskPlane> {
-    return openPatientDiskPlane(this.#services.dataPlane, location, { readOnly: true });
+    return openForeignPlane(this.#services, location);
   }
 
   /**
@@ -618,7 +616,7 @@ export class Pool {
   /** Changes settings, durably. @throws StorageError pool/failed */
   async set(settings: PoolSettings): Promise<void> {
     await this.commit([putRecord('pool', { ...this.record<PoolRecord>('pool'), ...settings })]);
-    for (const { plane } of this.disks) plane.setPatience(1000 * settings.patienceSeconds);
+    for (const { plane } of this.#watched) plane.setPatience(1000 * settings.patienceSeconds);
     this.#grants.spaceFreed();
   }
 
@@ -719,9 +717,8 @@ export class Pool {
   }
 
   async #openForeign(): Promise<void> {
-    const { dataPlane } = this.#services;
     for (const record of this.records<unknown>('disk/').filter(isForeign)) {
-      const disk = await openForeignDisk(dataPlane, record);
+      const disk = await openForeignDisk(this.#services, record);
       this.#foreign.add(disk);
       if (disk.problem !== null) this.#health.tell('error', 'disk/unusable', disk.problem);
     }

@@ -27,6 +27,7 @@ import { isNetworkUri, parseDiskUri } from './disk-uri.ts';
 import { type ExistingDisk, findExistingDisk } from './existing-disk.ts';
 import { foreignUse } from './foreign-disks.ts';
 import { defaultClusterBytes, isClusterBytes } from './format/geometry.ts';
+import type { ImageServers } from './image-disk.ts';
 import { expectLeaseFree, type LeaseTimes, leaseTimes } from './lease.ts';
 import { expectNoClash, type NamedRecords } from './name-clash.ts';
 import { checkOnline } from './online-check.ts';
@@ -73,6 +74,7 @@ export interface PoolsDependencies {
   readonly clock: Clock;
   readonly log: Log;
   readonly emit: EmitEvent;
+  readonly images?: ImageServers;
   readonly options: PoolsOptions;
 }
 

@@ -38,7 +38,7 @@ async function probeContent(plane: DiskPlane, location: DiskLocation): Promise<P
   const content = await readContent(sizeBytes, (offset, length) => plane.read(offset, length));
   return {
     path: location.path,
-    kind: location.kind,
+    kind: location.kind === 'nfs' ? 'nfs' : 'iscsi',
     sizeBytes,
     identity: plane.identity,
     // Opening it for writing, which comes next, says so.

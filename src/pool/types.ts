@@ -13,7 +13,7 @@ export interface DiskInfo {
   readonly uri: string;
   /** On this host; a network disk has none, its URI stands here. */
   readonly path: string;
-  readonly kind: 'file' | 'block' | 'nfs' | 'iscsi';
+  readonly kind: 'file' | 'block' | 'nfs' | 'iscsi' | 'image';
   readonly state: 'online' | 'suspended' | 'failed';
   /** Why it is not online; null when it is. */
   readonly failing: DiskFailing | null;

@@ -16,6 +16,7 @@ import { placesOf } from '../pool/allocator.ts';
 import { isNetworkUri, parseDiskUri } from '../pool/disk-uri.ts';
 import type { ExistingDisk } from '../pool/existing-disk.ts';
 import { type BatchOp, type ClusterRun, packed } from '../pool/format/batch.ts';
+import { isImageUri } from '../pool/image-disk.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Pools } from '../pool/pools.ts';
 import { imageFormatOf } from '../pool/signatures.ts';
@@ -34,7 +35,11 @@ const clustersMax = 2 ** 31 - 1;
 export interface AdoptionPlan {
   readonly name: string;
   readonly pool: Pool;
-  readonly disk: ExistingDisk;
+  readonly disk: Pick<ExistingDisk, 'location' | 'sizeBytes'>;
+  /** Of the volume; the disk's, rounded up, unless given. What is beyond the disk reads as zero. */
+  readonly sizeBytes?: number;
+  /** Of the disks that what is written to the volume, and what is absorbed, is to lie on. */
+  readonly class?: string;
 }
 
 export interface AdoptionDependencies {
@@ -95,19 +100,20 @@ export class Adoption {
    * @throws StorageError volume/exists the name was taken meanwhile; pool/held, disk/in-use, disk/unusable, disk/io, pool/full, pool/failed;
    *   op/state cancelled
    */
-  async adopt({ name, pool, disk }: AdoptionPlan, watch: FillWatch): Promise<void> {
+  async adopt(plan: AdoptionPlan, watch: FillWatch): Promise<void> {
+    const { pool, disk } = plan;
     const plane = await pool.openForeign(disk.location);
     const adopted = await this.#begin(pool, disk, plane);
     try {
       await mapAll(pool, plane, adopted, watch);
-      await this.#finish(pool, adopted, { name, uri: disk.location.uri });
+      await this.#finish(adopted, plan);
     } catch (error) {
       await this.#abandon(pool, adopted);
       throw error;
     }
   }
 
-  #begin(pool: Pool, disk: ExistingDisk, plane: PatientDiskPlane): Promise<AdoptedDisk> {
+  #begin(pool: Pool, disk: AdoptionPlan['disk'], plane: PatientDiskPlane): Promise<AdoptedDisk> {
     const { clusterBytes } = pool;
     return this.#to.volumes.exclusively(async () => {
       const ids = new NewIds(pool);
@@ -121,21 +127,22 @@ export class Adoption {
     });
   }
 
-  #finish(pool: Pool, adopted: AdoptedDisk, of: { name: string; uri: string }): Promise<void> {
+  #finish(adopted: AdoptedDisk, { name, pool, disk, ...plan }: AdoptionPlan): Promise<void> {
     const { volumes, clock, emit } = this.#to;
-    const { name, uri } = of;
+    const { uri } = disk.location;
     return volumes.exclusively(async () => {
       volumes.expectFree(name);
       const ids = new NewIds(pool);
       const volume: VolumeRecord = {
         id: ids.volume(),
         name,
-        sizeBytes: roundedUp(adopted.sizeBytes, sizeUnitBytes),
+        sizeBytes: plan.sizeBytes ?? roundedUp(adopted.sizeBytes, sizeUnitBytes),
         headLayer: ids.layer(),
         snapshotMode: 'row',
         thick: false,
         createdAt: isoTime(clock),
         adoptedFrom: identityText(uri),
+        ...(plan.class === undefined ? {} : { placement: { class: plan.class } }),
       };
       await pool.commit([
         ids.op(),
@@ -249,6 +256,7 @@ function isAdoptedFrom({ adoptedFrom }: VolumeInfo, source: string): boolean {
 
 /** `/path` and `file:/path` are one. */
 function identityText(text: string): string {
+  if (isImageUri(text)) return text;
   const uri = parseDiskUri(text);
   return isNetworkUri(uri) ? uri.normalized : uri.path;
 }

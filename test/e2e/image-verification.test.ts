@@ -1,4 +1,5 @@
-// Goal: the second pass of `image load` and `image save` finds a copy that is not equal to its source: nothing gets the name then, and what had it keeps it.
+// Goal: the second pass of `image load` and `image save` finds a copy that is not equal to its source: nothing gets the name then, and what had it keeps it;
+//   a volume that was served meanwhile says so.
 // Method: a source that gives every connection bytes of its own, so that the second pass reads others than the first; a qemu-img that hurts the
 //   file between the passes, as a disk that keeps something else would.
 import {
@@ -14,7 +15,7 @@ import { delimiter, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { run } from '../../tools/lib/command.ts';
 import { Daemon } from '../../tools/lib/daemon.ts';
-import { diskService } from './disk-service.ts';
+import { adoptedDisks, diskService } from './disk-service.ts';
 
 const { start, undo } = diskService();
 
@@ -56,6 +57,21 @@ test('a source that changes between the passes becomes no volume', async () => {
   const { status, stderr } = await here.outcome(['image', 'load', source, 'v', '--format', 'raw']);
   expect([status, stderr]).toEqual([1, expect.stringMatching(differs)]);
   expect((await here.varve('volume', 'list')).items).toEqual([]);
+});
+
+test('served while it is loaded, it is there, said not to be trusted, and keeps what it reads from', async () => {
+  const here = await start();
+  await here.createPool('256MiB');
+  const source = await serveFickleDisk(here.folder);
+  const load = ['image', 'load', source, 'v', '--format', 'raw', '--serve'];
+  const { status, stderr } = await here.outcome(load);
+  expect([status, stderr]).toEqual([
+    1,
+    expect.stringMatching(/not equal to it; volume v is there/),
+  ]);
+  expect(await adoptedDisks(here)).toEqual([source]);
+  await here.varve('volume', 'delete', 'v');
+  await expect.poll(() => adoptedDisks(here), { timeout: 60_000 }).toEqual([]);
 });
 
 test('a file that does not hold what was saved is not kept, and takes the place of no other', async () => {

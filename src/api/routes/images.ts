@@ -27,6 +27,11 @@ const LoadBody = body({
   size_bytes: Type.Optional(Type.Integer({ minimum: 1, description: "the image's unless given" })),
   pool: Type.Optional(Type.String({ description: 'the only pool, when there is one' })),
   class: Type.Optional(Type.String({ description: 'of the disks that its data is to lie on' })),
+  serve: Type.Optional(
+    Type.Boolean({
+      description: 'the volume is there at once, and reads from the image what has not arrived',
+    }),
+  ),
 });
 
 const SaveBody = body({
@@ -61,8 +66,16 @@ export function imageRoutes(app: ApiApp, { images, operations }: ApiServices): v
     },
     async (request, reply) => {
       const { name } = request.params;
-      const { source, format, follow, size_bytes: sizeBytes, pool, class: label } = request.body;
-      const options = { format, followsReferences: follow, sizeBytes, pool, class: label };
+      const {
+        source,
+        format,
+        follow,
+        size_bytes: sizeBytes,
+        pool,
+        class: label,
+        serve,
+      } = request.body;
+      const options = { format, followsReferences: follow, sizeBytes, pool, class: label, serve };
       const running = operations.find('image-load', name);
       if (running !== undefined && !request.query.dry_run) return answerOperation(reply, running);
       const found = await images.load.plan({ name, source, ...defined(options) });

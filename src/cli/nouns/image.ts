@@ -35,6 +35,7 @@ export function addImageNoun(program: Command): void {
     .option('--pool <pool>', 'where; the only pool when there is one')
     .option('--class <class>', 'of the disks that its data is to lie on')
     .option('--follow', 'read other files that the image names, backing files say')
+    .option('--serve', 'the volume is there at once, and reads from the image what has not arrived')
     .action(does(load));
   image
     .command('save <volume[@snapshot]> <file>')
@@ -52,6 +53,7 @@ interface LoadOptions {
   readonly pool?: string;
   readonly class?: string;
   readonly follow?: boolean;
+  readonly serve?: boolean;
 }
 
 async function load(

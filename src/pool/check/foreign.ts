@@ -41,11 +41,14 @@ export async function checkForeign(
 
 /** What keeps an adopted disk from being read; undefined: nothing that can be seen from outside. */
 export async function foreignProblem({ foreign }: ForeignDiskRecord): Promise<string | undefined> {
+  // Somewhere in the network.
+  if (!foreign.path.startsWith('/')) return undefined;
   const stats = await stat(foreign.path, { bigint: true }).catch(() => undefined);
   if (stats === undefined) return 'an adopted disk is missing';
-  if (foreign.kind === 'block') return undefined;
-  const same =
-    Number(stats.size) === foreign.sizeBytes && String(stats.mtimeNs) === foreign.modifiedNs;
+  if (foreign.modifiedNs === null) return undefined;
+  // The size of an image is not its file's.
+  const isSize = foreign.kind === 'image' || Number(stats.size) === foreign.sizeBytes;
+  const same = isSize && String(stats.mtimeNs) === foreign.modifiedNs;
   return same ? undefined : 'an adopted disk was changed since';
 }
 

@@ -30,7 +30,7 @@ export class DataSources {
   /** Adopted disks are known by where they were; one that was changed since is not read. */
   async addForeign(record: ForeignDiskRecord, log: FindingLog): Promise<void> {
     const { path, clusterCount } = record.foreign;
-    const problem = await foreignProblem(record);
+    const problem = (await foreignProblem(record)) ?? imageProblem(record);
     if (problem !== undefined) {
       log.damage('disk/foreign', record.uri, problem);
       const detail = `${record.uri}: ${problem}`;
@@ -50,4 +50,11 @@ export class DataSources {
   async close(): Promise<void> {
     await closeDisks(this.#opened);
   }
+}
+
+/** Only qemu knows where in it a byte is; the image itself is a whole copy of what it holds. */
+function imageProblem({ foreign }: ForeignDiskRecord): string | undefined {
+  return foreign.kind === 'image'
+    ? 'what has not been loaded from an image is in the image'
+    : undefined;
 }
