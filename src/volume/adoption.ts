@@ -59,7 +59,7 @@ export class Adoption {
   /**
    * Makes every check and changes nothing.
    *
-   * @returns what `adopt` takes; the volume, when it is there and was adopted from that disk
+   * @returns what `adopt` takes; the volume, when it is there and was adopted from that disk, be it absorbed by now
    * @throws StorageError request/invalid, volume/exists, pool/not-found, disk/unusable, disk/in-use, disk/too-small
    */
   async plan({ name, source, pool: poolName }: AdoptOptions): Promise<AdoptionPlan | VolumeInfo> {
@@ -70,7 +70,8 @@ export class Adoption {
     const existing = volumes.lookUp(name);
     if (existing !== undefined) {
       const info = volumes.get(name);
-      if (isAdoptedFrom(info, source) && info.pool === pool.name) return info;
+      const madeFrom = existing.record.adoptedFrom ?? info.adoptedFrom;
+      if (isSame(madeFrom, source) && info.pool === pool.name) return info;
       throw new StorageError('volume/exists', `volume ${name} exists`);
     }
     const disk = await pools.findExistingDisk(source, { readOnly: true });
@@ -89,7 +90,7 @@ export class Adoption {
     const { volumes } = this.#to;
     await volumes.reaped(volumes.poolFor(options.pool));
     const existing = volumes.lookUp(options.name);
-    if (existing?.record.adoptedFrom === identityText(options.source)) return undefined;
+    if (isSame(existing?.record.adoptedFrom ?? null, options.source)) return undefined;
     const found = await this.plan(options);
     return 'disk' in found ? found : undefined;
   }
@@ -249,9 +250,8 @@ async function copyRest(
   }
 }
 
-function isAdoptedFrom({ adoptedFrom }: VolumeInfo, source: string): boolean {
-  if (adoptedFrom === null) return false;
-  return identityText(adoptedFrom) === identityText(source);
+function isSame(madeFrom: string | null, source: string): boolean {
+  return madeFrom !== null && identityText(madeFrom) === identityText(source);
 }
 
 /** `/path` and `file:/path` are one. */

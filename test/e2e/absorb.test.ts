@@ -129,6 +129,7 @@ test('adopted and absorbed by one command, paused, resumed, cancelled and begun 
   expect(await adoptedDisks(here)).toEqual([device]);
   const again = await here.varve(...asked);
   expect(again).toMatchObject({ kind: 'Volume', changed: true, adopted_from: null });
+  expect(await here.varve(...asked)).toMatchObject({ kind: 'Volume', changed: false });
   expect(await adoptedDisks(here)).toEqual([]);
   expect(traceOf(path)).toBe(before);
   await qemuIo(here.uri('old'), 'read -P 0x5a 20M 1M');

@@ -1,7 +1,7 @@
-// Goal: a guest keeps its disk through a crash of the service and never knows: no error, no lost byte.
+// Goal: a guest keeps its disk through crashes and upgrades of the service and never knows: no error, no lost byte.
 // Method: a real guest, attached as `varve export qemu` says, makes ext4 on a thin volume, writes checksummed
-//   files, goes on writing while the service is killed with -9 and restarted, and is switched off; fsck and the
-//   checksums are judged by a second boot.
+//   files, goes on writing while the service is killed with -9 and restarted, and taken over by the next one, and is switched off;
+//   fsck and the checksums are judged by a second boot.
 import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -28,10 +28,15 @@ async function boot(): Promise<Guest> {
   return Guest.boot({ folder: mkdtempSync(join(service.folder, 'guest-')), diskArguments });
 }
 
+async function connectedSince(): Promise<unknown> {
+  const { items = [] } = await service.varve('client', 'list');
+  return items.map(({ connected_at }) => connected_at);
+}
+
 const writeFiles =
   'cd /mnt; for i in 1 2 3 4 5 6 7 8; do dd if=/dev/urandom of=file$i bs=64k count=32 2>/dev/null || exit 1; done';
 
-test('a guest writes through kill -9 of the service and finds everything after power-off', async () => {
+test('a guest writes through kill -9 and take-over of the service and finds everything after power-off', async () => {
   guest = await boot();
   await guest.run('/sbin/mke2fs -t ext4 -q /dev/vda && mount -t ext4 -o discard /dev/vda /mnt');
   await guest.run(`${writeFiles}; sync; sha256sum file* > sums; sync`);
@@ -43,6 +48,12 @@ test('a guest writes through kill -9 of the service and finds everything after p
     await service.restart();
     await writer.progress();
   }
+  const since = await connectedSince();
+  for (let upgrade = 0; upgrade < 2; upgrade++) {
+    await service.takeOver();
+    await writer.progress();
+  }
+  expect(await connectedSince()).toEqual(since);
   expect(await writer.stop()).toBe('');
   await guest.run(
     'cd /mnt; rm file1; sha256sum more* > more.sums; sync; fstrim /mnt; cd /; umount /mnt',

@@ -51,7 +51,8 @@ export function adoptionRoutes(app: ApiApp, services: ApiServices): void {
         const begun = absorb ? adoptAndAbsorb(services, found, rate) : adopt(services, found);
         return answerOperation(reply, begun);
       }
-      if (absorb) return answerOperation(reply, beginAbsorb(services, name, rate));
+      const isLeft = absorb && (await services.migration.planAbsorb(name)) !== undefined;
+      if (isLeft) return answerOperation(reply, beginAbsorb(services, name, rate));
       return unchanged(services, found);
     },
   );
