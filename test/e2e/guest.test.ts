@@ -54,6 +54,10 @@ test('a guest writes through kill -9 and take-over of the service and finds ever
     await writer.progress();
   }
   expect(await connectedSince()).toEqual(since);
+  await service.beginTakeOver();
+  await service.kill9();
+  await service.restart();
+  await writer.progress();
   expect(await writer.stop()).toBe('');
   await guest.run(
     'cd /mnt; rm file1; sha256sum more* > more.sums; sync; fstrim /mnt; cd /; umount /mnt',

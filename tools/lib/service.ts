@@ -105,13 +105,18 @@ export class Service {
 
   /** The next process has the running one stop, goes on with its clients and is ready. */
   async takeOver(): Promise<void> {
+    await this.beginTakeOver();
+    await this.ready();
+  }
+
+  /** Until the running process has ended; the next one has the clients by then, and serves them when it is ready. */
+  async beginTakeOver(): Promise<void> {
     let stopped = false;
     this.#running.exited.then(() => {
       stopped = true;
     });
     this.launch(['--take-over']);
     await this.#running.until(() => stopped, this.#readyMs);
-    await this.ready();
   }
 
   /** Waits until the service says that it is ready. */
