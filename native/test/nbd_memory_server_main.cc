@@ -163,7 +163,8 @@ int main(int argc, char** argv) {
                                 .read_only = options.contains("--read-only"),
                                 .target = target,
                                 .listeners = {listener},
-                                .contexts = ContextsOf(options)};
+                                .contexts = ContextsOf(options),
+                                .identity = ""};
     FailOn(server.AddExport(spec));
     std::printf("ready %u\n", port);
     std::fflush(stdout);
