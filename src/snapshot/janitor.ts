@@ -86,12 +86,19 @@ export class Janitor {
     const next = tree
       .reductions()
       .find((each): each is Shrinking => this.#isWorth(each) && !done.has(stepOf(each)));
-    if (next === undefined) return false;
+    if (next === undefined) {
+      this.#forgetGone(tree);
+      return false;
+    }
     done.add(stepOf(next));
     if (next.kind === 'merge') await this.#merge(tree, next);
     else if (next.kind === 'absorb') await this.#absorb(tree, next);
     else await this.#prune(tree, next, done);
     return true;
+  }
+
+  #forgetGone(tree: LayerTree): void {
+    for (const layer of this.#residue.keys()) if (!tree.has(layer)) this.#residue.delete(layer);
   }
 
   #isWorth(reduction: Reduction): reduction is Shrinking {
