@@ -43,7 +43,7 @@ import type { ServiceLog } from './logger.ts';
 import { Operations } from './operations.ts';
 import type { ApiServices } from './ports.ts';
 import { resumableKinds } from './resumable.ts';
-import { StateDir } from './state-dir.ts';
+import { expectFree, StateDir } from './state-dir.ts';
 import { Supervisor } from './supervisor.ts';
 import { adoptClients, heirOf, inheritStored, takeOver } from './take-over.ts';
 
@@ -80,6 +80,7 @@ export class Service {
     log: ServiceLog,
     supervisor = new Supervisor({}, process.pid),
   ): Promise<Service> {
+    if (!config.takeOver) await expectFree(config.stateDir);
     const service = new Service(config, log, supervisor);
     try {
       await service.#start();

@@ -60,6 +60,12 @@ export async function livingHolder(path: string): Promise<number | undefined> {
   return holder !== undefined && (await isAlive(holder)) ? holder.pid : undefined;
 }
 
+/** For those who would start much before they take it. @throws StorageError service/state-held */
+export async function expectFree(path: string): Promise<void> {
+  const pid = await livingHolder(path);
+  if (pid !== undefined) throw held(path, pid);
+}
+
 async function makeFolder(path: string): Promise<void> {
   try {
     await mkdir(path, { recursive: true, mode: folderMode });
@@ -118,17 +124,19 @@ async function evictDead(path: string, lock: string): Promise<void> {
   const text = await readFile(lock, 'utf8').catch(() => undefined);
   if (text === undefined) return;
   const holder = parseHolder(text);
-  if (holder !== undefined && (await isAlive(holder))) {
-    throw new StorageError('service/state-held', `process ${holder.pid} serves ${path} already`, {
-      actions: ['stop that service first, or name another state folder with --state'],
-    });
-  }
+  if (holder !== undefined && (await isAlive(holder))) throw held(path, holder.pid);
   const aside = `${lock}.dead.${process.pid}`;
   await rename(lock, aside).catch(() => undefined);
   const moved = await readFile(aside, 'utf8').catch(() => undefined);
   // Somebody else evicted the dead one first and this is his lock: put it back.
   if (moved !== undefined && moved !== text) await tryLink(aside, lock);
   await rm(aside, { force: true });
+}
+
+function held(path: string, pid: number): StorageError {
+  return new StorageError('service/state-held', `process ${pid} serves ${path} already`, {
+    actions: ['stop that service first, or name another state folder with --state'],
+  });
 }
 
 function parseHolder(text: string): Holder | undefined {
