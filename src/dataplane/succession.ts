@@ -4,7 +4,7 @@
  *   park (listeners, then clients) → bequeath ──▶ inherit, or receive → (exports served) → adopt
  *
  * Guarantees: descriptors and what clients agreed on stay in the data plane. What nobody takes is closed, and its clients connect again.
- * Elsewhere: who the next process is (src/api/succession.ts), what is parked how (native/nbd/session.h).
+ * Elsewhere: who the next process is (src/api/take-over.ts), what is parked how (native/nbd/session.h).
  */
 import type { AdoptedClients } from './binding.ts';
 import type { DataPlane, ListenerPlane } from './data-plane.ts';

@@ -14,9 +14,15 @@ export interface IdleFigures {
   readonly wakeUps: ReadonlyMap<string, number>;
 }
 
+/** The memory settings of tools/varve, by which users start it. */
+const asInstalled = {
+  nodeFlags: ['--max-semi-space-size=2'],
+  env: { ...process.env, MALLOC_ARENA_MAX: '2' },
+};
+
 /** Of a service with one pool on a file, one exported volume and no client, once its start is behind it. */
 export async function idleService(seconds: number): Promise<IdleFigures> {
-  const service = await Service.start();
+  const service = await Service.start(asInstalled);
   try {
     await service.createPool('1GiB');
     await service.createExportedVolume('disk', '256MiB');
