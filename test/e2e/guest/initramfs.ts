@@ -72,6 +72,9 @@ function moduleFiles(names: readonly string[]): string[] {
 /**
  * PID 1. A line `ID COMMAND` on the second serial port is answered by the command's output (both streams)
  * and a line `@ID STATUS@`; the first line it says is `@ready 0@`.
+ *
+ * Not PID 1 itself reads them, but a child of it: busybox's `read` begins anew when a child of its process
+ * ends, without what it had of the line, and what commands leave in the background become PID 1's children.
  */
 function initScript(modules: readonly string[]): string {
   return `#!/bin/busybox sh
@@ -84,10 +87,12 @@ for module in ${modules.join(' ')}; do insmod /modules/$module; done
 exec </dev/ttyS1 >/dev/ttyS1 2>&1
 stty raw -echo
 echo "@ready 0@"
-while IFS= read -r line; do
-  id="\${line%% *}"
-  ( eval "\${line#* }" ) </dev/null 2>&1
-  echo "@$id $?@"
-done
+(
+  while IFS= read -r line; do
+    id="\${line%% *}"
+    ( eval "\${line#* }" ) </dev/null 2>&1
+    echo "@$id $?@"
+  done
+)
 `;
 }
