@@ -366,6 +366,19 @@ class PlainClient {
   UniqueFd fd_;
 };
 
+// A process with one export, and a client that it has answered.
+struct Served {
+  Served(const std::string& name, const std::string& identity) {
+    process.Listen(SocketPath());
+    process.Export(name, kSizeBytes, identity);
+    client.emplace(SocketPath());
+    client->Enter(name);
+    EXPECT_TRUE(client->WriteIsAnswered());
+  }
+  Process process;
+  std::optional<PlainClient> client;
+};
+
 // Through the same mail as between processes.
 Succession Sent(const Succession& left) {
   const std::string address = "@varve-succession-" + std::to_string(getpid());
@@ -379,15 +392,11 @@ Succession Sent(const Succession& left) {
 }
 
 TEST(ServerSuccession, ClientsAndWhoeverConnectsMeanwhileAreServedByTheNext) {
-  Process first;
-  first.Listen(SocketPath());
-  first.Export("gold", kSizeBytes, "one");
-  PlainClient client(SocketPath());
-  client.Enter("gold");
-  EXPECT_TRUE(client.WriteIsAnswered());
+  Served first("gold", "one");
+  PlainClient& client = *first.client;
   Succession received;
   {
-    const Succession left = first.Leave();
+    const Succession left = first.process.Leave();
     received = Sent(left);
   }
   client.Say(Write(Framing::kSimple, 5, 0, 512));
@@ -420,13 +429,8 @@ TEST(ServerSuccession, WhoseExportIsAnotherNowIsClosed) {
                             {"gold", "one", kSizeBytes, true},
                             {"silver", "one", kSizeBytes, false}};
   for (const Change& change : changes) {
-    Process first;
-    first.Listen(SocketPath());
-    first.Export("gold", kSizeBytes, "one");
-    PlainClient client(SocketPath());
-    client.Enter("gold");
-    EXPECT_TRUE(client.WriteIsAnswered());
-    Succession left = first.Leave();
+    Served first("gold", "one");
+    Succession left = first.process.Leave();
     Process second;
     second.server->Inherit(std::move(left));
     second.Listen(SocketPath());
@@ -435,21 +439,16 @@ TEST(ServerSuccession, WhoseExportIsAnotherNowIsClosed) {
     EXPECT_EQ(adoption.clients, 0u);
     ASSERT_EQ(adoption.refused.size(), 1u);
     EXPECT_EQ(adoption.refused.front().export_name, "gold");
-    EXPECT_EQ(client.Hear(1), "");
+    EXPECT_EQ(first.client->Hear(1), "");
   }
 }
 
 TEST(ServerSuccession, AnExportWithoutIdentityIsNotLeftToAnybody) {
-  Process first;
-  first.Listen(SocketPath());
-  first.Export("scratch", kSizeBytes, "");
-  PlainClient client(SocketPath());
-  client.Enter("scratch");
-  EXPECT_TRUE(client.WriteIsAnswered());
-  Succession left = first.Leave();
+  Served first("scratch", "");
+  const Succession left = first.process.Leave();
   EXPECT_TRUE(left.clients.empty());
   EXPECT_EQ(left.listeners.size(), 1u);
-  EXPECT_EQ(client.Hear(1), "");
+  EXPECT_EQ(first.client->Hear(1), "");
 }
 
 TEST(SuccessionMail, WithoutAStateNothingIsTaken) {
