@@ -12,7 +12,8 @@
  * Kinds are interleaved within a round. Exit status 1 when anything failed; the others are measured nevertheless.
  */
 import { writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
+import { Command } from 'commander';
+import { wholeNumber } from '../lib/options.ts';
 import { type ChainKind, qcow2Kinds } from './chain-disks.ts';
 import { chainTable } from './chain-report.ts';
 import {
@@ -23,6 +24,14 @@ import {
 } from './chain-session.ts';
 import { mediansOf, plain, scratchFolder } from './rounds.ts';
 import { varveKinds } from './varve-chain.ts';
+
+interface Options {
+  readonly quick: boolean;
+  readonly only: string;
+  readonly kind: string;
+  readonly rounds?: number;
+  readonly json?: string;
+}
 
 const scales = {
   full: {
@@ -40,18 +49,18 @@ const scenarios = {
   maps: { run: growingMaps, takes: () => true },
 };
 
-const { values: options } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    only: { type: 'string', default: '' },
-    kind: { type: 'string', default: '' },
-    rounds: { type: 'string' },
-    json: { type: 'string' },
-  },
-});
+const options = new Command('bench:chains')
+  .description('snapshots and chains, varve beside qcow2')
+  .option('--quick', 'one short round: a smoke test, not a result', false)
+  .option('--only <scenario>', 'overwrite, depth or maps', '')
+  .option('--kind <text>', 'disks whose name contains it', '')
+  .option('--rounds <n>', 'fewer, or more', wholeNumber)
+  .option('--json <file>', 'the medians as JSON, too')
+  .parse()
+  .opts<Options>();
 
 const { rounds: usual, ...scale } = options.quick ? scales.quick : scales.full;
-const rounds = Number(options.rounds ?? usual);
+const rounds = options.rounds ?? usual;
 const plan: ChainPlan = { ...scale, folder: scratchFolder() };
 const kinds = [...varveKinds, ...qcow2Kinds].filter(({ name }) => name.includes(options.kind));
 const document: Record<string, unknown> = {};

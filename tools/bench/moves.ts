@@ -12,11 +12,20 @@
  * Movers are interleaved within a round. Exit status 1 when anything failed; the others are measured nevertheless.
  */
 import { writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
+import { Command } from 'commander';
+import { wholeNumber } from '../lib/options.ts';
 import { chainTable } from './chain-report.ts';
 import { type MovePlan, moveAlone, moveBesideGuest } from './move-session.ts';
 import { type Mover, movers } from './movers.ts';
 import { mediansOf, plain, scratchFolder } from './rounds.ts';
+
+interface Options {
+  readonly quick: boolean;
+  readonly only: string;
+  readonly mover: string;
+  readonly rounds?: number;
+  readonly json?: string;
+}
 
 const scales = {
   full: { rounds: 5, runtimeSeconds: 5, spanMiB: 2048 },
@@ -27,18 +36,18 @@ const scenarios = {
   guest: { run: moveBesideGuest, takes: ({ isOnline }: Mover) => isOnline },
 };
 
-const { values: options } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    only: { type: 'string', default: '' },
-    mover: { type: 'string', default: '' },
-    rounds: { type: 'string' },
-    json: { type: 'string' },
-  },
-});
+const options = new Command('bench:moves')
+  .description('drain and move, beside cp, qemu-img convert and blockdev-mirror')
+  .option('--quick', 'one short round: a smoke test, not a result', false)
+  .option('--only <scenario>', 'alone or guest', '')
+  .option('--mover <text>', 'those whose name contains it', '')
+  .option('--rounds <n>', 'fewer, or more', wholeNumber)
+  .option('--json <file>', 'the medians as JSON, too')
+  .parse()
+  .opts<Options>();
 
 const { rounds: usual, ...scale } = options.quick ? scales.quick : scales.full;
-const rounds = Number(options.rounds ?? usual);
+const rounds = options.rounds ?? usual;
 const plan: MovePlan = { ...scale, folder: scratchFolder() };
 const chosen = movers.filter(({ name }) => name.includes(options.mover));
 const document: Record<string, unknown> = {};

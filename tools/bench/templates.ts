@@ -8,17 +8,21 @@
  * The template's blocks are not in the page cache when the first guest starts.
  */
 import { writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
+import { Command } from 'commander';
 import { forgetCached } from '../lib/disk-reads.ts';
+import { wholeNumber } from '../lib/options.ts';
 import { Service } from '../lib/service.ts';
 import { median } from './compare.ts';
 import { table } from './report.ts';
 import { makeClones, makeTemplate, type Start, startOnce } from './template-guests.ts';
 
-const { values: options } = parseArgs({
-  options: { guests: { type: 'string', default: '20' }, json: { type: 'string' } },
-});
-const names = Array.from({ length: Number(options.guests) }, (_, at) => `guest${at + 1}`);
+const options = new Command('bench:templates')
+  .description('guests started from linked clones of one template')
+  .option('--guests <n>', 'fewer, or more', wholeNumber, 20)
+  .option('--json <file>', 'every start as JSON, too')
+  .parse()
+  .opts<{ readonly guests: number; readonly json?: string }>();
+const names = Array.from({ length: options.guests }, (_, at) => `guest${at + 1}`);
 const MiB = 2 ** 20;
 
 const service = await Service.start();

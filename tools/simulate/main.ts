@@ -6,36 +6,44 @@
  * Ctrl-C ends it with where to go on.
  */
 import { availableParallelism } from 'node:os';
-import { parseArgs } from 'node:util';
+import { Command } from 'commander';
+import { wholeNumber } from '../lib/options.ts';
 import { type Simulation, simulate } from './simulate.ts';
 import type { LifeReport } from './simulate-life.ts';
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: 'string', default: '1000' },
-    from: { type: 'string' },
-    steps: { type: 'string', default: '12' },
-    crashes: { type: 'string', default: '6' },
-    workers: { type: 'string', default: String(availableParallelism()) },
-    trace: { type: 'string' },
-  },
-});
+interface Options {
+  readonly seeds: number;
+  readonly from: number;
+  readonly steps: number;
+  readonly crashes: number;
+  readonly workers: number;
+  readonly trace?: string;
+}
 
-const firstSeed = Number(values.from ?? Math.floor(Math.random() * 1_000_000));
-const seeds = Number(values.seeds);
+const { seeds, from, steps, crashes, workers, trace } = new Command('simulate')
+  .description('lives of the control plane in which one seed decides every order and every fault')
+  .option('--seeds <n>', 'how many lives', wholeNumber, 1000)
+  .option('--from <seed>', 'seed of the first life', wholeNumber, Date.now() % 1_000_000)
+  .option('--steps <n>', 'of a life', wholeNumber, 12)
+  .option('--crashes <n>', 'of a life', wholeNumber, 6)
+  .option('--workers <n>', 'lives side by side', wholeNumber, availableParallelism())
+  .option('--trace <file>', 'each step in words: of one life')
+  .parse()
+  .opts<Options>();
+
 const started = Date.now();
 const interrupt = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupt.abort());
 
 const simulation = await simulate({
-  firstSeed,
+  firstSeed: from,
   seeds,
-  steps: Number(values.steps),
-  crashes: Number(values.crashes),
-  workers: values.trace === undefined ? Number(values.workers) : 1,
+  steps,
+  crashes,
+  workers: trace === undefined ? workers : 1,
   onLife: showProgress,
   signal: interrupt.signal,
-  ...(values.trace === undefined ? {} : { traceFile: values.trace }),
+  ...(trace === undefined ? {} : { traceFile: trace }),
 });
 process.stderr.write('\n');
 for (const { seed, sentences } of simulation.broken) {
@@ -46,13 +54,13 @@ for (const { seed, sentences } of simulation.broken) {
 console.log(summary(simulation));
 if (interrupt.signal.aborted) {
   const { nextSeed } = simulation;
-  const left = firstSeed + seeds - nextSeed;
+  const left = from + seeds - nextSeed;
   console.log(`go on with: npm run simulate -- --seeds ${left} --from ${nextSeed} ${howItLived()}`);
 }
 process.exit(simulation.broken.length === 0 ? 0 : 1);
 
 function howItLived(): string {
-  return `--steps ${values.steps} --crashes ${values.crashes}`;
+  return `--steps ${steps} --crashes ${crashes}`;
 }
 
 function secondsSinceStart(): string {
@@ -60,15 +68,15 @@ function secondsSinceStart(): string {
 }
 
 function showProgress(_life: LifeReport, { lives, nextSeed }: Simulation): void {
-  const crashes = sum(lives, (life) => life.crashes);
+  const judged = sum(lives, (life) => life.crashes);
   process.stderr.write(
-    `\r${lives.length} lives, ${crashes} crashes, ${secondsSinceStart()} s, next seed ${nextSeed}   `,
+    `\r${lives.length} lives, ${judged} crashes, ${secondsSinceStart()} s, next seed ${nextSeed}   `,
   );
 }
 
 function summary({ lives, broken }: Simulation): string {
   const counts = [
-    `${lives.length} lives from seed ${firstSeed} in ${secondsSinceStart()} s`,
+    `${lives.length} lives from seed ${from} in ${secondsSinceStart()} s`,
     `${sum(lives, (life) => life.steps)} steps`,
     `${sum(lives, (life) => life.faultsMet)} faults in ${lives.filter(({ faultsMet }) => faultsMet > 0).length} lives`,
     `${sum(lives, (life) => life.crashes)} crashes judged`,

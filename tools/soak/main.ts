@@ -7,9 +7,10 @@
  *
  * Ctrl-C ends it after what goes on, with a verdict.
  */
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { randomFrom } from '../../test/e2e/seeded.ts';
 import { table } from '../bench/report.ts';
+import { numberAboveZero } from '../lib/options.ts';
 import { Soak } from './soak.ts';
 import { type Check, type Figures, judge } from './verdict.ts';
 
@@ -21,8 +22,8 @@ interface Options {
 
 const { minutes, seed, output } = new Command('soak')
   .description('a service under load, faults and kills, watched')
-  .option('--minutes <n>', 'how long', aboveZero, 60)
-  .option('--seed <n>', 'what chooses', aboveZero, (Date.now() % 1_000_000) + 1)
+  .option('--minutes <n>', 'how long', numberAboveZero, 60)
+  .option('--seed <n>', 'what chooses', numberAboveZero, (Date.now() % 1_000_000) + 1)
   .addOption(new Option('-o, --output <format>').choices(['table', 'json']).default('table'))
   .parse()
   .opts<Options>();
@@ -56,10 +57,4 @@ function text({ violations, done }: Figures, judged: readonly Check[]): string {
     ? 'sound'
     : `not sound; again: npm run soak -- --minutes ${minutes} --seed ${seed}`;
   return `${broken}${table(counts)}\n${verdicts.join('\n')}\n\n${end}\n`;
-}
-
-function aboveZero(value: string): number {
-  const number = Number(value);
-  if (!(number > 0)) throw new InvalidArgumentError('a number above zero');
-  return number;
 }

@@ -8,7 +8,8 @@
  * The same seed makes the same choices; when a thread gets its turn is the machine's choice. Ctrl-C ends it after the rounds under way.
  */
 import { availableParallelism } from 'node:os';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
+import { wholeNumber } from '../lib/options.ts';
 import { beginGuestLife } from './guest-life.ts';
 import { beginLife } from './life.ts';
 import { type Plan, runLives } from './lives.ts';
@@ -55,10 +56,4 @@ process.exit(violations.length === 0 ? 0 : 1);
 function repeat(seed: number): string {
   const count = guest ? `${kills} --guest` : `${killsPerLife}`;
   return `npm run torture -- --kills ${count} --from ${seed}`;
-}
-
-function wholeNumber(text: string): number {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 0) throw new InvalidArgumentError('a whole number');
-  return value;
 }
