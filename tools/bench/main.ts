@@ -9,11 +9,13 @@
  *   npm run bench -- --report FILE        the same as Markdown: docs/bench.md
  *   npm run bench -- --only 'read 4k'     workloads whose name contains this
  *   npm run bench -- --peers FOLDER       also the peers of a newer Debian (peer-tools.ts)
+ *   npm run bench -- --versus FOLDER      no peers: beside the build in another checkout, to see what a change gave
  *
  * Exit status 1 when any server failed in any workload, or did not keep what was written. Missed goals are shown, they do not fail the run.
  */
 import { writeFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { aboutRun } from './about.ts';
 import { chainComparisons } from './chain-rows.ts';
@@ -23,7 +25,7 @@ import { ownPeers, peersIn } from './peer-tools.ts';
 import { peerKinds } from './peers.ts';
 import { jsonReport, textReport } from './report.ts';
 import { scratchFolder } from './rounds.ts';
-import { varve } from './servers.ts';
+import { varve, varveOf } from './servers.ts';
 import { type Result, runSession } from './session.ts';
 import { directDisks, eightVolumes, overTcp, plainSetting } from './settings.ts';
 import { crowds, sampler, workloads } from './workloads.ts';
@@ -43,12 +45,15 @@ const { values: options } = parseArgs({
     report: { type: 'string' },
     only: { type: 'string', default: '' },
     peers: { type: 'string' },
+    versus: { type: 'string' },
   },
 });
 
 const folder = scratchFolder();
 const tools = [ownPeers, ...(options.peers === undefined ? [] : [peersIn(options.peers)])];
-const servers = [varve, ...tools.flatMap(peerKinds)];
+const { versus } = options;
+const others = versus === undefined ? tools.flatMap(peerKinds) : [varveOf(resolve(versus))];
+const servers = [varve, ...others];
 const usual = options.quick ? scales.quick : scales.full;
 const scale = {
   ...usual,
@@ -73,7 +78,12 @@ for (const { title, setting, of } of [goals, ...(options.matrix ? matrix : [])])
   const plan = { ...scale, folder, servers, setting, workloads: chosen };
   add(title, compare(await runSession(plan, sayProgress)));
 }
-add('Goals with chains', await chainComparisons({ ...scale, folder }, scale.rounds, options.only));
+if (versus === undefined) {
+  add(
+    'Goals with chains',
+    await chainComparisons({ ...scale, folder }, scale.rounds, options.only),
+  );
+}
 
 const comparisons = sections.flatMap((section) => section.comparisons);
 if (options.json !== undefined) {

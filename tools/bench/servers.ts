@@ -1,5 +1,5 @@
 /** What is compared: kinds of servers, and varve itself as one of them. */
-import { Service } from '../lib/service.ts';
+import { Service, type ServiceOptions } from '../lib/service.ts';
 import type { Setting } from './settings.ts';
 
 export interface RunningServer {
@@ -22,8 +22,8 @@ export interface Order {
 
 export interface ServerKind {
   readonly name: string;
-  /** `thin` allocates on first write, `raw` does not, the `ceiling` has no disk at all. */
-  readonly role: 'varve' | 'thin' | 'raw' | 'ceiling';
+  /** `build` is another build of varve; `thin` allocates on first write, `raw` does not, the `ceiling` has no disk at all. */
+  readonly role: 'varve' | 'build' | 'thin' | 'raw' | 'ceiling';
   /** Whether it can serve so. */
   takes(setting: Setting): boolean;
   /** Serves empty volumes. */
@@ -34,11 +34,20 @@ export const varve: ServerKind = {
   name: 'varve',
   role: 'varve',
   takes: () => true,
-  start: startVarve,
+  start: (order) => startVarve(order, {}),
 };
 
-async function startVarve({ sizeMiB, setting }: Order): Promise<RunningServer> {
-  const service = await Service.start();
+/** The build in another checkout, to see what a change gave. */
+export function varveOf(checkout: string): ServerKind {
+  const start = (order: Order) => startVarve(order, { checkout });
+  return { name: `varve of ${checkout}`, role: 'build', takes: () => true, start };
+}
+
+async function startVarve(
+  { sizeMiB, setting }: Order,
+  options: ServiceOptions,
+): Promise<RunningServer> {
+  const service = await Service.start(options);
   try {
     await service.createPool(`${2 * sizeMiB * setting.volumes}MiB`);
     const uris: string[] = [];

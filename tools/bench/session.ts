@@ -4,7 +4,8 @@
  * Within a round each workload visits all servers before the next workload begins, in an order that rotates
  * with the round: slow drifts of the machine (heat, neighbours, page cache) then meet everybody alike.
  * Servers of overwrite and read workloads are filled once and stay up; fresh ones start anew each time.
- * A measurement counts only if the data that was written before it is there after it (witness.ts).
+ * A measurement counts only if the data that was written before it is there after it (witness.ts). Servers that stay up are asked for it
+ * together, when a workload has visited all of them.
  */
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -43,9 +44,10 @@ export async function runSession(
   try {
     for (let round = 0; round < plan.rounds; round++) {
       for (const workload of plan.workloads) {
-        for (const server of rotated(plan.servers, round)) {
-          const outcome = await stage.measure(server, workload).catch(messageOf);
-          const result = { workload, server, round, outcome };
+        const servers = rotated(plan.servers, round);
+        const outcomes = await stage.visit(servers, workload);
+        for (const [at, server] of servers.entries()) {
+          const result = { workload, server, round, outcome: outcomes[at] ?? 'not measured' };
           results.push(result);
           onResult(result);
         }
@@ -67,14 +69,27 @@ class Stage {
     this.#plan = plan;
   }
 
-  async measure(kind: ServerKind, workload: Workload): Promise<Measurement> {
-    if (!workload.fresh) return this.#measureOn(await this.#filledServer(kind), workload);
-    const server = await this.#start(kind);
-    try {
-      return await this.#measureOn(server, workload);
-    } finally {
-      await server.stop();
+  /** One after the other. @returns in their order, a measurement of each, or what went wrong */
+  async visit(
+    kinds: readonly ServerKind[],
+    workload: Workload,
+  ): Promise<readonly (Measurement | string)[]> {
+    const outcomes: (Measurement | string)[] = [];
+    for (const kind of kinds) {
+      const measured = workload.fresh
+        ? this.#measureFresh(kind, workload)
+        : this.#measureFilled(kind, workload);
+      outcomes.push(await measured.catch(messageOf));
     }
+    if (workload.fresh) return outcomes;
+    return Promise.all(
+      kinds.map(async (kind, at) => {
+        const server = this.#filled.get(kind);
+        const outcome = outcomes[at] ?? 'not measured';
+        if (server === undefined || typeof outcome === 'string') return outcome;
+        return hearWitness(server, this.#plan.spanMiB).then(() => outcome, messageOf);
+      }),
+    );
   }
 
   async close(): Promise<void> {
@@ -82,13 +97,25 @@ class Stage {
     this.#filled.clear();
   }
 
+  async #measureFresh(kind: ServerKind, workload: Workload): Promise<Measurement> {
+    const server = await this.#start(kind);
+    try {
+      const measured = await this.#measureOn(server, workload);
+      await hearWitness(server, this.#plan.spanMiB);
+      return measured;
+    } finally {
+      await server.stop();
+    }
+  }
+
+  async #measureFilled(kind: ServerKind, workload: Workload): Promise<Measurement> {
+    return this.#measureOn(await this.#filledServer(kind), workload);
+  }
+
   async #measureOn(server: RunningServer, workload: Workload): Promise<Measurement> {
-    const { folder, spanMiB } = this.#plan;
     // The writeback that another server's run left behind must not be this one's.
-    await run('sync', ['-f', folder], { timeoutMs: 300_000 });
-    const measured = await measure(server, workload, this.#plan);
-    await hearWitness(server, spanMiB);
-    return measured;
+    await run('sync', ['-f', this.#plan.folder], { timeoutMs: 300_000 });
+    return measure(server, workload, this.#plan);
   }
 
   async #filledServer(kind: ServerKind): Promise<RunningServer> {

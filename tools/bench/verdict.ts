@@ -33,7 +33,12 @@ export function workloadChecks(
     rows.filter(({ role }) => roles.includes(role)).map(({ median }) => median);
   const thin = peers('thin');
   const raw = peers('raw');
+  const build = peers('build');
   return [
+    iopsCheck('IOPS ÷ other build', varve, build, undefined),
+    costCheck('CPU ÷ other build', 'cpuUsPerIo', varve, build, undefined),
+    costCheck('p50 ÷ other build', 'p50Us', varve, build, undefined),
+    costCheck('p99 ÷ other build', 'p99Us', varve, build, undefined),
     iopsCheck('IOPS ÷ thin', varve, thin, goal?.thin),
     iopsCheck('IOPS ÷ raw', varve, raw, goal?.raw),
     iopsCheck('IOPS ÷ ceiling', varve, peers('ceiling'), goal?.ceiling),

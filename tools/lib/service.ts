@@ -20,7 +20,8 @@ process.on('exit', () => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
 
-const command = resolve(import.meta.dirname, '../../dist/cli/main.js');
+/** This checkout, whose build is started unless another one is asked for. */
+const ownCheckout = resolve(import.meta.dirname, '../..');
 
 export interface ServiceOptions {
   /** Flags for Node itself, e.g. the inspector's. */
@@ -31,6 +32,8 @@ export interface ServiceOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** A start that takes longer is an error; half a minute unless given. */
   readonly readyMs?: number;
+  /** Another checkout, built, to start instead of this one. */
+  readonly checkout?: string;
   /** A command that runs the service, as a supervisor does; `signal` reaches it, not the service. */
   readonly runner?: readonly string[];
 }
@@ -41,6 +44,7 @@ export class Service {
   readonly #runner: readonly string[];
   readonly #env: NodeJS.ProcessEnv;
   readonly #readyMs: number | undefined;
+  readonly #command: string;
   #daemon: Daemon | undefined;
 
   private constructor(options: ServiceOptions) {
@@ -50,6 +54,7 @@ export class Service {
     this.#runner = options.runner ?? [];
     this.#env = options.env ?? process.env;
     this.#readyMs = options.readyMs;
+    this.#command = join(options.checkout ?? ownCheckout, 'dist/cli/main.js');
     writeFileSync(this.#configPath, options.settings ?? '');
   }
 
@@ -98,7 +103,7 @@ export class Service {
   launch(flags: readonly string[] = []): void {
     const places = ['--state', this.state, '--socket', this.#apiSocket];
     const serve = ['serve', ...places, '--config', this.#configPath, ...flags];
-    const args = [...this.#runner, process.execPath, ...this.#nodeFlags, command, ...serve];
+    const args = [...this.#runner, process.execPath, ...this.#nodeFlags, this.#command, ...serve];
     const [program = '', ...rest] = args;
     this.#daemon = new Daemon(program, rest, { env: this.#env }).drainOutput();
   }
@@ -149,7 +154,7 @@ export class Service {
   /** A varve command against this service, whatever its exit status. */
   outcome(args: readonly string[], options: CommandOptions = {}): Promise<Outcome> {
     const env = { ...process.env, VARVE_SERVER: this.address, NO_COLOR: '1' };
-    return outcomeOf(process.execPath, [command, ...args], { ...options, env });
+    return outcomeOf(process.execPath, [this.#command, ...args], { ...options, env });
   }
 
   /** A varve command that must succeed; returns its JSON document. */
