@@ -21,6 +21,9 @@ constexpr mode_t kSocketMode = 0660;
 constexpr int kKeepAliveIdleSeconds = 30;
 constexpr int kKeepAliveIntervalSeconds = 10;
 constexpr int kKeepAliveProbes = 3;
+// So that replies of Session::kTurnBytesMax leave in one go: a sender that has to wait is woken for every part of what its client reads.
+// The kernel counts twice as much, for what it takes itself. Without the right to so much it is what net.core.wmem_max allows.
+constexpr int kUnixSendBytes = 512 << 10;
 
 Status LastError(const char* what) { return Status(errno, what); }
 
@@ -135,7 +138,8 @@ void PrepareClientSocket(int fd) {
   int domain = 0;
   socklen_t length = sizeof domain;
   getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length);
-  if (domain == AF_UNIX) return;
+  // TCP sizes its buffers itself.
+  if (domain == AF_UNIX) return SetOption(fd, SOL_SOCKET, SO_SNDBUF, kUnixSendBytes);
   SetOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, kKeepAliveIdleSeconds);

@@ -161,7 +161,7 @@ void Session::RecallHeld() {
 // Called wherever something pending has ended; ends the session when it was the last.
 void Session::EndIfIdle() {
   if (phase_ == Phase::kOpen || phase_ == Phase::kEnded) return;
-  if (in_flight_ > Unexecuted() || !replies_.idle() || memory_.waiting) return;
+  if (in_flight_ > Unexecuted() || !replies_.idle() || memory_.waiting || next_turn_) return;
   const bool parking = phase_ == Phase::kParking;
   if (receiving_) {
     // Everything is answered; only now may the socket be disturbed.

@@ -4,8 +4,8 @@
 //     │ └────── violation, broken stream ─────▶ dead ──────nothing pending────▶ ended
 //     └──Park──▶ parking ──nothing in flight──▶ parked
 //
-// open: requests are taken from the stream as they come, many per receive, and answered in the order they end.
-// draining: nothing more is taken; what was received whole is executed and answered.
+// open: requests are taken from the stream as they come, many per receive and kTurnBytesMax of them per turn, and answered in the order they end.
+// draining: nothing more is taken; what was taken is executed and answered.
 // parking: nothing more is taken; what the target has is answered, or taken back. Then whoever goes on with the connection, in another
 //   process, gets every byte that was received and not answered for: no request is lost, none is executed twice.
 // dead: nothing more is taken or sent; what the target has is waited for.
@@ -80,6 +80,8 @@ class Session final : private ReplyQueueOwner {
   static constexpr unsigned kInFlightMax = 256;
   static constexpr uint64_t kInFlightBytesMax = uint64_t{64} << 20;
   static constexpr size_t kReceiveBytes = size_t{256} << 10;
+  // Of requests begun in one turn of the loop: what comes next waits for the next turn, when the replies to these are on their way.
+  static constexpr uint64_t kTurnBytesMax = uint64_t{256} << 10;
   // Of one BLOCK_STATUS, all contexts together; a client asks on from where they end.
   static constexpr uint64_t kStatusExtentsMax = 8192;
   static constexpr uint64_t kStatusExtentBytes = 2 * sizeof(Extent);  // the target's, and the reply's
@@ -148,6 +150,7 @@ class Session final : private ReplyQueueOwner {
 
   // Receiving: session_receive.cc
   void Consume();
+  void ConsumeNextTurn();
   bool TakeHeader();
   bool HasRoomFor(const RequestHeader& header, const Refusal& refusal);
   void Begin(const RequestHeader& header, const Refusal& refusal);
@@ -207,6 +210,9 @@ class Session final : private ReplyQueueOwner {
   bool receiving_payload_ = false;  // straight into filling_'s buffer
   size_t receive_bytes_max_ = kReceiveBytes;
   Request* filling_ = nullptr;  // its payload is on its way
+  uint64_t turn_bytes_ = 0;     // of requests begun in the turn of turn_ns_
+  uint64_t turn_ns_ = 0;
+  bool next_turn_ = false;      // goes on with it
   Memory memory_;
 
   std::vector<std::unique_ptr<Request>> requests_;

@@ -39,6 +39,7 @@ bool ChangesData(BlockOp op) { return op == BlockOp::kWrite || op == BlockOp::kT
 }  // namespace
 
 void Session::Execute(Request* request) {
+  turn_bytes_ += request->room_bytes;
   if (!request->refusal.none()) return Refuse(request, request->refusal);
   const RequestHeader& header = request->header;
   BlockRequest& block = request->block;

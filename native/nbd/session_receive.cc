@@ -35,10 +35,28 @@ uint64_t FirstCharge(const RequestHeader& header, uint64_t room_bytes) {
 }  // namespace
 
 void Session::Consume() {
+  if (next_turn_) return;
+  if (turn_ns_ != parts_.loop.turn_started_ns) {
+    turn_ns_ = parts_.loop.turn_started_ns;
+    turn_bytes_ = 0;
+  }
   while (phase_ == Phase::kOpen) {
+    if (turn_bytes_ >= kTurnBytesMax) return ConsumeNextTurn();
     if (!(filling_ != nullptr ? TakePayload() : TakeHeader())) break;
   }
   if (phase_ == Phase::kOpen) Receive();
+}
+
+// Large requests are read and answered few at a time: their memory is still in the processor's caches when it is sent, the client has
+// something to do meanwhile, and so have other connections.
+void Session::ConsumeNextTurn() {
+  next_turn_ = true;
+  parts_.loop.Post([this] {
+    next_turn_ = false;
+    turn_bytes_ = 0;
+    if (phase_ == Phase::kOpen) Consume();
+    else EndIfIdle();
+  });
 }
 
 // False when nothing can be done before something else happens.

@@ -34,6 +34,7 @@ class ScriptTransport final : public Transport {
     TakeSend();
   }
   std::string TakeOutput() { return std::exchange(output_, {}); }
+  size_t sent_bytes() const { return sent_bytes_; }
   bool receiving() const { return receive_ != nullptr; }
   bool canceled() const { return canceled_; }
 

@@ -565,6 +565,65 @@ TEST(SessionLimits, StopsReceivingWhileTheClientDoesNotRead) {
   client.Finish();
 }
 
+// How many bytes of reads the target was given whose replies were not sent yet, at most.
+class UnsentReads final : public BlockTarget {
+ public:
+  explicit UnsentReads(std::shared_ptr<BlockTarget> below) : below_(std::move(below)) {}
+  void Submit(BlockRequest* request) override {
+    submitted_ += request->length;
+    most = std::max(most, submitted_ - std::min(submitted_, client->transport->sent_bytes()));
+    below_->Submit(request);
+  }
+  uint64_t size_bytes() const override { return below_->size_bytes(); }
+  uint32_t preferred_block_bytes() const override { return below_->preferred_block_bytes(); }
+
+  Client* client = nullptr;
+  uint64_t most = 0;
+
+ private:
+  const std::shared_ptr<BlockTarget> below_;
+  uint64_t submitted_ = 0;
+};
+
+TEST(SessionLimits, LargeReadsThatCameTogetherAreAnsweredAFewAtATime) {
+  Surroundings around;
+  const auto unsent = std::make_shared<UnsentReads>(around.target);
+  Client client(around, Framing::kSimple);
+  unsent->client = &client;
+  client.session->Resume(unsent);
+  const unsigned requests = 64;
+  std::string together;
+  for (unsigned i = 0; i < requests; i++) {
+    together += RequestBytes(Framing::kSimple, {.command = Command::kRead, .offset = i * 65536u, .length = 65536});
+  }
+  client.transport->Put(together);
+  client.transport->EndInput();
+  around.loop.RunAll();
+  EXPECT_EQ(client.transport->TakeOutput().size(), requests * (16 + 65536u)) << "all are answered";
+  // Those of one turn, and those begun before their replies left.
+  EXPECT_LE(unsent->most, 2 * Session::kTurnBytesMax);
+  EXPECT_EQ(client.host.ended, 1);
+}
+
+TEST(SessionLimits, AStopBetweenTwoTurnsAnswersWhatWasBegun) {
+  for (const bool aborts : {false, true}) {
+    Surroundings around;
+    Client client(around, Framing::kSimple);
+    const unsigned begun = Session::kTurnBytesMax / 65536;
+    std::string together;
+    for (unsigned i = 0; i < 4 * begun; i++) {
+      together += RequestBytes(Framing::kSimple, {.command = Command::kRead, .offset = i * 65536u, .length = 65536});
+    }
+    client.transport->Put(together);
+    around.loop.Post([&] { aborts ? client.session->Abort("test") : client.session->Drain("test"); });
+    around.loop.RunAll();
+    EXPECT_EQ(client.transport->TakeOutput().size(), aborts ? 0 : begun * (16 + 65536u));
+    EXPECT_EQ(client.host.ended, 1);
+    client.session.reset();
+    EXPECT_EQ(around.loop.armed_timers(), 0u);
+  }
+}
+
 TEST(SessionLimits, AnnouncingALargeWriteTakesOneStepOfTheBudget) {
   Surroundings around;
   std::vector<std::unique_ptr<Client>> clients;
