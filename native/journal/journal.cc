@@ -198,7 +198,8 @@ void Journal::AddStep(Written written) {
 
 void Journal::WriteStep() {
   const uint64_t position = spec_.head - step_bytes_.size();
-  ring_.Write(position, std::exchange(step_bytes_, {}), [this](Status status) { FinishStep(stop_.ok() ? status : stop_); });
+  ring_.Write(position, std::exchange(step_bytes_, {}), spec_.tail + spec_.ring_bytes,
+              [this](Status status) { FinishStep(stop_.ok() ? status : stop_); });
 }
 
 void Journal::FinishStep(Status status) {

@@ -14,12 +14,14 @@ struct RingWriter::Step {
   std::vector<uint64_t> places;
   std::function<void(Status)> done;
   std::vector<Part*> parts;  // of the replicas that belong to it
+  uint64_t end;              // ring position
+  uint64_t free_until;       // from the end up to there is nothing in the ring
   bool late = false;
 };
 
 // One replica's part of a step. Lives until it has ended, longer than the step if need be.
 struct RingWriter::Part : Completion {
-  enum class State { kWriting, kSyncing, kDone };
+  enum class State { kWriting, kFilling, kSyncing, kDone };
 
   Part(RingWriter* of, std::shared_ptr<Step> step, const JournalReplica& replica)
       : Completion(&OnIo), writer(of), step(std::move(step)), replica(replica) {}
@@ -44,10 +46,13 @@ RingWriter::~RingWriter() = default;
 void RingWriter::Open(std::vector<JournalReplica> replicas, uint64_t ring_bytes) {
   replicas_ = std::move(replicas);
   ring_bytes_ = ring_bytes;
+  ground_.Open(home_, ring_bytes);
 }
 
-void RingWriter::Write(uint64_t position, std::vector<uint8_t> bytes, std::function<void(Status)> done) {
+void RingWriter::Write(uint64_t position, std::vector<uint8_t> bytes, uint64_t free_until, std::function<void(Status)> done) {
   step_ = std::make_shared<Step>();
+  step_->end = position + bytes.size();
+  step_->free_until = free_until;
   step_->bytes = std::move(bytes);
   step_->done = std::move(done);
   for (uint64_t at = 0; at < step_->bytes.size();) {
@@ -74,16 +79,25 @@ void RingWriter::OnPart(Part* part, Status status) {
   if (--part->expected != 0) return;
   // Nobody waits for it any more: the step went on, and may have ended.
   const bool forsaken = std::find(part->step->parts.begin(), part->step->parts.end(), part) == part->step->parts.end();
-  if (part->state == Part::State::kWriting && part->status.ok() && !forsaken && !given_up_) {
-    part->state = Part::State::kSyncing;
-    part->expected = 1;
-    return disks_->at(part->replica.disk)->Sync(*home_, part);
-  }
+  const bool goes_on = part->state != Part::State::kSyncing && part->status.ok() && !forsaken && !given_up_;
+  if (goes_on) return GoOn(part);
   part->state = Part::State::kDone;
   const unsigned disk = part->replica.disk;
   if (forsaken) delete part;
   Release(disk);
   if (!forsaken) Look();
+}
+
+// Behind the record, and behind what is filled.
+void RingWriter::GoOn(Part* part) {
+  const unsigned number = part->replica.disk;
+  part->expected = 1;
+  if (part->state == Part::State::kWriting && !ground_.Knows(number, part->step->end)) {
+    part->state = Part::State::kFilling;
+    return ground_.Prepare({number, disks_->at(number), part->replica.offset}, part->step->end, part->step->free_until, part);
+  }
+  part->state = Part::State::kSyncing;
+  disks_->at(number)->Sync(*home_, part);
 }
 
 // Whether the step has ended, or somebody is to know why it has not.
@@ -125,6 +139,7 @@ void RingWriter::Finish(Status status) {
 
 void RingWriter::End(unsigned disk, std::function<void()> ended) {
   std::erase_if(replicas_, [disk](const JournalReplica& replica) { return replica.disk == disk; });
+  ground_.Forget(disk);
   ended_.emplace(disk, std::move(ended));
   if (!busy(disk)) {
     Hold(disk);
@@ -147,6 +162,7 @@ void RingWriter::LookSoon() {
 
 void RingWriter::GiveUp() {
   given_up_ = true;
+  ground_.GiveUp();
   LookSoon();
 }
 

@@ -1,6 +1,6 @@
 // RingWriter: puts the journal's steps on every replica of its ring, and knows which of them lag.
 //
-//   a step, on each replica by itself:   write ─▶ sync ─▶ has it | failed
+//   a step, on each replica by itself:   write ─▶ (fill what comes next: ring_ground.h) ─▶ sync ─▶ has it | failed
 //
 //   every replica has it ─▶ the step ends ok          each failed ─▶ it ends with an error
 //   some have it, others failed or do not answer ─▶ their disks are reported, again and again, until each answers or is ended
@@ -24,6 +24,7 @@
 #include "base/status.h"
 #include "io/event_loop.h"
 #include "journal/disk_table.h"
+#include "journal/ring_ground.h"
 
 namespace varve {
 
@@ -50,8 +51,9 @@ class RingWriter {
   ~RingWriter();
 
   void Open(std::vector<JournalReplica> replicas, uint64_t ring_bytes);
-  // Writes `bytes` from ring position `position` on. `done` runs once, not inside this call. No step is under way.
-  void Write(uint64_t position, std::vector<uint8_t> bytes, std::function<void(Status)> done);
+  // Writes `bytes` from ring position `position` on; behind them, up to `free_until`, is nothing that is needed. `done` runs once, not
+  // inside this call. No step is under way.
+  void Write(uint64_t position, std::vector<uint8_t> bytes, uint64_t free_until, std::function<void(Status)> done);
 
   const std::vector<JournalReplica>& replicas() const { return replicas_; }
   // No step is under way; the ring on that disk is as those of the others.
@@ -80,6 +82,7 @@ class RingWriter {
   };
 
   void OnPart(Part* part, Status status);
+  void GoOn(Part* part);
   void Look();
   void LookSoon();
   void OnLate();
@@ -96,6 +99,7 @@ class RingWriter {
   std::multimap<unsigned, std::function<void()>> ended_;  // disk → who waits until it is busy no more
   std::function<void()> idle_;
   bool given_up_ = false;
+  RingGround ground_;
   LagTimer late_{this};
 };
 
