@@ -56,6 +56,25 @@ test('a goal is missed on the wrong side of its limit only, and never where noth
   expect(compare(freely)[0]?.checks?.filter(isMissed)).toEqual([]);
 });
 
+test('another build is compared with, and is nobody else', () => {
+  const builds = [
+    result(freshWrite, 'varve', 0, { iops: 300, cpuUsPerIo: 5, p50Us: 4, p99Us: 30 }),
+    result(freshWrite, 'varve of /elsewhere', 0, {
+      iops: 200,
+      cpuUsPerIo: 10,
+      p50Us: 8,
+      p99Us: 10,
+    }),
+  ];
+  const ratios = compare(builds)[0]?.checks?.map(({ of, ratio }) => [of, ratio]);
+  expect(Object.fromEntries(ratios ?? [])).toEqual({
+    'IOPS ÷ other build': 1.5,
+    'CPU ÷ other build': 0.5,
+    'p50 ÷ other build': 0.5,
+    'p99 ÷ other build': 3,
+  });
+});
+
 test('the spread is that of the rounds, in every report', () => {
   const comparisons = compare(session);
   expect(comparisons[0]?.rows[0]).toMatchObject({

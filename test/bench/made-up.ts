@@ -2,11 +2,11 @@
 import type { Measurement } from '../../tools/bench/fio.ts';
 import { ownPeers } from '../../tools/bench/peer-tools.ts';
 import { peerKinds } from '../../tools/bench/peers.ts';
-import { varve } from '../../tools/bench/servers.ts';
+import { varve, varveOf } from '../../tools/bench/servers.ts';
 import type { Result } from '../../tools/bench/session.ts';
 import { type Workload, workloads } from '../../tools/bench/workloads.ts';
 
-const kinds = [varve, ...peerKinds(ownPeers)];
+const kinds = [varve, varveOf('/elsewhere'), ...peerKinds(ownPeers)];
 
 export function workloadNamed(part: string): Workload {
   const found = workloads.find(({ name }) => name.includes(part));
