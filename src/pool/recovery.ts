@@ -320,7 +320,7 @@ async function finish(input: ReplayInput): Promise<RecoveredPool> {
   const { state } = index;
   const { allocator } = state;
   const checkpointer = new Checkpointer({ disks, index, allocator, chains });
-  await levelReplicas(disks, from);
+  await levelReplicas(disks, from, placeOf(index).position);
   // An owner that lived until it was taken over may have gone on for a moment.
   await replayTail(disks, index);
   const recoveredDeltas = await drainPendingLog(input, checkpointer);

@@ -4,7 +4,6 @@
  * The ring is read once, in steps; what cannot be read holds no record.
  */
 import { MiB } from '../base/units.ts';
-import { concatBytes } from './format/bytes.ts';
 import { FormatError } from './format/format-error.ts';
 import {
   decodeRecord,
@@ -16,7 +15,7 @@ import {
   recordHeaderBytes,
   startsRecord,
 } from './format/journal-record.ts';
-import { type ReadDisk, ringSegments } from './format/ring.ts';
+import { type ReadDisk, readRing } from './format/ring.ts';
 import { lenient } from './lenient-read.ts';
 import type { RingReplica } from './ring-replicas.ts';
 
@@ -28,35 +27,25 @@ export async function* ringRecords(
   wanted: (header: RecordHeader) => boolean = () => true,
 ): AsyncGenerator<JournalRecord> {
   const { journalBytes, poolUuid } = replica.label;
-  const readRing = ringReader(replica);
-  for await (const { place, header } of headers(replica, readRing)) {
+  const readHere: ReadDisk = (place, length) =>
+    readRing(lenient(replica.read), replica.label, place, length);
+  for await (const { place, header } of headers(replica, readHere)) {
     if (header.poolUuid !== poolUuid || header.position % journalBytes !== place) continue;
     const bytes = paddedRecordBytes(header.payloadBytes);
     if (bytes > journalBytes || !wanted(header)) continue;
-    const whole = await readRing(place, bytes);
+    const whole = await readHere(place, bytes);
     const record = asRecord(() => decodeRecord(whole, { ...header, epochMin: header.epoch }));
     if (record !== undefined) yield record;
   }
 }
 
-function ringReader({ label, read }: RingReplica): ReadDisk {
-  const { journalOffset, journalBytes } = label;
-  return async (place, length) => {
-    const parts: Uint8Array[] = [];
-    for (const segment of ringSegments(place, length, journalBytes)) {
-      parts.push(await lenient(read)(journalOffset + segment.offset, segment.length));
-    }
-    return concatBytes(parts);
-  };
-}
-
 async function* headers(
   { label: { journalOffset, journalBytes }, sizeBytes }: RingReplica,
-  readRing: ReadDisk,
+  read: ReadDisk,
 ): AsyncGenerator<{ readonly place: number; readonly header: RecordHeader }> {
   const bytesThere = Math.min(journalBytes, sizeBytes - journalOffset);
   for (let from = 0; from < bytesThere; from += stepBytes) {
-    const step = await readRing(from, Math.min(stepBytes, bytesThere - from));
+    const step = await read(from, Math.min(stepBytes, bytesThere - from));
     for (let at = 0; at + recordHeaderBytes <= step.length; at += recordAlignment) {
       if (!startsRecord(step, at)) continue;
       const head = step.subarray(at, at + recordHeaderBytes);

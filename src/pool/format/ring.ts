@@ -32,6 +32,25 @@ export interface RingPlace {
   readonly journalBytes: number;
 }
 
+/** Reads `length` bytes from a position on. */
+export async function readRing(
+  read: ReadDisk,
+  { journalOffset, journalBytes }: RingPlace,
+  position: number,
+  length: number,
+): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  for (const segment of ringSegments(position, length, journalBytes)) {
+    parts.push(await read(journalOffset + segment.offset, segment.length));
+  }
+  return joined(parts);
+}
+
+/** No copy of what is in one piece. */
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  return parts.length === 1 ? (parts[0] as Uint8Array) : concatBytes(parts);
+}
+
 const readAheadBytes = MiB;
 
 /** Reads forward through a ring in steps of 1 MiB. Bytes handed out stay valid: no buffer is used twice. */
@@ -75,7 +94,7 @@ export class RingReader {
       );
       parts.push(part);
     }
-    this.#buffer = parts.length === 1 ? (parts[0] as Uint8Array) : concatBytes(parts);
+    this.#buffer = joined(parts);
     this.#position = position;
   }
 }
