@@ -141,7 +141,7 @@ export class Service {
     const servers = await ImageServers.open(state.file('images'), log);
     const own = { stateDir: state.path, dataPlane, images: servers, clock, log, emit };
     const pools = this.#opened(await Pools.open({ ...own, options: config }), (opened) =>
-      opened.close(),
+      opened.close({ soon: this.#heir !== undefined }),
     );
     const volumes = new VolumeService({ pools, clock, emit });
     const snapshots = this.#opened(new SnapshotService({ pools, volumes, clock, emit }), (opened) =>

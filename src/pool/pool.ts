@@ -114,6 +114,11 @@ export interface ClusterCopy {
   readonly bytes: number;
 }
 
+export interface ClosingOptions {
+  readonly letGo?: boolean;
+  readonly soon?: boolean;
+}
+
 /** In clusters. */
 export interface DiskOccupancy {
   /** Of layers. */
@@ -161,6 +166,7 @@ export class Pool {
   #cowListener: CowListener = () => {};
   #onFenced: () => void = () => {};
   #closing: Promise<void> | undefined;
+  #giveUpCheckpoints = false;
 
   private constructor(recovered: RecoveredPool, services: PoolServices) {
     this.isReadOnly = recovered.readOnly;
@@ -681,11 +687,13 @@ export class Pool {
   /**
    * Closes volumes, journal, index and disks; after it the disks alone hold everything.
    *
-   * @param letGo another host may import the pool at once
+   * @param options.letGo another host may import the pool at once
+   * @param options.soon guests wait for whoever opens it next: no checkpoint is written or waited for, which takes longer the more is mapped; the next
+   *   opening replays the journal instead
    * @throws StorageError disk/io, pool/failed it could not be let go; it is closed all the same
    */
-  close(options: { readonly letGo?: boolean } = {}): Promise<void> {
-    this.#closing ??= this.#close(options.letGo ?? false);
+  close(options: ClosingOptions = {}): Promise<void> {
+    this.#closing ??= this.#close(options);
     return this.#closing;
   }
 
@@ -793,20 +801,20 @@ export class Pool {
     }
   }
 
-  async #close(letGo: boolean): Promise<void> {
+  async #close(options: ClosingOptions): Promise<void> {
     const stopHurrying = hurry([...this.#disks.all, ...this.#foreign.all]);
     this.#lease.hurry();
     try {
-      await this.#closeParts(letGo);
+      await this.#closeParts(options);
     } finally {
       stopHurrying();
     }
   }
 
-  async #closeParts(letGo: boolean): Promise<void> {
-    if (this.#planeOpen) await this.#closePlane();
+  async #closeParts(options: ClosingOptions): Promise<void> {
+    if (this.#planeOpen) await this.#closePlane(options);
     try {
-      await this.#sayGoodbye(letGo);
+      await this.#sayGoodbye(options);
     } finally {
       this.#lease.close();
       await this.#index.close();
@@ -821,26 +829,28 @@ export class Pool {
   }
 
   /** The data plane makes what is pending durable first, which may need a checkpoint to make room. */
-  async #closePlane(): Promise<void> {
+  async #closePlane({ soon = false }: ClosingOptions): Promise<void> {
     this.#stopWatchingSpace();
     await this.#growth.stop();
     await this.#lostReplicas.stopMending();
     await this.#volumes.closeAll();
     await Promise.allSettled(this.#lent);
     await this.#plane.close();
+    this.#giveUpCheckpoints = soon;
+    if (soon) this.#checkpointer.stop();
     await this.#grants.close();
     await this.#maintenance.stop();
   }
 
   /** A failed pool's labels stay as they are: they name what was last known to be whole. */
-  async #sayGoodbye(letGo: boolean): Promise<void> {
+  async #sayGoodbye({ letGo = false, soon = false }: ClosingOptions): Promise<void> {
     if (this.isReadOnly) return;
     if (this.#health.failure !== undefined) {
       if (letGo) throw this.#health.failedError();
       return;
     }
     try {
-      if (this.#hasUncheckpointed) await this.#checkpointer.take();
+      if (this.#hasUncheckpointed && !soon) await this.#checkpointer.take();
       await this.#lease.stop();
       await this.#disks.writeLabels(() => ({ heartbeatMs: 0, ...(letGo ? { owner: null } : {}) }));
     } catch (error) {
@@ -922,7 +932,7 @@ export class Pool {
       journalBytes: this.#disks.journalBytes,
       tail: () => this.#disks.label.tailPosition,
       onTail: (position) => this.#tailMoved(position),
-      onError: (work, error) => this.#health.maintenanceFailed(work, error),
+      onError: (work, error) => this.#maintenanceFailed(work, error),
     });
     const replicaParts: ReplicaParts = {
       disks: this.#disks,
@@ -1015,6 +1025,12 @@ export class Pool {
     if (!this.#planeOpen) return;
     if (!this.isReadOnly) this.#lostReplicas.conditionChanged();
     this.#grants.avoid(this.#silentDisks.map(({ label }) => label.diskNumber));
+  }
+
+  #maintenanceFailed(work: 'fold' | 'checkpoint', error: unknown): void {
+    const isGivenUp = error instanceof StorageError && error.code === 'pool/failed';
+    if (this.#giveUpCheckpoints && work === 'checkpoint' && isGivenUp) return;
+    this.#health.maintenanceFailed(work, error);
   }
 
   #diskError(number: number, message: string): void {

@@ -31,7 +31,7 @@ import type { ImageServers } from './image-disk.ts';
 import { expectLeaseFree, type LeaseTimes, leaseTimes } from './lease.ts';
 import { expectNoClash, type NamedRecords } from './name-clash.ts';
 import { checkOnline } from './online-check.ts';
-import { Pool, type PoolServices } from './pool.ts';
+import { type ClosingOptions, Pool, type PoolServices } from './pool.ts';
 import {
   labelDisk,
   type NewPool,
@@ -379,10 +379,10 @@ export class Pools {
     return checkOnline(pool);
   }
 
-  /** Closes every pool; the same service may open them again. */
-  close(): Promise<void> {
+  /** Closes every pool; the same service may open them again. @param options.soon see Pool.close */
+  close(options: { readonly soon?: boolean } = {}): Promise<void> {
     return this.#changing.run(async () => {
-      for (const pool of this.#open.values()) await this.#close(pool, false);
+      for (const pool of this.#open.values()) await this.#close(pool, options);
       this.#unopened.clear();
     });
   }
@@ -498,7 +498,7 @@ export class Pools {
   }
 
   async #letGo(pool: Pool): Promise<void> {
-    await this.#close(pool, true);
+    await this.#close(pool, { letGo: true });
     if (!pool.isReadOnly) await this.#forget(pool.uuid);
   }
 
@@ -508,7 +508,7 @@ export class Pools {
     await folder.remove();
   }
 
-  async #close(pool: Pool, letGo: boolean): Promise<void> {
+  async #close(pool: Pool, { letGo = false, soon = false }: ClosingOptions): Promise<void> {
     const fenced = pool.fencedBy !== undefined;
     const isOurs = !fenced && !pool.isReadOnly;
     if (letGo && isOurs) pool.expectOnline();
@@ -516,7 +516,7 @@ export class Pools {
     if (letGo && isOurs) expectAnswering(pool.disks, `pool ${pool.name} cannot be let go`);
     for (const work of this.#beforeClose) await work(pool);
     try {
-      await pool.close({ letGo: letGo && isOurs });
+      await pool.close({ letGo: letGo && isOurs, soon });
     } catch (error) {
       this.#keepUnopened(pool.uuid, error);
       throw error;
