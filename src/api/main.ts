@@ -22,16 +22,17 @@ export type OnReady = (socket: string) => Promise<void> | void;
 export async function serve(options: ServeOptions, onReady: OnReady = () => {}): Promise<void> {
   const config = await loadConfig(options);
   const log = await openLog(config.logLevel);
+  // When this process began, in milliseconds of the epoch: what came before was loading the code.
+  log.info({ version, started: Math.round(performance.timeOrigin) }, 'starting');
   const asked = signalAsked();
   const supervisor = new Supervisor(process.env, process.pid);
   const service = await Service.start(config, log, supervisor);
   log.info({ version, socket: config.socket, state: config.stateDir }, 'ready');
   try {
-    await service.tellSupervisor('READY=1');
+    await service.tellReady();
     await onReady(config.socket);
     const signal = await asked;
     log.info({ signal }, 'stopping');
-    await service.tellSupervisor('STOPPING=1');
     await service.leaveToNext();
   } finally {
     await service.stop();

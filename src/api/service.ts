@@ -44,8 +44,8 @@ import { Operations } from './operations.ts';
 import type { ApiServices } from './ports.ts';
 import { resumableKinds } from './resumable.ts';
 import { expectFree, StateDir } from './state-dir.ts';
-import { Supervisor } from './supervisor.ts';
-import { adoptClients, heirOf, inheritStored, takeOver } from './take-over.ts';
+import { Supervisor, type SupervisorState } from './supervisor.ts';
+import { adoptClients, inheritStored, successorOf, takeOver } from './take-over.ts';
 
 /** Who may write to the socket is an operator: the folder it is in and its group decide. */
 const socketMode = 0o660;
@@ -91,13 +91,21 @@ export class Service {
     }
   }
 
-  tellSupervisor(state: 'READY=1' | 'STOPPING=1'): Promise<void> {
+  /** The supervisor knows that it serves. */
+  tellReady(): Promise<void> {
+    return this.#tellSupervisor('READY=1');
+  }
+
+  #tellSupervisor(state: SupervisorState): Promise<void> {
     return this.#supervisor.tell(this.#succession, state, this.#log);
   }
 
   /** The next `stop` leaves clients to the service that follows, if one waits for them or the supervisor keeps them until it does. */
   async leaveToNext(): Promise<void> {
-    const address = await heirOf(this.#config.stateDir, this.#supervisor);
+    const successor = await successorOf(this.#config.stateDir);
+    // Whoever takes over has told the supervisor so: to it the service goes on.
+    if (successor === undefined) await this.#tellSupervisor('STOPPING=1');
+    const address = successor ?? this.#supervisor.address;
     if (address !== undefined) this.#heir = new Heir(this.#succession, address, this.#emit);
   }
 
@@ -123,7 +131,7 @@ export class Service {
     if (!this.#config.takeOver) return;
     // What takes time is done before guests have to wait.
     await import('./server.ts');
-    await takeOver(this.#succession, this.#config.stateDir, this.#log);
+    await takeOver(this.#succession, this.#config.stateDir, this.#supervisor, this.#log);
   }
 
   async #openLayers(state: StateDir): Promise<ApiServices> {
@@ -175,6 +183,7 @@ export class Service {
     await poolMoves.settle();
     await exports.start();
     await adoptClients(this.#succession, this.#supervisor, emit);
+    this.#log.info({}, 'serving');
     const migration = new MigrationService({ pools, volumes, emit });
     const leave = new Leave({ dataPlane, pools, volumes, snapshots, emit });
     const adoption = new Adoption({ pools, volumes, clock, emit });

@@ -9,6 +9,9 @@ import type { SuccessionPlane } from '../dataplane/succession.ts';
 /** The first descriptor that is passed on (sd_listen_fds(3)). */
 const firstDescriptor = 3;
 
+/** What it is told (sd_notify(3)). */
+export type SupervisorState = 'READY=1' | 'STOPPING=1' | `MAINPID=${number}`;
+
 export class Supervisor {
   /** Its datagram socket; undefined: there is none. */
   readonly address: string | undefined;
@@ -26,7 +29,7 @@ export class Supervisor {
 
   async tell(
     plane: Pick<SuccessionPlane, 'sendText'>,
-    state: 'READY=1' | 'STOPPING=1',
+    state: SupervisorState,
     log: Log,
   ): Promise<void> {
     if (this.address === undefined) return;

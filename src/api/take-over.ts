@@ -21,25 +21,28 @@ import type { Supervisor } from './supervisor.ts';
 const stopMsMax = 150_000;
 const lookAgainMs = 10;
 
-/** Where the one that follows wants to have clients and sockets; undefined: nobody follows who could. */
-export async function heirOf(
-  stateDir: string,
-  supervisor: Supervisor,
-): Promise<string | undefined> {
+/** Where a service that takes over wants to have clients and sockets; undefined: none waits. */
+export async function successorOf(stateDir: string): Promise<string | undefined> {
   const successor = successorSocket(stateDir);
   const waits = await stat(successor).then(
     () => true,
     () => false,
   );
-  return waits ? successor : supervisor.address;
+  return waits ? successor : undefined;
 }
 
 /**
- * Has the running service of the folder stop, and takes what it leaves. Without one there is nothing to do.
+ * Has the running service of the folder stop, and takes what it leaves. Without one there is nothing to do. The supervisor, if there is one, knows
+ * before that this process is the service now: the end of the other one means nothing to it.
  *
  * @throws StorageError service/state-held it does not stop
  */
-export async function takeOver(plane: SuccessionPlane, stateDir: string, log: Log): Promise<void> {
+export async function takeOver(
+  plane: SuccessionPlane,
+  stateDir: string,
+  supervisor: Supervisor,
+  log: Log,
+): Promise<void> {
   const pid = await livingHolder(stateDir);
   if (pid === undefined) return;
   const socket = successorSocket(stateDir);
@@ -49,6 +52,7 @@ export async function takeOver(plane: SuccessionPlane, stateDir: string, log: Lo
     return false;
   });
   try {
+    await supervisor.tell(plane, `MAINPID=${process.pid}`, log);
     process.kill(pid, 'SIGTERM');
     await untilGone(stateDir, pid);
     // Behind what it has sent; one of an older version sends nothing.

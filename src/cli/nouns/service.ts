@@ -5,6 +5,7 @@ import { Argument, type Command } from 'commander';
 import type { ServeOptions } from '../../api/config.ts';
 import { completionScript, type Shell } from '../completion.ts';
 import type { Context } from '../context.ts';
+import { serveDetached, tellStarter } from '../detach.ts';
 import { writeEvents } from '../events.ts';
 import { watchStatus, writeStatus } from '../status.ts';
 import { does } from '../verb.ts';
@@ -17,6 +18,7 @@ export function addServiceVerbs(program: Command): void {
     .option('--socket <path>', 'REST socket (default: varve.sock in --state, else /run/varve)')
     .option('--config <file>', 'settings, TOML')
     .option('--take-over', 'have the service that runs in --state stop, and go on with its clients')
+    .option('--detach', 'return once it serves; it goes on by itself')
     .action(does(serve));
   program
     .command('quickstart')
@@ -53,9 +55,14 @@ export function addServiceVerbs(program: Command): void {
 }
 
 /** Only these three load more than the command itself. */
-async function serve(_: Context, __: [], options: ServeOptions): Promise<void> {
+async function serve(
+  _: Context,
+  __: [],
+  { detach, ...options }: ServeOptions & { detach?: boolean },
+): Promise<void> {
+  if (detach) return await serveDetached();
   const { serve: serveUntilAsked } = await import('../../api/main.ts');
-  await serveUntilAsked(options);
+  await serveUntilAsked(options, tellStarter);
 }
 
 async function quickstart(_: Context, __: [], { state }: { state: string }): Promise<void> {
