@@ -42,6 +42,7 @@ export const testPackages = [
   'busybox-static',
   'cpio',
   'kmod',
+  'systemd',
   'xz-utils',
   'tgt',
   'libiscsi7',
