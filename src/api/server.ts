@@ -12,6 +12,7 @@ import Fastify, {
   type FastifyRequest,
   LogController,
 } from 'fastify';
+import { yieldToOthers } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
 import { addIdempotency } from './idempotency.ts';
 import { lazySchemas } from './lazy-schemas.ts';
@@ -99,7 +100,11 @@ export async function buildServer(
     request.log.debug({ method, url, status: reply.statusCode, ms: reply.elapsedTime }, 'request');
   });
   await app.register(async (scope) => {
-    for (const add of routes) add(scope as ApiApp, services);
+    for (const add of routes) {
+      add(scope as ApiApp, services);
+      // Guests that have just got their disks back come first.
+      await yieldToOthers();
+    }
   });
   app.get('/v1/openapi.json', { schema: { hide: true } }, async () => app.swagger());
   await app.ready();
