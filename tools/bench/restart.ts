@@ -10,24 +10,24 @@
 import { writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { resolve } from 'node:path';
-import { parseArgs } from 'node:util';
+import { Command } from 'commander';
 import { run } from '../lib/command.ts';
+import { wholeNumber } from '../lib/options.ts';
 import { UnitService } from '../lib/systemd/unit-service.ts';
 import { median } from './compare.ts';
 import { table } from './report.ts';
 import { momentsIn, type Phases, phasesOf } from './restart-phases.ts';
 import { StalledGuest } from './stalled-guest.ts';
 
-const { values: options } = parseArgs({
-  options: {
-    sizes: { type: 'string', default: '0' },
-    rounds: { type: 'string', default: '5' },
-    json: { type: 'string' },
-  },
-});
+const { sizes, rounds, json } = new Command('bench:restart')
+  .description('how long guests wait for a restart, a reload and after a kill')
+  .option('--sizes <gib>', 'maps, in GiB, with commas; 0: a small disk', wholeNumbers, [0])
+  .option('--rounds <n>', 'of each', wholeNumber, 5)
+  .option('--json <file>', 'the figures as JSON, too')
+  .parse()
+  .opts<{ readonly sizes: readonly number[]; readonly rounds: number; readonly json?: string }>();
 const synthesizer = resolve(import.meta.dirname, 'synthetic-map.ts');
 const synthesisMs = 3_600_000;
-const rounds = Number(options.rounds);
 const volume = 'disk';
 
 /** What is done to the service; it serves again when the command has ended, or soon after. */
@@ -47,7 +47,7 @@ interface Measured {
 }
 
 const measured: Measured[] = [];
-for (const sizeGiB of options.sizes.split(',').map(Number)) {
+for (const sizeGiB of sizes) {
   const service = await UnitService.start();
   try {
     await prepare(service, sizeGiB);
@@ -63,8 +63,12 @@ for (const sizeGiB of options.sizes.split(',').map(Number)) {
 }
 process.stdout.write(`load of the machine at the end: ${(loadavg()[0] ?? 0).toFixed(1)}\n`);
 process.stdout.write(table([header(), ...rows()]));
-if (options.json !== undefined) {
-  writeFileSync(options.json, `${JSON.stringify(measured, null, 2)}\n`);
+if (json !== undefined) {
+  writeFileSync(json, `${JSON.stringify(measured, null, 2)}\n`);
+}
+
+function wholeNumbers(text: string): number[] {
+  return text.split(',').map(wholeNumber);
 }
 
 /** @param sizeGiB every cluster of it is mapped; 0: of a small disk nothing is */
