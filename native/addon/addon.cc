@@ -47,6 +47,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportMapVerbs(env, exports);
   ExportExportVerbs(env, exports);
   ExportSuccessionVerbs(env, exports);
+  ExportPowerCutVerbs(env, exports);
   ExportSimulationVerbs(env, exports);
   return exports;
 }

@@ -248,11 +248,8 @@ void DiskMeasure(const Napi::CallbackInfo& info) {
   loop.Post([measure, &loop] { measure->disk->Measure(loop, &measure->bytes, measure); });
 }
 
-// The disk as it was opened, for verbs that know its kind.
-std::shared_ptr<Disk> OpenedAs(Handle handle) { return Runtime::Get().leased_disks.at(handle)->below(); }
-
 std::shared_ptr<PatientDisk> PatientAt(const Napi::CallbackInfo& info) {
-  return std::static_pointer_cast<PatientDisk>(OpenedAs(HandleAt(info, 0)));
+  return std::static_pointer_cast<PatientDisk>(Runtime::Get().AsOpened(HandleAt(info, 0)));
 }
 
 void DiskPatience(const Napi::CallbackInfo& info) { PatientAt(info)->SetPatience(std::chrono::milliseconds(U64At(info, 1))); }
@@ -263,35 +260,6 @@ Napi::Value DiskConditionVerb(const Napi::CallbackInfo& info) {
   Napi::Object condition = Napi::Object::New(info.Env());
   SetCondition(condition, PatientAt(info)->condition());
   return condition;
-}
-
-void RecordingCut(const Napi::CallbackInfo& info) {
-  Napi::Object spec = info[2].As<Napi::Object>();
-  auto recording = std::static_pointer_cast<RecordingDisk>(OpenedAs(HandleAt(info, 1)));
-  RecordingDisk::Left left = recording->Cut(U64Of(spec, "cut"), U64Of(spec, "seed"));
-  Runtime& runtime = Runtime::Get();
-  Handle handle = runtime.NextHandle();
-  runtime.AddDisk(handle, std::move(left.disk));
-  runtime.events().Done(NumberAt(info, 0), Status::Ok(), handle, U64Bytes(left.digest));
-}
-
-std::shared_ptr<MemoryDisk> MemoryAt(const Napi::CallbackInfo& info) {
-  return std::static_pointer_cast<MemoryDisk>(OpenedAs(HandleAt(info, 0)));
-}
-
-Napi::Value MemoryRead(const Napi::CallbackInfo& info) {
-  auto data = Napi::Buffer<uint8_t>::New(info.Env(), U64At(info, 2));
-  MemoryAt(info)->ReadNow(U64At(info, 1), reinterpret_cast<std::byte*>(data.Data()), data.Length());
-  return data;
-}
-
-void MemoryWrite(const Napi::CallbackInfo& info) {
-  auto data = info[2].As<Napi::Uint8Array>();
-  MemoryAt(info)->WriteNow(U64At(info, 1), reinterpret_cast<const std::byte*>(data.Data()), data.ByteLength());
-}
-
-Napi::Value RecordingMoment(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), static_cast<double>(RecordingDisk::RecordCount()));
 }
 
 // Without: any other name stands for each operation.
@@ -313,7 +281,7 @@ FaultKind FaultKindOf(const std::string& name) {
 }
 
 void FaultSet(const Napi::CallbackInfo& info) {
-  auto disk = std::static_pointer_cast<FaultDisk>(OpenedAs(HandleAt(info, 0)));
+  auto disk = std::static_pointer_cast<FaultDisk>(Runtime::Get().AsOpened(HandleAt(info, 0)));
   Napi::Array from = info[1].As<Napi::Array>();
   std::vector<FaultRule> rules;
   for (uint32_t i = 0; i < from.Length(); i++) {
@@ -346,10 +314,6 @@ void ExportDiskVerbs(Napi::Env env, Napi::Object exports) {
   exports.Set("diskDiscard", Napi::Function::New(env, DiskDiscard));
   exports.Set("diskZero", Napi::Function::New(env, DiskZero));
   exports.Set("diskFindData", Napi::Function::New(env, DiskFindData));
-  exports.Set("recordingCut", Napi::Function::New(env, RecordingCut));
-  exports.Set("memoryRead", Napi::Function::New(env, MemoryRead));
-  exports.Set("memoryWrite", Napi::Function::New(env, MemoryWrite));
-  exports.Set("recordingMoment", Napi::Function::New(env, RecordingMoment));
   exports.Set("faultSet", Napi::Function::New(env, FaultSet));
 }
 

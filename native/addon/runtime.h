@@ -85,6 +85,8 @@ class Runtime : public nbd::ServerEvents {
   void AddDisk(Handle handle, std::shared_ptr<Disk> disk);
   // Forgets it; operations under way keep it open until they end.
   void RemoveDisk(Handle handle);
+  // The disk as it was opened, for verbs that know its kind.
+  std::shared_ptr<Disk> AsOpened(Handle handle) { return leased_disks.at(handle)->below(); }
 
   // As everybody uses them.
   std::map<Handle, std::shared_ptr<Disk>> disks;

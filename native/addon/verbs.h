@@ -13,6 +13,7 @@ void ExportVolumeVerbs(Napi::Env env, Napi::Object exports);
 void ExportMapVerbs(Napi::Env env, Napi::Object exports);
 void ExportExportVerbs(Napi::Env env, Napi::Object exports);
 void ExportSuccessionVerbs(Napi::Env env, Napi::Object exports);
+void ExportPowerCutVerbs(Napi::Env env, Napi::Object exports);
 void ExportSimulationVerbs(Napi::Env env, Napi::Object exports);
 
 }  // namespace varve

@@ -30,6 +30,11 @@ void MemoryDisk::WriteNow(uint64_t offset, const std::byte* data, uint64_t bytes
   content_.Write(offset, data, bytes);
 }
 
+SparseBytes MemoryDisk::ShareNow() {
+  std::lock_guard lock(mutex_);
+  return content_.Share();
+}
+
 void MemoryDisk::Sync(EventLoop& loop, Completion* done) { loop.Complete(done, Status::Ok()); }
 
 void MemoryDisk::Discard(EventLoop& loop, uint64_t offset, uint64_t bytes, Completion* done) {

@@ -26,6 +26,14 @@ class MemoryDisk final : public Disk {
   // At once, for whoever needs no loop.
   void ReadNow(uint64_t offset, std::byte* out, uint64_t bytes);
   void WriteNow(uint64_t offset, const std::byte* data, uint64_t bytes);
+  // An equal array, from now on independent of this one.
+  SparseBytes ShareNow();
+  // What `look(bytes)` returns; they do not change meanwhile.
+  template <typename Look>
+  auto LookAt(Look look) {
+    std::shared_lock lock(mutex_);
+    return look(static_cast<const SparseBytes&>(content_));
+  }
 
  private:
   const uint64_t size_bytes_;

@@ -38,12 +38,10 @@ SparseBytes SparseBytes::Share() {
 }
 
 void SparseBytes::Read(uint64_t offset, std::byte* out, uint64_t bytes) const {
-  ForEachChunk(offset, bytes, kChunkBytes,
-               [&](uint64_t index, uint64_t start, uint64_t length, uint64_t position) {
-                 auto found = chunks_.find(index);
-                 if (found == chunks_.end()) memset(out + position, 0, length);
-                 else memcpy(out + position, found->second->bytes.data() + start, length);
-               });
+  VisitPieces(offset, bytes, [out](uint64_t position, const std::byte* data, uint64_t length) {
+    if (data == nullptr) memset(out + position, 0, length);
+    else memcpy(out + position, data, length);
+  });
 }
 
 void SparseBytes::Write(uint64_t offset, const std::byte* data, uint64_t bytes) {
@@ -79,6 +77,24 @@ uint64_t SparseBytes::DigestOf(const Chunk& chunk) {
   static const std::array<std::byte, kChunkBytes> zeroes{};
   uint64_t digest = chunk.bytes == zeroes ? 0 : XXH64(chunk.bytes.data(), kChunkBytes, 0);
   chunk.digest.store(digest, std::memory_order_relaxed);
+  return digest;
+}
+
+uint64_t SparseBytes::DigestWithin(uint64_t index, uint64_t start, uint64_t bytes) const {
+  auto found = chunks_.find(index);
+  if (found == chunks_.end()) return 0;
+  if (bytes == kChunkBytes) return DigestOf(*found->second);
+  static const std::array<std::byte, kChunkBytes> zeroes{};
+  const std::byte* data = found->second->bytes.data() + start;
+  return memcmp(data, zeroes.data(), bytes) == 0 ? 0 : XXH64(data, bytes, 0);
+}
+
+uint64_t SparseBytes::Digest(uint64_t offset, uint64_t bytes) const {
+  uint64_t digest = 0;
+  ForEachChunk(offset, bytes, kChunkBytes, [&](uint64_t index, uint64_t start, uint64_t length, uint64_t) {
+    uint64_t piece[] = {digest, index, start, length, DigestWithin(index, start, length)};
+    digest = XXH64(piece, sizeof(piece), 0);
+  });
   return digest;
 }
 

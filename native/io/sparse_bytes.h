@@ -9,6 +9,7 @@
 
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -34,6 +35,11 @@ class SparseBytes {
   // The same for equal bytes, whatever chunks they lie in; different ones differ but by chance (1 in 2^64). A chunk that
   // several arrays share is looked at once.
   uint64_t Digest() const;
+  // The same of a range: for equal bytes at the same place, and for no others but by chance.
+  uint64_t Digest(uint64_t offset, uint64_t bytes) const;
+  // Calls visit(position in the range, bytes there, count) piece by piece; null stands for zeroes.
+  template <typename Visit>
+  void VisitPieces(uint64_t offset, uint64_t bytes, Visit visit) const;
 
  private:
   static constexpr uint64_t kChunkBytes = 16 * 1024;
@@ -47,9 +53,21 @@ class SparseBytes {
 
   Chunk& Writable(uint64_t index);
   static uint64_t DigestOf(const Chunk& chunk);
+  uint64_t DigestWithin(uint64_t index, uint64_t start, uint64_t bytes) const;
 
   uint64_t token_;
   std::unordered_map<uint64_t, std::shared_ptr<Chunk>> chunks_;  // none = zeroes
 };
+
+template <typename Visit>
+void SparseBytes::VisitPieces(uint64_t offset, uint64_t bytes, Visit visit) const {
+  for (uint64_t position = 0; position < bytes;) {
+    uint64_t start = (offset + position) % kChunkBytes;
+    uint64_t length = std::min(kChunkBytes - start, bytes - position);
+    auto found = chunks_.find((offset + position) / kChunkBytes);
+    visit(position, found == chunks_.end() ? nullptr : found->second->bytes.data() + start, length);
+    position += length;
+  }
+}
 
 }  // namespace varve

@@ -559,16 +559,34 @@ export interface Addon {
   /** Has the supervisor forget what it stored under those names; done when it has. */
   forgetStored(token: Token, address: string, names: readonly string[]): void;
 
-  /**
-   * Tests: the state a power cut at moment `cut` may have left of a `recording` disk (native/io/recording_disk.h). value: handle
-   * of a new memory disk of that size; `data`: u64, the same for equal states and no others.
-   */
-  recordingCut(token: Token, disk: Handle, spec: { cut: number; seed: number }): void;
-  /** Tests: the bytes of a disk that `recordingCut` has left, at once. */
-  memoryRead(disk: Handle, offset: number, length: number): Uint8Array;
-  memoryWrite(disk: Handle, offset: number, data: Uint8Array): void;
   /** Tests: the present moment, one order for all recording disks. */
   recordingMoment(): number;
+  /**
+   * Tests: the state a power cut at moment `cut` may have left of a `recording` disk (native/io/recording_disk.h), as a new memory disk of
+   * that size. `digest` is the same for equal states and no others.
+   */
+  recordingCut(
+    disk: Handle,
+    cut: number,
+    seed: number,
+  ): { readonly disk: Handle; readonly digest: bigint };
+  /** Tests: the bytes of a disk that `recordingCut` has left, at once; and so the following ones. */
+  memoryRead(disk: Handle, offset: number, length: number): Uint8Array;
+  memoryWrite(disk: Handle, offset: number, data: Uint8Array): void;
+  memoryClose(disk: Handle): void;
+  /** `ranges`: place of the disk among `disks`, offset, bytes, …; the same for equal bytes in equal ranges and no others. */
+  memoryDigest(disks: Uint32Array, ranges: Float64Array): bigint;
+  /** A new memory disk: as `below`, but for `ranges` (offset, bytes, …), which are as on `above`. */
+  memoryLaidOver(above: Handle, below: Handle, ranges: Float64Array): Handle;
+  /**
+   * Compares what `runs` show with what is expected: sectors in ascending order, each run with its first sector, the place of its disk among
+   * `disks`, the first sector there, and how many; all others are zeroes. @returns the sectors that differ, and what they show
+   */
+  memoryDiffering(
+    disks: Uint32Array,
+    runs: Uint32Array,
+    expected: Uint8Array,
+  ): { readonly sectors: Uint32Array; readonly bytes: Uint8Array };
   /** Tests: replaces the rules of a `fault` disk and lets go of what hangs. */
   faultSet(disk: Handle, rules: readonly FaultRule[]): void;
 

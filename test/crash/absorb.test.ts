@@ -97,7 +97,7 @@ async function cutAll(from: number, to: number): Promise<string[]> {
       const remains = { moment, disks: state.disks, memory: undefined, salvage: true };
       const lives = { lives: [life], snapshotLives: [] };
       const { sentences } = await judge(plane, remains, lives, folder);
-      await state.dispose();
+      state.dispose();
       broken.push(...sentences.map((sentence) => `moment ${moment}, kept ${kept}: ${sentence}`));
     }
   }

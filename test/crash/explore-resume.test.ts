@@ -10,6 +10,7 @@ import { noCoverage } from '../../tools/explore/coverage.ts';
 import { type Exploration, type Explorer, explore } from '../../tools/explore/explore.ts';
 import type { LifeOptions, LifeReport } from '../../tools/explore/explore-life.ts';
 import { readProgress, writeProgress } from '../../tools/explore/progress.ts';
+import { noTally } from '../../tools/explore/tally.ts';
 import { until } from '../../tools/lib/until.ts';
 
 const cutsPerLife = 10;
@@ -21,8 +22,7 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 function reportOf({ seed, cuts }: LifeOptions): LifeReport {
-  const none = { remembered: 0, salvaged: 0, repeated: 0, violations: [] };
-  return { seed, states: cuts, coverage: noCoverage(), ...none };
+  return { seed, tally: { ...noTally(), states: cuts }, coverage: noCoverage(), violations: [] };
 }
 
 /** Lives of which some never end. */
@@ -67,7 +67,12 @@ async function interruptedWhile(isReached: (now: Exploration) => boolean, hire: 
 test('what was cut off comes first, and nothing that had ended comes again', async () => {
   const first = new Explorers((seed) => seed === 5 || seed === 8);
   const stopped = await interruptedWhile(({ nextSeed }) => nextSeed === 9, first.hire);
-  expect(stopped).toMatchObject({ lives: 2, states: 20, unfinished: [5, 8], nextSeed: 9 });
+  expect(stopped).toMatchObject({
+    lives: 2,
+    tally: { states: 20 },
+    unfinished: [5, 8],
+    nextSeed: 9,
+  });
 
   const path = join(folder, 'progress');
   writeProgress(path, { firstSeed: 5, seconds: 1, exploration: stopped });
@@ -76,7 +81,7 @@ test('what was cut off comes first, and nothing that had ended comes again', asy
   const options = { firstSeed: 0, before, states: 65, cutsPerLife, workers: 2 };
   const ended = await explore({ ...options, hire: second.hire });
   expect(second.seeds).toEqual([5, 8, 9, 10, 11]);
-  expect(ended).toMatchObject({ lives: 7, states: 65, unfinished: [], nextSeed: 12 });
+  expect(ended).toMatchObject({ lives: 7, tally: { states: 65 }, unfinished: [], nextSeed: 12 });
 });
 
 test('Ctrl-C says how to go on', async () => {

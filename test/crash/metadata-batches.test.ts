@@ -118,7 +118,7 @@ async function cutAll(
       const remains = { moment, disks: state.disks, memory: undefined, salvage: true };
       const lives = { lives: [life], snapshotLives };
       const { sentences } = await judge(plane, remains, lives, folder);
-      await state.dispose();
+      state.dispose();
       broken.push(...sentences.map((sentence) => `moment ${moment}, kept ${kept}: ${sentence}`));
     }
   }

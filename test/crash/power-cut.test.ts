@@ -12,6 +12,6 @@ test(`${states} states after power cuts keep every promise`, async () => {
   const firstSeed = Number(process.env.SEED ?? Math.floor(Math.random() * 1_000_000));
   const exploration = await explore({ firstSeed, states, cutsPerLife: 100 });
   expect(exploration.violations, `SEED=${firstSeed}`).toEqual([]);
-  expect(exploration.states).toBe(states);
-  expect(exploration.remembered).toBeGreaterThan(states / 10);
+  expect(exploration.tally.states).toBe(states);
+  expect(exploration.tally.remembered).toBeGreaterThan(states / 10);
 }, 2_400_000);

@@ -135,7 +135,7 @@ export class RecordedPool<P extends RecordingPlane> {
     const remains = { moment, disks: state.disks, memory: undefined, salvage: true };
     const lives = { lives: [this.#life], snapshotLives: [] };
     const { sentences } = await judge(this.plane, remains, lives, this.folder);
-    await state.dispose();
+    state.dispose();
     return sentences.map((sentence) => `moment ${moment}, kept ${kept}: ${sentence}`);
   }
 }

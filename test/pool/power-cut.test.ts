@@ -64,13 +64,11 @@ class CuttingPlane extends DataPlane {
     return this.addon.recordingMoment();
   }
 
-  async cut(at: number, cutSeed: number): Promise<void> {
+  cut(at: number, cutSeed: number): void {
     this.#after = new Map();
     for (const [path, disk] of this.recordings) {
-      const done = await this.call((token) =>
-        this.addon.recordingCut(token, disk.handle, { cut: at, seed: cutSeed }),
-      );
-      this.#after.set(path, new DiskPlane(this, done.value, disk.sizeBytes));
+      const left = this.addon.recordingCut(disk.handle, at, cutSeed);
+      this.#after.set(path, new DiskPlane(this, left.disk, disk.sizeBytes));
     }
   }
 }
@@ -239,7 +237,7 @@ describe(`power cut, seed ${seed}`, () => {
         const cut = createdAt.cut + (random() % (end - createdAt.cut));
         const cutSeed = count % 5;
         const name = `SEED=${seed} cut ${cut} (${cutSeed})`;
-        await plane.cut(cut, cutSeed === 4 ? random() : cutSeed);
+        plane.cut(cut, cutSeed === 4 ? random() : cutSeed);
         const survivor = await openPool();
         await expectBlocks(survivor, cut, name);
         expect((await checkOnline(survivor)).findings, name).toEqual([]);

@@ -18,13 +18,13 @@ import { nothingExported } from './nothing-exported.ts';
 import type { Promised } from './promises.ts';
 import type { CutDisk } from './recording-plane.ts';
 import { judgeSalvaged } from './salvaged.ts';
+import { ImageBytes } from './sectors.ts';
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 const emit = () => {};
 
-/** What a cut at that moment left behind. */
+/** What a cut left behind. */
 export interface Remains {
-  readonly moment: number;
   /** Those without a label belong to nobody. */
   readonly disks: readonly CutDisk[];
   /** Undefined: another host. */
@@ -33,34 +33,75 @@ export interface Remains {
   readonly salvage: boolean;
 }
 
-export interface Verdict {
+export interface Examined {
+  /** One for each broken promise. */
+  readonly sentences: readonly string[];
+  /** Of records in the journals' tails. */
+  readonly recordKinds: ReadonlySet<string>;
+}
+
+export interface Opened {
   /** One for each broken promise. */
   readonly sentences: readonly string[];
   /** It was salvaged, too. */
   readonly salvaged: boolean;
   /** The index came from what the host remembered, not from the disks. */
   readonly remembered: boolean;
-  /** Of records in the journals' tails. */
-  readonly recordKinds: ReadonlySet<string>;
 }
+
+export type Verdict = Examined & Opened;
+
+/** What is shown by salvage, by the pools when they are open, and by them when what was cut off is finished, if that changed anything. */
+export type When = 'salvaged' | 'opened' | 'finished';
+
+/** Judges what is shown; @returns a sentence for each broken promise */
+export type Look = (shown: Shown<ImageBytes>, when: When) => Promise<readonly string[]>;
 
 /** @param folder for the state of the host that opens the pools */
 export async function judge(
   dataPlane: DataPlane,
-  remains: Remains,
+  remains: Remains & { readonly moment: number },
   promised: Promised,
   folder: string,
 ): Promise<Verdict> {
-  const { memory, moment, disks, salvage } = remains;
+  const look: Look = (shown) => judgeShown(shown, promised, remains.moment);
+  return judgeBy(look, dataPlane, remains, folder);
+}
+
+/** As `judge`; `look` says what is wrong with what is shown. */
+export async function judgeBy(
+  look: Look,
+  dataPlane: DataPlane,
+  remains: Remains,
+  folder: string,
+): Promise<Verdict> {
+  const examined = await examine(remains.disks);
+  const opened = await open(dataPlane, { ...remains, folder, look });
+  const sentences = [...examined.sentences, ...opened.sentences];
+  return { ...opened, recordKinds: examined.recordKinds, sentences };
+}
+
+/** The disks as they were left; nothing is written. */
+export async function examine(disks: readonly CutDisk[]): Promise<Examined> {
   const found = await findPools(disks);
-  const sentences = [...found.damage, ...(await damageIn(found))];
   const recordKinds = new Set<string>();
   for (const pool of found.pools) {
     for (const kind of await replayedKinds(pool)) recordKinds.add(kind);
   }
+  return { sentences: [...found.damage, ...(await damageIn(found))], recordKinds };
+}
+
+/** They are salvaged, and then opened; what they show is looked at, and in the end they are checked. */
+export async function open(
+  dataPlane: DataPlane,
+  remains: Remains & { readonly folder: string; readonly look: Look },
+): Promise<Opened> {
+  const { memory, disks, salvage, folder, look } = remains;
+  const sentences: string[] = [];
+  const found = await findPools(disks);
   const [only] = found.pools;
   const salvaged = salvage && only !== undefined && found.pools.length === 1;
-  if (salvaged) sentences.push(...(await judgeSalvaged(only, promised, moment)));
+  if (salvaged) sentences.push(...(await judgeSalvaged(only, (shown) => look(shown, 'salvaged'))));
   const stateDir = mkdtempSync(join(folder, 'state-'));
   if (memory !== undefined) restoreMemory(memory, stateDir);
   const told = new Set<string>();
@@ -77,7 +118,7 @@ export async function judge(
     for (const uris of found.pools.map((pool) => pool.map(({ uri }) => uri))) {
       await pools.import(uris, { takeover: true });
     }
-    sentences.push(...(await judgeContent(dataPlane, pools, { promised, moment })));
+    sentences.push(...(await judgeContent(dataPlane, pools, look)));
   } catch (error) {
     sentences.push(`the pool does not open: ${error instanceof Error ? error.stack : error}`);
   } finally {
@@ -87,7 +128,7 @@ export async function judge(
   const left = await damageIn(await findPools(disks));
   sentences.push(...left.map((finding) => `after recovery: ${finding}`));
   const remembered = memory !== undefined && !told.has('pool/index-rebuilt');
-  return { sentences, salvaged, remembered, recordKinds };
+  return { sentences, salvaged, remembered };
 }
 
 async function damageIn({ pools }: FoundDisks): Promise<string[]> {
@@ -96,17 +137,8 @@ async function damageIn({ pools }: FoundDisks): Promise<string[]> {
   return found;
 }
 
-interface Judged {
-  readonly promised: Promised;
-  readonly moment: number;
-}
-
 /** What is shown at once, and when what was cut off is finished: nothing that is shown changes by it. */
-async function judgeContent(
-  dataPlane: DataPlane,
-  pools: Pools,
-  { promised, moment }: Judged,
-): Promise<string[]> {
+async function judgeContent(dataPlane: DataPlane, pools: Pools, look: Look): Promise<string[]> {
   const changes = () => pools.all().map(({ index }) => index.state.applied.sequence);
   const before = changes();
   const volumes = new VolumeService({ pools, clock: systemClock, emit });
@@ -114,20 +146,21 @@ async function judgeContent(
   const snapshots = new SnapshotService(services);
   const exports = nothingExported(dataPlane, { ...services, snapshots });
   const moves = new PoolMoves({ ...services, exports });
-  const look = () => judgeShown(shownBy(volumes, snapshots), promised, moment);
   await moves.settle();
-  const found = await look();
+  const found = [...(await look(shownBy(volumes, snapshots), 'opened'))];
   // Nobody goes on with moves that were cut off.
   await moves.dropAbandoned(() => false);
   for (const pool of pools.all()) await snapshots.settled(pool);
-  if (changes().some((sequence, at) => sequence !== before[at])) found.push(...(await look()));
+  if (changes().some((sequence, at) => sequence !== before[at])) {
+    found.push(...(await look(shownBy(volumes, snapshots), 'finished')));
+  }
   moves.close();
   await snapshots.close();
   return found;
 }
 
 /** As it is now. */
-function shownBy(volumes: VolumeService, snapshots: SnapshotService): Shown {
+function shownBy(volumes: VolumeService, snapshots: SnapshotService): Shown<ImageBytes> {
   const taken = snapshots.list().filter(({ kind }) => kind === 'snapshot');
   return {
     volumes: byName(
@@ -149,10 +182,10 @@ function shownBy(volumes: VolumeService, snapshots: SnapshotService): Shown {
 async function readAll(
   opening: Promise<Pick<OpenVolume, 'plane' | 'close'>>,
   sizeBytes: number,
-): Promise<Uint8Array> {
+): Promise<ImageBytes> {
   const open = await opening;
   try {
-    return await open.plane.read(0, sizeBytes);
+    return new ImageBytes(await open.plane.read(0, sizeBytes));
   } finally {
     await open.close();
   }

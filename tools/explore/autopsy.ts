@@ -15,6 +15,7 @@ import {
 import { type Label, newestLabel } from '../../src/pool/format/label.ts';
 import type { ReadDisk } from '../../src/pool/format/ring.ts';
 import { newestBy, tailOrder } from '../../src/pool/label-order.ts';
+import type { ControlReads } from './control-reads.ts';
 import type { CutDisk } from './recording-plane.ts';
 
 /** Labels and ring of a small disk: read at once, as they are looked at several times. */
@@ -27,6 +28,8 @@ export interface LabelledDisk {
   readonly sizeBytes: number;
   readonly label: Label;
   readonly read: ReadDisk;
+  /** What was read of it. */
+  readonly reads: ControlReads;
 }
 
 export interface FoundDisks {
@@ -41,20 +44,21 @@ export async function findPools(disks: readonly CutDisk[]): Promise<FoundDisks> 
   const pools = new Map<string, LabelledDisk[]>();
   const damage: string[] = [];
   for (const { uri, plane } of disks) {
-    const { sizeBytes } = plane;
+    const { sizeBytes, reads } = plane;
     if (isBlank(await plane.read(0, 2 * labelBytes))) continue;
-    const head = await plane.read(0, headBytes);
-    const read = async (offset: number, length: number) =>
-      offset + length <= head.length
-        ? head.subarray(offset, offset + length)
-        : plane.read(offset, length);
+    const head = plane.peek(0, headBytes);
+    const read = async (offset: number, length: number) => {
+      if (offset + length > head.length) return plane.read(offset, length);
+      reads.noteRead(offset, length);
+      return head.subarray(offset, offset + length);
+    };
     try {
       const label = newestLabel(
         head.subarray(0, labelBytes),
         head.subarray(labelBytes, 2 * labelBytes),
       );
       const known = pools.get(label.poolUuid) ?? [];
-      pools.set(label.poolUuid, [...known, { uri, sizeBytes, label, read }]);
+      pools.set(label.poolUuid, [...known, { uri, sizeBytes, label, read, reads }]);
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
       if (error.code !== 'no-label') damage.push(`label of ${uri}: ${error.message}`);

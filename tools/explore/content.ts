@@ -1,7 +1,7 @@
 /**
  * What is shown after a cut, compared with what the moment of the cut had promised: names, sizes, every sector, groups of snapshots.
  *
- * Elsewhere: who shows it: pools that were opened (afterlife.ts), salvage (salvaged.ts).
+ * Elsewhere: who shows it: pools that were opened (afterlife.ts), salvage (salvaged.ts), recoveries of other states (shared-recovery.ts).
  */
 import { imageViolations } from './durability-model.ts';
 import {
@@ -10,17 +10,18 @@ import {
   type SnapshotLife,
   type VolumeLife,
 } from './promises.ts';
+import type { Image } from './sectors.ts';
 
 /** @returns the whole of it */
-export type Read = () => Promise<Uint8Array>;
+export type Read<I extends Image = Image> = () => Promise<I>;
 
 /** By name, whatever is there of that name: once, if all is well. */
-export type ReadsByName = ReadonlyMap<string, readonly Read[]>;
+export type ReadsByName<I extends Image = Image> = ReadonlyMap<string, readonly Read<I>[]>;
 
-export interface Shown {
-  readonly volumes: ReadsByName;
+export interface Shown<I extends Image = Image> {
+  readonly volumes: ReadsByName<I>;
   /** By `nameOf`. */
-  readonly snapshots: ReadsByName;
+  readonly snapshots: ReadsByName<I>;
 }
 
 /** VOLUME@SNAPSHOT. */
@@ -29,14 +30,14 @@ export function nameOf({ volume, name }: Pick<SnapshotLife, 'volume' | 'name'>):
 }
 
 /** Brings what is there into the order that judging asks for. */
-export function byName(there: Iterable<readonly [name: string, read: Read]>): ReadsByName {
-  const reads = new Map<string, Read[]>();
-  for (const [name, read] of there) {
-    const known = reads.get(name);
-    if (known === undefined) reads.set(name, [read]);
-    else known.push(read);
+export function byName<T>(there: Iterable<readonly [name: string, thing: T]>): Map<string, T[]> {
+  const things = new Map<string, T[]>();
+  for (const [name, thing] of there) {
+    const known = things.get(name);
+    if (known === undefined) things.set(name, [thing]);
+    else known.push(thing);
   }
-  return reads;
+  return things;
 }
 
 /** @returns a sentence for each broken promise */

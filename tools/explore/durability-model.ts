@@ -4,15 +4,7 @@
  * Each sector has a history of contents in the order in which they were written. A cut leaves the last content that a
  * flush had covered, or any later one that had been submitted; nothing else, and never another volume's.
  */
-import {
-  type Content,
-  differingSectors,
-  readStamp,
-  type Serial,
-  type Stamp,
-  sectorBytes,
-  show,
-} from './sectors.ts';
+import { type Content, type Image, type Serial, type Stamp, sectorBytes, show } from './sectors.ts';
 
 export interface Change extends Content {
   readonly submitted: number;
@@ -116,13 +108,13 @@ export class VolumeModel {
   }
 
   /** Compares what a volume shows after a cut; @returns a sentence for each violation, at most a few. */
-  violations(shown: Uint8Array, cut: number): string[] {
-    const wrongSize = this.#judgeSize(shown.length, cut);
+  violations(shown: Image, cut: number): string[] {
+    const wrongSize = this.#judgeSize(shown.sizeBytes, cut);
     if (wrongSize !== undefined) return [`volume ${this.id} ${wrongSize}`];
     const found: string[] = [];
-    const likely = this.#likelyAt(cut).subarray(0, shown.length);
-    for (const sector of differingSectors(likely, shown)) {
-      const wrong = this.#judge(readStamp(shown, sector), sector, cut);
+    const likely = this.#likelyAt(cut).subarray(0, shown.sizeBytes);
+    for (const [sector, content] of shown.differing(likely)) {
+      const wrong = this.#judge(content, sector, cut);
       if (wrong !== undefined) found.push(`volume ${this.id} sector ${sector}: ${wrong}`);
       if (found.length === sentencesMax) break;
     }
@@ -166,13 +158,15 @@ function allowedAt<T extends Pick<Change, 'submitted' | 'durable'>>(
 }
 
 /** Compares a frozen image with what is shown; @returns a sentence for each violation, at most a few. */
-export function imageViolations(image: readonly Content[], shown: Uint8Array): string[] {
+export function imageViolations(image: readonly Content[], shown: Image): string[] {
   const bytes = bytesOf(image);
-  if (bytes.length !== shown.length) return [`has ${shown.length} bytes, not ${bytes.length}`];
+  if (bytes.length !== shown.sizeBytes) {
+    return [`has ${shown.sizeBytes} bytes, not ${bytes.length}`];
+  }
   const found: string[] = [];
-  for (const sector of differingSectors(bytes, shown)) {
+  for (const [sector, content] of shown.differing(bytes)) {
     const allowed = [image[sector] as Content];
-    const wrong = contradiction(readStamp(shown, sector), allowed, sector);
+    const wrong = contradiction(content, allowed, sector);
     if (wrong !== undefined) {
       found.push(`sector ${sector}: ${wrong}; allowed ${JSON.stringify(allowed)}`);
     }

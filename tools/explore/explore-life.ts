@@ -2,18 +2,20 @@
  * One seeded life on recorded disks, cut at many moments in many ways, each state judged once.
  *
  * A state is what the disks hold and what the host remembers. It is judged again when it is met at a moment with other promises, and
- * counted once.
+ * counted once. Most are judged through a recovery that they share with others (shared-recovery.ts); one in so many is opened by itself
+ * besides, and has to show the same.
  */
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { MiB } from '../../src/base/units.ts';
-import { judge } from './afterlife.ts';
 import { type Coverage, countAll, noCoverage } from './coverage.ts';
 import { keepEvidence } from './evidence.ts';
 import { type KeptMemory, keepMemory } from './kept-memory.ts';
 import { misshown, step } from './life.ts';
 import { Random } from './random.ts';
 import { type Cut, type CutState, RecordingPlane, recordedUri } from './recording-plane.ts';
+import { type JudgedState, StateJudge } from './state-judge.ts';
+import { noTally, type Tally } from './tally.ts';
 import { World, type WorldDisks } from './world.ts';
 
 const diskBytes = 8 * MiB;
@@ -23,8 +25,15 @@ const stepsPerMemory = 3;
 const memoriesPerCut = 6;
 /** Disks that may join. */
 const sparesPerLife = 2;
-/** So many of the states are salvaged, too. */
+/** So many of the moments are salvaged, too. */
 const salvageOneIn = 4;
+/** So many of the states that share a recovery are opened by themselves as well. */
+const aloneOneIn = 50;
+/** At one moment: what is not synced is lost in so many ways, unless ... */
+const cutsPerMoment = 64;
+/** ... so many of them in a row brought nothing new, or recoveries had to be made that often. */
+const repeatedMax = 6;
+const recoveriesPerMoment = 3;
 /** States judged side by side: each waits for disks and threads now and then. */
 const judgesPerLife = 3;
 
@@ -38,14 +47,7 @@ export interface Violation {
 /** What a life has shown. */
 export interface LifeReport {
   readonly seed: number;
-  /** Distinct ones that were judged. */
-  states: number;
-  /** Of them, opened with an index that was there before the cut. */
-  remembered: number;
-  /** Of them, salvaged before they were opened. */
-  salvaged: number;
-  /** Cuts that left a state that had been judged already. */
-  repeated: number;
+  readonly tally: Tally;
   readonly coverage: Coverage;
   readonly violations: Violation[];
 }
@@ -55,6 +57,8 @@ export interface LifeOptions {
   /** For what hosts keep. */
   readonly folder: string;
   readonly cuts: number;
+  /** False: every state is opened by itself. */
+  readonly sharing: boolean;
   /** Only this one: replays a case. */
   readonly only?: Cut;
 }
@@ -64,10 +68,7 @@ export async function exploreLife(options: LifeOptions): Promise<LifeReport> {
   const { seed, folder } = options;
   const report: LifeReport = {
     seed,
-    states: 0,
-    remembered: 0,
-    salvaged: 0,
-    repeated: 0,
+    tally: noTally(),
     coverage: noCoverage(),
     violations: [],
   };
@@ -92,6 +93,7 @@ class Exploration {
   readonly #disks: WorldDisks;
   readonly #plane: RecordingPlane;
   readonly #memories: KeptMemory[] = [];
+  #cutsLeft: number;
   /** Keys of states. */
   readonly #counted = new Set<string>();
   readonly #judged = new Set<string>();
@@ -101,6 +103,7 @@ class Exploration {
     this.#home = home;
     this.#report = report;
     this.#random = new Random(options.seed);
+    this.#cutsLeft = options.cuts;
     this.#disks = {
       first: named('disk', 1 + this.#random.below(3)),
       other: named('other', this.#random.chance(3) ? 1 : 0),
@@ -116,8 +119,13 @@ class Exploration {
     await this.#live(world);
     const ended = this.#plane.moment();
     await world.end();
-    const cuts = this.#cuts(world, begun, ended);
-    await Promise.all(Array.from({ length: judgesPerLife }, () => this.#judgeAll(cuts, world)));
+    const moments = this.#moments(world, begun, ended);
+    const judge = new StateJudge(this.#plane, world, {
+      folder: this.#home,
+      sharing: this.#options.sharing,
+    });
+    const judging = () => this.#judgeAt(moments, judge, world);
+    await Promise.all(Array.from({ length: judgesPerLife }, judging));
     await this.#plane.dispose();
     this.#plane.stop();
   }
@@ -137,75 +145,118 @@ class Exploration {
     }
   }
 
-  /** One in five is an extreme: everything kept, or nothing un-synced. Half of all hit one of the operations, whichever is rare. */
-  *#cuts({ timeline }: World, begun: number, ended: number): Generator<Cut> {
-    const { only, cuts } = this.#options;
-    if (only !== undefined) {
-      yield only;
-      return;
-    }
+  /** Half of them hit one of the operations, whichever is rare; as many as there are cuts left. */
+  *#moments({ timeline }: World, begun: number, ended: number): Generator<number> {
     const random = this.#random;
-    for (let cut = 0; cut < cuts; cut++) {
-      const seed = random.chance(5) ? random.below(2) : 2 + random.below(1 << 30);
+    while (this.#cutsLeft > 0) {
       const chosen = random.chance(2) ? timeline.momentIn(random, begun, ended) : undefined;
-      yield { moment: chosen ?? begun + random.below(ended - begun), seed };
+      yield this.#options.only?.moment ?? chosen ?? begun + random.below(ended - begun);
     }
   }
 
-  async #judgeAll(cuts: Generator<Cut>, world: World): Promise<void> {
-    for (const cut of cuts) {
-      if (this.#report.violations.length > 0) return;
-      const state = await this.#plane.cut(cut);
-      try {
-        await this.#judge(cut, state, world);
-      } finally {
-        await state.dispose();
+  async #judgeAt(moments: Generator<number>, judge: StateJudge, world: World): Promise<void> {
+    for (const moment of moments) {
+      let [made, repeated] = [0, 0];
+      for (const cut of this.#cutsAt(moment)) {
+        if (this.#report.violations.length > 0) return;
+        const state = await this.#plane.cut(cut);
+        try {
+          const judged = await this.#judge(cut, state, { judge, world });
+          repeated = judged === undefined ? repeated + 1 : 0;
+          if (judged?.isFirst) made += 1;
+        } finally {
+          state.dispose();
+        }
+        if (made === recoveriesPerMoment || repeated === repeatedMax) break;
       }
     }
   }
 
-  async #judge(cut: Cut, state: CutState, world: World): Promise<void> {
+  /** Everything kept, and nothing un-synced, each at every other moment; the others at random. */
+  *#cutsAt(moment: number): Generator<Cut> {
+    const { only } = this.#options;
+    const random = this.#random;
+    for (let at = 0; at < cutsPerMoment && this.#cutsLeft > 0; at++) {
+      if (at < 2 && random.chance(2)) continue;
+      this.#cutsLeft -= 1;
+      yield only ?? { moment, seed: at < 2 ? at : 2 + random.below(1 << 30) };
+    }
+  }
+
+  /** @returns undefined when it has been judged already */
+  async #judge(
+    cut: Cut,
+    state: CutState,
+    { judge, world }: { readonly judge: StateJudge; readonly world: World },
+  ): Promise<JudgedState | undefined> {
     const { moment, seed: cutSeed } = cut;
-    const memory = this.#memoryFor(cut);
     const { timeline } = world;
-    if (!this.#isNew(`${state.digest} ${memory?.moment}`, timeline.promisesBy(moment))) return;
-    const salvage = Math.floor((moment + cutSeed) / 2) % salvageOneIn === 0;
-    const remains = { moment, disks: state.disks, memory, salvage };
-    const verdict = await judge(this.#plane, remains, world, this.#home);
-    const { sentences, remembered, salvaged, recordKinds } = verdict;
+    const fate = fateAt(moment);
+    const memory = this.#memoryFor(moment, fate);
+    const isNew = this.#isNew(`${state.digest} ${memory?.moment}`, timeline.promisesBy(moment));
+    if (!isNew) return undefined;
+    const salvage = fate.salvage;
+    const alone = this.#random.chance(aloneOneIn) || this.#options.only !== undefined;
+    const judged = await judge.judge({ state, moment, memory, salvage, alone });
+    const { sentences, recordKinds } = judged;
     const { coverage, violations } = this.#report;
     countAll(coverage.operations, timeline.underWayAt(moment));
     countAll(coverage.records, recordKinds);
-    if (remembered) this.#report.remembered += 1;
-    if (salvaged) this.#report.salvaged += 1;
-    if (sentences.length === 0) return;
+    this.#count(judged);
+    if (sentences.length === 0) return judged;
     // Cut again: the judge has changed it.
     const before = await this.#plane.cut(cut);
     const kept = `the state is kept in ${await keepEvidence(before.disks, memory)}`;
-    await before.dispose();
+    before.dispose();
     const { seed } = this.#options;
     violations.push({ seed, moment, cutSeed, sentences: [...sentences, kept] });
+    return judged;
+  }
+
+  #count({ remembered, salvaged, alone, isFirst }: JudgedState): void {
+    const { tally } = this.#report;
+    if (remembered) tally.remembered += 1;
+    if (salvaged) tally.salvaged += 1;
+    if (alone) tally.alone += 1;
+    if (isFirst) tally.recoveries += 1;
   }
 
   /** @returns whether the state is to be judged */
   #isNew(state: string, promises: number): boolean {
+    const { tally } = this.#report;
     const judged = `${state} ${promises}`;
     if (this.#judged.has(judged)) {
-      this.#report.repeated += 1;
+      tally.repeated += 1;
       return false;
     }
     this.#judged.add(judged);
     this.#counted.add(state);
-    this.#report.states = this.#counted.size;
+    tally.states = this.#counted.size;
     return true;
   }
 
-  /** Every other cut hits a host that remembers; which of its memories survived is the cut's to choose. */
-  #memoryFor({ moment, seed }: Cut): KeptMemory | undefined {
-    const older = this.#memories.filter((memory) => memory.moment <= moment).slice(-memoriesPerCut);
-    const choice = seed + moment;
-    return choice % 2 === 0 ? undefined : older[Math.floor(choice / 2) % older.length];
+  #memoryFor(moment: number, { remembers, memory }: Fate): KeptMemory | undefined {
+    const older = this.#memories.filter((kept) => kept.moment <= moment).slice(-memoriesPerCut);
+    return remembers ? older[memory % older.length] : undefined;
   }
+}
+
+/** What else a cut at a moment is: the same each time, so that all states of the moment can be alike. */
+interface Fate {
+  /** Every other one hits a host that remembers. */
+  readonly remembers: boolean;
+  /** Which of its memories survived. */
+  readonly memory: number;
+  readonly salvage: boolean;
+}
+
+function fateAt(moment: number): Fate {
+  const random = new Random(moment);
+  return {
+    remembers: random.chance(2),
+    memory: random.below(memoriesPerCut),
+    salvage: random.chance(salvageOneIn),
+  };
 }
 
 function named(name: string, count: number): string[] {

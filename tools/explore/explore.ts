@@ -7,13 +7,14 @@ import { addCoverage, type Coverage, noCoverage } from './coverage.ts';
 import { Worker } from './crew.ts';
 import type { LifeOptions, LifeReport, Violation } from './explore-life.ts';
 import type { Cut } from './recording-plane.ts';
+import { addTally, noTally, type Tally } from './tally.ts';
 
 const program = new URL('./worker.ts', import.meta.url);
 /** On tmpfs: thousands of small indexes come and go. */
 const folderOfLives = '/dev/shm/varve-explore-';
-/** A life takes as long as some dozens of states; a short exploration has several lives all the same. */
+/** A life takes as long as some hundreds of states that share recoveries; a short exploration has several lives all the same. */
 function cutsPerLifeFor(states: number): number {
-  return Math.min(400, Math.max(50, Math.ceil(states / 8)));
+  return Math.min(3000, Math.max(50, Math.ceil(states / 8)));
 }
 
 /** Explores one life at a time. */
@@ -23,14 +24,7 @@ export type Explorer = Pick<Worker<LifeOptions, LifeReport>, 'live' | 'dismiss'>
 export interface Exploration {
   /** Explored to their end; what the others have shown is not counted. */
   lives: number;
-  /** Distinct ones. */
-  states: number;
-  /** Of them, opened with an index that was there before the cut. */
-  remembered: number;
-  /** Of them, salvaged before they were opened. */
-  salvaged: number;
-  /** Cuts that left a state that was judged already. */
-  repeated: number;
+  readonly tally: Tally;
   /** Of lives that were begun and not explored to their end. */
   unfinished: number[];
   /** Of the first life that was not begun. */
@@ -49,6 +43,8 @@ export interface ExploreOptions {
   readonly cutsPerLife?: number;
   /** Processes; as many as there are processors unless given. */
   readonly workers?: number;
+  /** False: every state is opened by itself; most share a recovery with others otherwise. */
+  readonly sharing?: boolean;
   /** Only this cut of the first life: replays one case. */
   readonly only?: Cut;
   /** Told of each life that is begun, and of each that is explored. */
@@ -78,9 +74,8 @@ export async function explore(options: ExploreOptions): Promise<Exploration> {
 }
 
 function nothingYet(firstSeed: number): Exploration {
-  const none = { lives: 0, states: 0, remembered: 0, salvaged: 0, repeated: 0 };
-  const coverage = noCoverage();
-  return { ...none, coverage, violations: [], unfinished: [], nextSeed: firstSeed };
+  const nothing = { lives: 0, tally: noTally(), coverage: noCoverage(), violations: [] };
+  return { ...nothing, unfinished: [], nextSeed: firstSeed };
 }
 
 /** Which lives are explored, by whom, and what they have shown. */
@@ -128,7 +123,7 @@ class Plan {
     if (this.exploration.violations.length > 0 || signal?.aborted) return undefined;
     if (only !== undefined) return this.#replay(only);
     const coming = [...this.#underWay.values()].reduce((sum, { cuts }) => sum + cuts, 0);
-    const missing = states - this.exploration.states - coming;
+    const missing = states - this.exploration.tally.states - coming;
     if (missing <= 0) return undefined;
     return this.#begin({ cuts: Math.min(cutsPerLife, missing) });
   }
@@ -140,19 +135,17 @@ class Plan {
 
   #begin(how: Pick<LifeOptions, 'cuts' | 'only'>): LifeOptions {
     const seed = this.#cutOff.shift() ?? this.exploration.nextSeed++;
-    const life = { seed, folder: this.#folder, ...how };
+    const { sharing = true } = this.#options;
+    const life = { seed, folder: this.#folder, sharing, ...how };
     this.#underWay.set(seed, life);
     this.#tell();
     return life;
   }
 
-  #add({ states, remembered, salvaged, repeated, coverage, violations }: LifeReport): void {
+  #add({ tally, coverage, violations }: LifeReport): void {
     const { exploration } = this;
     exploration.lives += 1;
-    exploration.states += states;
-    exploration.remembered += remembered;
-    exploration.salvaged += salvaged;
-    exploration.repeated += repeated;
+    addTally(exploration.tally, tally);
     addCoverage(exploration.coverage, coverage);
     exploration.violations.push(...violations);
   }

@@ -1,15 +1,40 @@
 /**
  * A memory disk that a power cut left, read and written by the control plane at once: openings do that hundreds of times, and each way to a loop of
  * the data plane and back takes longer than what is done there. The data plane itself uses the disk as any other.
+ *
+ * What the control plane reads of it is noted (control-reads.ts).
  */
-import { DiskPlane, PatientDiskPlane } from '../../src/dataplane/data-plane.ts';
+import { type DataPlane, DiskPlane, PatientDiskPlane } from '../../src/dataplane/data-plane.ts';
+import { ControlReads } from './control-reads.ts';
 
 export class LeftDisk extends DiskPlane {
+  #reads: ControlReads | undefined;
+
+  constructor(
+    plane: DataPlane,
+    handle: number,
+    disk: { readonly sizeBytes: number; readonly uri: string },
+  ) {
+    super(plane, handle, disk.sizeBytes, disk.uri);
+  }
+
+  get reads(): ControlReads {
+    this.#reads ??= new ControlReads(this.sizeBytes);
+    return this.#reads;
+  }
+
   override async read(offset: number, length: number): Promise<Uint8Array> {
+    this.reads.noteRead(offset, length);
+    return this.peek(offset, length);
+  }
+
+  /** For whoever decides nothing by it, or notes it otherwise. */
+  peek(offset: number, length: number): Uint8Array {
     return this.plane.addon.memoryRead(this.handle, offset, length);
   }
 
   override async write(offset: number, data: Uint8Array): Promise<void> {
+    this.reads.noteWrite(offset, data.length);
     this.plane.addon.memoryWrite(this.handle, offset, data);
   }
 
@@ -37,8 +62,8 @@ export class LeftDisk extends DiskPlane {
   /** That ends a use of it, not the disk. */
   override async close(): Promise<void> {}
 
-  dispose(): Promise<void> {
-    return super.close();
+  dispose(): void {
+    this.plane.addon.memoryClose(this.handle);
   }
 }
 

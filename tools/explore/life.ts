@@ -2,7 +2,7 @@
  * A seeded life of one or two pools on recorded disks: steps of steps/*.ts, chosen by weight. What each moment promised is kept by its world.
  */
 import { imageViolations } from './durability-model.ts';
-import { sectorBytes } from './sectors.ts';
+import { ImageBytes, sectorBytes } from './sectors.ts';
 import { idle } from './steps/idle.ts';
 import { batch } from './steps/io.ts';
 import { changeMembers, drainDisk, rebalance, uncordonAll } from './steps/members.ts';
@@ -65,7 +65,7 @@ export async function misshown(world: World): Promise<string[]> {
   const found: string[] = [];
   for (const { life, open } of world.live) {
     const shown = await open.plane.read(0, life.model.sizeBytes);
-    const wrong = imageViolations(life.model.image(), shown);
+    const wrong = imageViolations(life.model.image(), new ImageBytes(shown));
     found.push(...wrong.map((sentence) => `live volume ${life.name} ${sentence}`));
   }
   for (const snapshot of world.allSnapshots) {
@@ -74,7 +74,7 @@ export async function misshown(world: World): Promise<string[]> {
     const shown = await open.plane.read(0, snapshot.image.length * sectorBytes);
     await open.close();
     const where = `live snapshot ${snapshot.volume}@${snapshot.name}`;
-    const wrong = imageViolations(snapshot.image, shown);
+    const wrong = imageViolations(snapshot.image, new ImageBytes(shown));
     found.push(...wrong.map((sentence) => `${where} ${sentence}`));
   }
   return found;

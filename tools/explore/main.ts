@@ -1,6 +1,7 @@
 /**
  * npm run explore -- [--states N] [--from SEED] [--workers W]: power cuts, judged; exits 1 when a promise was broken.
  * npm run explore -- [--states N] --resume FILE: keeps count in a file, and goes on from there the next time, until there are N states in all.
+ * npm run explore -- --alone …: opens every state by itself; otherwise most share a recovery with others.
  * npm run explore -- --from SEED --moment M --cut-seed C: replays one case, as far as the same seed leads to the same moment.
  *
  * Ctrl-C ends it with where to go on.
@@ -19,6 +20,7 @@ const { values } = parseArgs({
     resume: { type: 'string' },
     moment: { type: 'string' },
     'cut-seed': { type: 'string' },
+    alone: { type: 'boolean', default: false },
   },
 });
 
@@ -40,6 +42,7 @@ const exploration = await explore({
   workers: Number(values.workers),
   signal: interrupt.signal,
   onLife: note,
+  sharing: !values.alone,
   ...(before === undefined ? {} : { before: before.exploration }),
   ...(only === undefined ? {} : { only }),
 });
@@ -63,7 +66,8 @@ function note(now: Exploration): void {
   if (resume !== undefined) {
     writeProgress(resume, { firstSeed, seconds: seconds(), exploration: now });
   }
-  const { states: count, lives, nextSeed } = now;
+  const { tally, lives, nextSeed } = now;
+  const count = tally.states;
   const rate = (count / seconds()).toFixed(0);
   process.stderr.write(`\r${count} states of ${lives} lives, ${rate}/s, next seed ${nextSeed}   `);
 }
@@ -71,11 +75,14 @@ function note(now: Exploration): void {
 /** Without a file, lives that were cut off are left out: to begin with them would be to repeat those that ended meanwhile. */
 function whereToGoOn(): string {
   if (resume !== undefined) return `--states ${states} --resume ${resume}`;
-  return `--states ${states - exploration.states} --from ${exploration.nextSeed}`;
+  return `--states ${states - exploration.tally.states} --from ${exploration.nextSeed}`;
 }
 
-function summary({ lives, states: count, ...found }: Exploration): string {
-  const { remembered, salvaged, repeated, violations } = found;
-  const what = `${count} distinct states of ${lives} lives from seed ${firstSeed} in ${seconds().toFixed(0)} s`;
-  return `${what}: ${remembered} with the index of before, ${salvaged} salvaged too, ${repeated} met again, ${violations.length} broken`;
+function summary({ lives, tally, violations }: Exploration): string {
+  const { states: count, alone, recoveries, remembered, salvaged, repeated } = tally;
+  return [
+    `${count} distinct states of ${lives} lives from seed ${firstSeed} in ${seconds().toFixed(0)} s: ${violations.length} broken`,
+    `  ${alone} opened by themselves, the others judged through ${recoveries} recoveries that they share`,
+    `  ${remembered} with the index of before, ${salvaged} salvaged too, ${repeated} met again`,
+  ].join('\n');
 }

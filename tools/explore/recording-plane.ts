@@ -4,7 +4,7 @@
  * Recorded disks, and what cuts leave of them, have URIs as of an NFS server: so everybody reads them through the data plane, and no byte of
  * them is in a file.
  */
-import type { DiskSpec, PoolSpec, StartOptions } from '../../src/dataplane/binding.ts';
+import type { DiskSpec, Handle, PoolSpec, StartOptions } from '../../src/dataplane/binding.ts';
 import {
   DataPlane,
   DiskPlane,
@@ -12,8 +12,9 @@ import {
   type PoolListener,
   type PoolPlane,
 } from '../../src/dataplane/data-plane.ts';
-
+import type { ControlReads } from './control-reads.ts';
 import { LeftDisk, PatientLeftDisk } from './left-disk.ts';
+import { stampedWithOrigins } from './origins.ts';
 
 const scheme = 'nfs://';
 
@@ -52,7 +53,7 @@ class WatchedDisk extends DiskPlane {
 /** One disk as a power cut left it. */
 export interface CutDisk {
   readonly uri: string;
-  readonly plane: DiskPlane;
+  readonly plane: LeftDisk;
 }
 
 /** When power is lost, and what becomes of what was not synced: native/io/write_log.h. */
@@ -62,18 +63,24 @@ export interface Cut {
   readonly seed: number;
 }
 
-/** What a power cut left. */
-export interface CutState {
+/** They can be opened by their URIs until they are disposed of. */
+export interface LeftDisks {
   readonly disks: readonly CutDisk[];
+  dispose(): void;
+}
+
+/** What a power cut left. */
+export interface CutState extends LeftDisks {
   /** The same for equal bytes on all disks, and for no others. */
   readonly digest: string;
-  dispose(): Promise<void>;
 }
 
 export class RecordingPlane extends DataPlane {
   readonly #sizes: ReadonlyMap<string, number>;
   readonly #recorded = new Map<string, Promise<DiskPlane>>();
   readonly #left = new Map<string, LeftDisk>();
+  /** By their place among the recorded ones: disks on which each sector says where it lies. */
+  readonly #stamped = new Map<number, Promise<DiskPlane>>();
   #cuts = 0;
   #watch: LabelWatch = () => () => {};
 
@@ -123,29 +130,54 @@ export class RecordingPlane extends DataPlane {
     return this.addon.recordingMoment();
   }
 
-  /**
-   * What a power cut may have left of the recorded disks that were ever opened. They can be opened by their URIs until they are disposed of.
-   */
+  /** What a power cut may have left of the recorded disks that were ever opened. */
   async cut({ moment, seed }: Cut): Promise<CutState> {
     const name = ++this.#cuts;
     const disks: CutDisk[] = [];
-    let digest = '';
+    const digests: bigint[] = [];
     for (const [recorded, opening] of this.#recorded) {
-      const disk = await opening;
-      const spec = { cut: moment, seed: seed < 2 ? seed : seed + disks.length };
-      const done = await this.call((token) => this.addon.recordingCut(token, disk.handle, spec));
+      const { handle, sizeBytes } = await opening;
+      const seedOfDisk = seed < 2 ? seed : seed + disks.length;
+      const left = this.addon.recordingCut(handle, moment, seedOfDisk);
       const uri = recorded.replace('recorded/', `left/${name}/`);
-      const plane = new LeftDisk(this, done.value, disk.sizeBytes, uri);
-      this.#left.set(uri, plane);
-      disks.push({ uri, plane });
-      digest += Buffer.from(done.data ?? []).toString('hex');
+      disks.push(this.#add(left.disk, { sizeBytes, uri }));
+      digests.push(left.digest);
     }
-    return { disks, digest, dispose: () => this.#forget(disks) };
+    return { disks, digest: digests.join(' '), dispose: () => this.#forget(disks) };
+  }
+
+  /** The same disks, but that each sector that is not among those that were `read` says where it lies (origins.ts). */
+  async twinOf(
+    { disks }: Pick<CutState, 'disks'>,
+    read: readonly ControlReads[],
+  ): Promise<LeftDisks> {
+    const name = ++this.#cuts;
+    const twins: CutDisk[] = [];
+    for (const [at, { plane, uri }] of disks.entries()) {
+      const { sizeBytes } = plane;
+      const ranges = Float64Array.from(read[at]?.ranges() ?? []);
+      const stamped = await this.#stampedDisk(at, sizeBytes);
+      const handle = this.addon.memoryLaidOver(plane.handle, stamped.handle, ranges);
+      twins.push(this.#add(handle, { sizeBytes, uri: uri.replace('left/', `twin/${name}/`) }));
+    }
+    return { disks: twins, dispose: () => this.#forget(twins) };
+  }
+
+  /** The same for equal bytes in these ranges of the disks: place of the disk, offset, bytes, … */
+  digestOf({ disks }: LeftDisks, ranges: Float64Array): bigint {
+    return this.addon.memoryDigest(handlesOf(disks), ranges);
+  }
+
+  /** Which sectors of an image whose runs (origins.ts) lie on these disks are not as expected, and what they show. */
+  differing({ disks }: LeftDisks, runs: Uint32Array, expected: Uint8Array) {
+    return this.addon.memoryDiffering(handlesOf(disks), runs, expected);
   }
 
   async dispose(): Promise<void> {
-    for (const disk of this.#recorded.values()) await (await disk).close();
-    this.#recorded.clear();
+    for (const disks of [this.#recorded, this.#stamped]) {
+      for (const disk of disks.values()) await (await disk).close();
+      disks.clear();
+    }
   }
 
   #recordedDisk(uri: string): Promise<DiskPlane> | undefined {
@@ -158,12 +190,36 @@ export class RecordingPlane extends DataPlane {
     return made;
   }
 
-  async #forget(disks: readonly CutDisk[]): Promise<void> {
-    for (const { uri } of disks) {
-      await this.#left.get(uri)?.dispose();
+  #stampedDisk(place: number, sizeBytes: number): Promise<DiskPlane> {
+    const known = this.#stamped.get(place);
+    if (known !== undefined) return known;
+    const made = this.#makeStamped(place, sizeBytes);
+    this.#stamped.set(place, made);
+    return made;
+  }
+
+  async #makeStamped(place: number, sizeBytes: number): Promise<DiskPlane> {
+    const disk = await super.openDisk({ kind: 'memory', sizeBytes });
+    this.addon.memoryWrite(disk.handle, 0, stampedWithOrigins(place, sizeBytes));
+    return disk;
+  }
+
+  #add(handle: Handle, disk: { readonly sizeBytes: number; readonly uri: string }): CutDisk {
+    const plane = new LeftDisk(this, handle, disk);
+    this.#left.set(disk.uri, plane);
+    return { uri: disk.uri, plane };
+  }
+
+  #forget(disks: readonly CutDisk[]): void {
+    for (const { uri, plane } of disks) {
+      plane.dispose();
       this.#left.delete(uri);
     }
   }
+}
+
+function handlesOf(disks: readonly CutDisk[]): Uint32Array {
+  return Uint32Array.from(disks, ({ plane }) => plane.handle);
 }
 
 function uriOf({ nfs }: DiskSpec): string {

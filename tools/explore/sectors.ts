@@ -53,8 +53,34 @@ export function readStamp(data: Uint8Array, sector: number): Stamp {
   return magic === stampMagic ? { volume, sector: place, serial } : 'torn';
 }
 
+/** What a volume or a snapshot shows. */
+export interface Image {
+  readonly sizeBytes: number;
+  /** What it shows where it is not as `likely`, of the same size; in ascending order of sectors. */
+  differing(likely: Uint8Array): Iterable<readonly [sector: number, shown: Stamp]>;
+  wholeBytes(): Uint8Array;
+}
+
+export class ImageBytes implements Image {
+  constructor(readonly bytes: Uint8Array) {}
+
+  wholeBytes(): Uint8Array {
+    return this.bytes;
+  }
+
+  get sizeBytes(): number {
+    return this.bytes.length;
+  }
+
+  *differing(likely: Uint8Array): Generator<readonly [sector: number, shown: Stamp]> {
+    for (const sector of differingSectors(likely, this.bytes)) {
+      yield [sector, readStamp(this.bytes, sector)];
+    }
+  }
+}
+
 /** The sectors of two arrays of one length that are not alike, in order; equal arrays cost one comparison of memory. */
-export function* differingSectors(a: Uint8Array, b: Uint8Array): Generator<number> {
+function* differingSectors(a: Uint8Array, b: Uint8Array): Generator<number> {
   yield* differingWithin(bufferOf(a), bufferOf(b), 0, a.length / sectorBytes);
 }
 

@@ -214,7 +214,7 @@ class Life {
       const { disks, dispose } = await this.#plane.cut({ moment, seed });
       const remains = { moment, disks, memory, salvage: false };
       const verdict = await judge(this.#plane, remains, world, this.#home);
-      await dispose();
+      dispose();
       return verdict;
     });
     this.#judged += 1;

@@ -39,7 +39,7 @@ async function lostNow(world: World): Promise<readonly string[]> {
     world,
     folder,
   );
-  await state.dispose();
+  state.dispose();
   if (sentences.length === 0) {
     timeline.promised();
     return [];
