@@ -40,7 +40,10 @@ Napi::Value RecordingMoment(const Napi::CallbackInfo& info) {
 
 Napi::Value RecordingCut(const Napi::CallbackInfo& info) {
   auto recording = std::static_pointer_cast<RecordingDisk>(Runtime::Get().AsOpened(HandleAt(info, 0)));
-  RecordingDisk::Left left = recording->Cut(U64At(info, 1), U64At(info, 2));
+  WriteLog::Choice choice(U64At(info, 2));
+  choice.head_bytes = U64At(info, 3);
+  choice.head_seed = U64At(info, 4);
+  RecordingDisk::Left left = recording->Cut(U64At(info, 1), choice);
   Napi::Object cut = Napi::Object::New(info.Env());
   cut.Set("disk", Add(std::move(left.disk)));
   cut.Set("digest", Napi::BigInt::New(info.Env(), left.digest));

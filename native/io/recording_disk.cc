@@ -45,8 +45,8 @@ std::vector<std::byte> Gather(const iovec* iov, int count) {
 
 }  // namespace
 
-RecordingDisk::Left RecordingDisk::Cut(uint64_t cut, uint64_t seed) {
-  SparseBytes content = log_.Cut(cut, seed);
+RecordingDisk::Left RecordingDisk::Cut(uint64_t cut, WriteLog::Choice choice) {
+  SparseBytes content = log_.Cut(cut, choice);
   uint64_t digest = content.Digest();
   return {std::make_shared<MemoryDisk>(size_bytes(), std::move(content)), digest};
 }

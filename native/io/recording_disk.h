@@ -25,9 +25,8 @@ class RecordingDisk final : public Disk {
     std::shared_ptr<Disk> disk;
     uint64_t digest;  // of its bytes (sparse_bytes.h)
   };
-  // A memory disk as a power cut at moment `cut` may have left this one. seed 0: everything
-  // submitted until then is there; 1: nothing that was not synced; others at random, the same each time.
-  Left Cut(uint64_t cut, uint64_t seed);
+  // A memory disk as a power cut at moment `cut` may have left this one; the same each time.
+  Left Cut(uint64_t cut, WriteLog::Choice choice);
 
   void Read(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) override;
   void Write(EventLoop& loop, uint64_t offset, const iovec* iov, int count, Completion* done) override;

@@ -50,25 +50,32 @@ void WriteLog::EndSync(Moment begun) {
   bases_.push_back(std::move(next));
 }
 
-SparseBytes WriteLog::Cut(Moment cut, uint64_t seed) {
+SparseBytes WriteLog::Cut(Moment cut, Choice choice) {
   std::lock_guard lock(mutex_);
   Base& base = BaseAt(cut);
   SparseBytes content = base.content.Share();
-  if (seed == 1) return content;
-  std::vector<const Change*> loose = LooseAt(base, cut);
-  if (seed == 0) {
-    for (const Change* change : loose) Apply(*change, &content);
-    return content;
+  Loose head, rest;
+  for (const Change* change : LooseAt(base, cut)) {
+    (change->offset < choice.head_bytes ? head : rest).push_back(change);
   }
-  if (loose.empty()) return content;
+  Choose(std::move(head), choice.head_seed, &content);
+  Choose(std::move(rest), choice.seed, &content);
+  return content;
+}
+
+void WriteLog::Choose(Loose loose, uint64_t seed, SparseBytes* content) {
+  if (loose.empty() || seed == 1) return;
+  if (seed == 0) {
+    for (const Change* change : loose) Apply(*change, content);
+    return;
+  }
   std::mt19937_64 random(seed);
   switch (random() % 4) {
-    case 0: Scatter(std::move(loose), random, &content); break;
-    case 1: KeepFirst(loose, random, &content); break;
-    case 2: KeepOne(loose, random, &content); break;
-    case 3: LoseOne(loose, random, &content); break;
+    case 0: Scatter(std::move(loose), random, content); break;
+    case 1: KeepFirst(loose, random, content); break;
+    case 2: KeepOne(loose, random, content); break;
+    case 3: LoseOne(loose, random, content); break;
   }
-  return content;
 }
 
 WriteLog::Base& WriteLog::BaseAt(Moment cut) {

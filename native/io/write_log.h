@@ -10,6 +10,7 @@
 //   - the first so many in their order, the last of them torn: this disk was behind, or ahead
 //   - a single one, whole or torn
 //   - all of them, in their order, but for a single one that is not there or torn
+// Changes of the disk's head may be chosen by themselves, so that the same head is met with many kinds of the rest.
 // Thread: any; a mutex inside.
 // Elsewhere: the disk that feeds it (recording_disk.h).
 #pragma once
@@ -36,9 +37,15 @@ class WriteLog {
   Moment BeginSync();
   void EndSync(Moment begun);
 
-  // The disk's bytes after a power cut at `cut`. seed 0: all loose changes are kept, in
-  // order; 1: all are dropped; any other: as its random numbers say.
-  SparseBytes Cut(Moment cut, uint64_t seed);
+  // How loose changes are chosen. seed 0: all are kept, in order; 1: all are dropped; any other: as its random numbers say.
+  struct Choice {
+    Choice(uint64_t all) : seed(all) {}
+    uint64_t seed;
+    uint64_t head_bytes = 0;  // changes that begin below are chosen by a seed of their own
+    uint64_t head_seed = 0;
+  };
+  // The disk's bytes after a power cut at `cut`.
+  SparseBytes Cut(Moment cut, Choice choice);
 
  private:
   struct Change {
@@ -61,6 +68,7 @@ class WriteLog {
   std::vector<const Change*> LooseAt(const Base& base, Moment cut) const;
   static void Apply(const Change& change, SparseBytes* content);
   using Loose = std::vector<const Change*>;
+  static void Choose(Loose loose, uint64_t seed, SparseBytes* content);
   static void Scatter(Loose loose, std::mt19937_64& random, SparseBytes* content);
   static void KeepFirst(const Loose& loose, std::mt19937_64& random, SparseBytes* content);
   static void KeepOne(const Loose& loose, std::mt19937_64& random, SparseBytes* content);

@@ -153,6 +153,33 @@ TEST_F(RecordingDiskTest, LooseWritesArePrefixesSinglesAndAllButOneToo) {
   }
 }
 
+// Writes below and behind the end of the head in turn.
+TEST_F(RecordingDiskTest, TheHeadIsChosenByItself) {
+  constexpr size_t kWrites = 12;
+  constexpr uint64_t kHeadSectors = 64;
+  for (uint8_t i = 0; i < kWrites; ++i) Write(i % 2 * kHeadSectors + i, i + 1);
+  std::map<uint64_t, std::set<Bytes>> rests_by_head;
+  std::set<Bytes> heads;
+  for (uint64_t seed = 0; seed < 400; ++seed) {
+    WriteLog::Choice choice(seed);
+    choice.head_bytes = kHeadSectors * kSector;
+    choice.head_seed = seed % 8;
+    auto left = disk.Cut(RecordingDisk::RecordCount(), choice).disk;
+    Bytes head = Content(*loop, *left, 0, kHeadSectors * kSector);
+    heads.insert(head);
+    rests_by_head[choice.head_seed].insert(Content(*loop, *left, kHeadSectors * kSector, kHeadSectors * kSector));
+    if (choice.head_seed == 0) {
+      EXPECT_EQ(head[10 * kSector], 11);
+    }
+    if (choice.head_seed == 1) {
+      EXPECT_EQ(head, Bytes(kHeadSectors * kSector, 0));
+    }
+  }
+  EXPECT_LE(heads.size(), 8u);
+  EXPECT_GT(heads.size(), 3u);
+  for (const auto& [head, rests] : rests_by_head) EXPECT_GT(rests.size(), 10u) << head;
+}
+
 TEST_F(RecordingDiskTest, CutDiskLivesItsOwnLife) {
   Write(0, 1);
   EXPECT_TRUE(SyncDisk(*loop, disk).ok());

@@ -562,13 +562,16 @@ export interface Addon {
   /** Tests: the present moment, one order for all recording disks. */
   recordingMoment(): number;
   /**
-   * Tests: the state a power cut at moment `cut` may have left of a `recording` disk (native/io/recording_disk.h), as a new memory disk of
-   * that size. `digest` is the same for equal states and no others.
+   * Tests: the state a power cut at moment `cut` may have left of a `recording` disk, as a new memory disk of that size; what becomes of what
+   * was not synced is chosen by `headSeed` below `headBytes`, and by `seed` elsewhere (native/io/write_log.h). `digest` is the same for equal
+   * states and no others.
    */
   recordingCut(
     disk: Handle,
     cut: number,
     seed: number,
+    headBytes: number,
+    headSeed: number,
   ): { readonly disk: Handle; readonly digest: bigint };
   /** Tests: the bytes of a disk that `recordingCut` has left, at once; and so the following ones. */
   memoryRead(disk: Handle, offset: number, length: number): Uint8Array;

@@ -67,7 +67,7 @@ class CuttingPlane extends DataPlane {
   cut(at: number, cutSeed: number): void {
     this.#after = new Map();
     for (const [path, disk] of this.recordings) {
-      const left = this.addon.recordingCut(disk.handle, at, cutSeed);
+      const left = this.addon.recordingCut(disk.handle, at, cutSeed, 0, 0);
       this.#after.set(path, new DiskPlane(this, left.disk, disk.sizeBytes));
     }
   }

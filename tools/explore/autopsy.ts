@@ -1,11 +1,10 @@
 /**
  * Disks after a power cut, before anybody opens them: whose they are, what is wrong with them, and what their journals hold.
  */
-import { KiB } from '../../src/base/units.ts';
 import { checkReadable } from '../../src/pool/check/check-offline.ts';
 import { type BatchOp, decodeBatch } from '../../src/pool/format/batch.ts';
 import { FormatError } from '../../src/pool/format/format-error.ts';
-import { labelAreaBytes, labelBytes } from '../../src/pool/format/geometry.ts';
+import { labelBytes } from '../../src/pool/format/geometry.ts';
 import { parseIndexKey } from '../../src/pool/format/index-keys.ts';
 import {
   type JournalRecord,
@@ -16,10 +15,7 @@ import { type Label, newestLabel } from '../../src/pool/format/label.ts';
 import type { ReadDisk } from '../../src/pool/format/ring.ts';
 import { newestBy, tailOrder } from '../../src/pool/label-order.ts';
 import type { ControlReads } from './control-reads.ts';
-import type { CutDisk } from './recording-plane.ts';
-
-/** Labels and ring of a small disk: read at once, as they are looked at several times. */
-const headBytes = labelAreaBytes + 256 * KiB;
+import { type CutDisk, headBytes } from './recording-plane.ts';
 
 const blank = new Uint8Array(2 * labelBytes);
 
@@ -46,6 +42,7 @@ export async function findPools(disks: readonly CutDisk[]): Promise<FoundDisks> 
   for (const { uri, plane } of disks) {
     const { sizeBytes, reads } = plane;
     if (isBlank(await plane.read(0, 2 * labelBytes))) continue;
+    // At once, as it is looked at several times.
     const head = plane.peek(0, headBytes);
     const read = async (offset: number, length: number) => {
       if (offset + length > head.length) return plane.read(offset, length);

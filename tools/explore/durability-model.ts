@@ -26,6 +26,8 @@ export class VolumeModel {
   readonly #sectors: Change[][];
   /** What it shows if everything submitted until some cut is there; kept from cut to cut, as they differ in little. */
   readonly #likely: LikelyImage;
+  /** Undefined since the history has changed. */
+  #likelyCut: number | undefined;
   readonly #growths: Growth[];
   /** Acknowledged, and not yet covered by a flush. */
   #unflushed: Change[] = [];
@@ -50,6 +52,7 @@ export class VolumeModel {
 
   /** It begins to become larger: what is new reads as zero. `durable` is to be set when that is done. */
   grow(sizeBytes: number, moment: number): Growth {
+    this.#likelyCut = undefined;
     while (this.#sectors.length < sizeBytes / sectorBytes) this.#sectors.push([]);
     this.#likely.grow(sizeBytes);
     const growth = { sizeBytes, submitted: moment, durable: Number.POSITIVE_INFINITY };
@@ -64,6 +67,7 @@ export class VolumeModel {
 
   /** It begins to show something else altogether; `durable` is to be set when that is done. */
   become(image: readonly Content[], moment: number): Change[] {
+    this.#likelyCut = undefined;
     return this.#sectors.map((history, sector) => {
       const content = image[sector] ?? { volume: this.id, serial: 0 };
       const change = { ...content, submitted: moment, durable: Number.POSITIVE_INFINITY };
@@ -74,6 +78,7 @@ export class VolumeModel {
 
   /** A write (or, with serial 0, a discard) of a range was submitted. */
   begin(offset: number, length: number, serial: Serial, moment: number): Change {
+    this.#likelyCut = undefined;
     const change = {
       volume: this.id,
       serial,
@@ -128,6 +133,8 @@ export class VolumeModel {
   }
 
   #likelyAt(cut: number): Uint8Array {
+    if (this.#likelyCut === cut) return this.#likely.bytes;
+    this.#likelyCut = cut;
     const zero = { volume: this.id, serial: 0 };
     for (let sector = 0; sector < this.#sectors.length; sector++) {
       const history = this.#sectors[sector] as Change[];

@@ -9,6 +9,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { MiB } from '../../src/base/units.ts';
 import { type Coverage, countAll, noCoverage } from './coverage.ts';
+import { seedGroups } from './cut-seeds.ts';
 import { keepEvidence } from './evidence.ts';
 import { type KeptMemory, keepMemory } from './kept-memory.ts';
 import { misshown, step } from './life.ts';
@@ -28,14 +29,9 @@ const sparesPerLife = 2;
 /** So many of the moments are salvaged, too. */
 const salvageOneIn = 4;
 /** So many of the states that share a recovery are opened by themselves as well. */
-const aloneOneIn = 50;
-/** At one moment: what is not synced is lost in so many ways, unless ... */
-const cutsPerMoment = 64;
-/** ... so many of them in a row brought nothing new, or recoveries had to be made that often. */
-const repeatedMax = 6;
-const recoveriesPerMoment = 3;
-/** States judged side by side: each waits for disks and threads now and then. */
-const judgesPerLife = 3;
+const aloneOneIn = 100;
+/** So many cuts in a row that bring nothing new say that there is nothing more. */
+const repeatedMax = 4;
 
 export interface Violation {
   readonly seed: number;
@@ -57,6 +53,8 @@ export interface LifeOptions {
   /** For what hosts keep. */
   readonly folder: string;
   readonly cuts: number;
+  /** At one moment; see cut-seeds.ts. */
+  readonly restsPerHead: number;
   /** False: every state is opened by itself. */
   readonly sharing: boolean;
   /** Only this one: replays a case. */
@@ -119,13 +117,13 @@ class Exploration {
     await this.#live(world);
     const ended = this.#plane.moment();
     await world.end();
-    const moments = this.#moments(world, begun, ended);
     const judge = new StateJudge(this.#plane, world, {
       folder: this.#home,
       sharing: this.#options.sharing,
     });
-    const judging = () => this.#judgeAt(moments, judge, world);
-    await Promise.all(Array.from({ length: judgesPerLife }, judging));
+    for (const moment of this.#moments(world, begun, ended)) {
+      await this.#judgeAt(moment, { judge, world });
+    }
     await this.#plane.dispose();
     this.#plane.stop();
   }
@@ -139,6 +137,7 @@ class Exploration {
       const moment = this.#plane.moment();
       if (sentences.length > 0) {
         this.#report.violations.push({ seed, moment, cutSeed: 0, sentences });
+        this.#cutsLeft = 0;
       }
       const kept = join(this.#home, `kept-${count}`);
       this.#memories.push(keepMemory(World.stateDir(this.#home), kept, moment));
@@ -154,47 +153,35 @@ class Exploration {
     }
   }
 
-  async #judgeAt(moments: Generator<number>, judge: StateJudge, world: World): Promise<void> {
-    for (const moment of moments) {
-      let [made, repeated] = [0, 0];
-      for (const cut of this.#cutsAt(moment)) {
-        if (this.#report.violations.length > 0) return;
-        const state = await this.#plane.cut(cut);
-        try {
-          const judged = await this.#judge(cut, state, { judge, world });
-          repeated = judged === undefined ? repeated + 1 : 0;
-          if (judged?.isFirst) made += 1;
-        } finally {
-          state.dispose();
-        }
-        if (made === recoveriesPerMoment || repeated === repeatedMax) break;
+  async #judgeAt(moment: number, by: Judging): Promise<void> {
+    const { only, restsPerHead } = this.#options;
+    const groups = only === undefined ? seedGroups(this.#random, restsPerHead) : [[only.seed]];
+    for (const seeds of groups) await this.#judgeGroup(moment, seeds, by);
+  }
+
+  async #judgeGroup(moment: number, seeds: readonly number[], by: Judging): Promise<void> {
+    let repeated = 0;
+    for (const seed of seeds) {
+      if (this.#cutsLeft === 0 || repeated === repeatedMax) return;
+      this.#cutsLeft -= 1;
+      const cut = { moment, seed };
+      const state = await this.#plane.cut(cut);
+      try {
+        repeated = (await this.#judge(cut, state, by)) ? 0 : repeated + 1;
+      } finally {
+        state.dispose();
       }
     }
   }
 
-  /** Everything kept, and nothing un-synced, each at every other moment; the others at random. */
-  *#cutsAt(moment: number): Generator<Cut> {
-    const { only } = this.#options;
-    const random = this.#random;
-    for (let at = 0; at < cutsPerMoment && this.#cutsLeft > 0; at++) {
-      if (at < 2 && random.chance(2)) continue;
-      this.#cutsLeft -= 1;
-      yield only ?? { moment, seed: at < 2 ? at : 2 + random.below(1 << 30) };
-    }
-  }
-
-  /** @returns undefined when it has been judged already */
-  async #judge(
-    cut: Cut,
-    state: CutState,
-    { judge, world }: { readonly judge: StateJudge; readonly world: World },
-  ): Promise<JudgedState | undefined> {
+  /** @returns whether it had not been judged already */
+  async #judge(cut: Cut, state: CutState, { judge, world }: Judging): Promise<boolean> {
     const { moment, seed: cutSeed } = cut;
     const { timeline } = world;
     const fate = fateAt(moment);
     const memory = this.#memoryFor(moment, fate);
     const isNew = this.#isNew(`${state.digest} ${memory?.moment}`, timeline.promisesBy(moment));
-    if (!isNew) return undefined;
+    if (!isNew) return false;
     const salvage = fate.salvage;
     const alone = this.#random.chance(aloneOneIn) || this.#options.only !== undefined;
     const judged = await judge.judge({ state, moment, memory, salvage, alone });
@@ -203,14 +190,15 @@ class Exploration {
     countAll(coverage.operations, timeline.underWayAt(moment));
     countAll(coverage.records, recordKinds);
     this.#count(judged);
-    if (sentences.length === 0) return judged;
+    if (sentences.length === 0) return true;
     // Cut again: the judge has changed it.
     const before = await this.#plane.cut(cut);
     const kept = `the state is kept in ${await keepEvidence(before.disks, memory)}`;
     before.dispose();
     const { seed } = this.#options;
     violations.push({ seed, moment, cutSeed, sentences: [...sentences, kept] });
-    return judged;
+    this.#cutsLeft = 0;
+    return true;
   }
 
   #count({ remembered, salvaged, alone, isFirst }: JudgedState): void {
@@ -239,6 +227,11 @@ class Exploration {
     const older = this.#memories.filter((kept) => kept.moment <= moment).slice(-memoriesPerCut);
     return remembers ? older[memory % older.length] : undefined;
   }
+}
+
+interface Judging {
+  readonly judge: StateJudge;
+  readonly world: World;
 }
 
 /** What else a cut at a moment is: the same each time, so that all states of the moment can be alike. */

@@ -41,6 +41,8 @@ export interface ExploreOptions {
   /** An earlier exploration, to go on with. No life of it is explored twice. */
   readonly before?: Exploration;
   readonly cutsPerLife?: number;
+  /** Of the states of one moment so many differ only in what they share a recovery by; 48 unless given. */
+  readonly restsPerHead?: number;
   /** Processes; as many as there are processors unless given. */
   readonly workers?: number;
   /** False: every state is opened by itself; most share a recovery with others otherwise. */
@@ -135,8 +137,8 @@ class Plan {
 
   #begin(how: Pick<LifeOptions, 'cuts' | 'only'>): LifeOptions {
     const seed = this.#cutOff.shift() ?? this.exploration.nextSeed++;
-    const { sharing = true } = this.#options;
-    const life = { seed, folder: this.#folder, sharing, ...how };
+    const { sharing = true, restsPerHead = 48 } = this.#options;
+    const life = { seed, folder: this.#folder, sharing, restsPerHead, ...how };
     this.#underWay.set(seed, life);
     this.#tell();
     return life;

@@ -4,6 +4,8 @@
  * Recorded disks, and what cuts leave of them, have URIs as of an NFS server: so everybody reads them through the data plane, and no byte of
  * them is in a file.
  */
+
+import { KiB } from '../../src/base/units.ts';
 import type { DiskSpec, Handle, PoolSpec, StartOptions } from '../../src/dataplane/binding.ts';
 import {
   DataPlane,
@@ -12,6 +14,7 @@ import {
   type PoolListener,
   type PoolPlane,
 } from '../../src/dataplane/data-plane.ts';
+import { labelAreaBytes } from '../../src/pool/format/geometry.ts';
 import type { ControlReads } from './control-reads.ts';
 import { LeftDisk, PatientLeftDisk } from './left-disk.ts';
 import { stampedWithOrigins } from './origins.ts';
@@ -59,8 +62,17 @@ export interface CutDisk {
 /** When power is lost, and what becomes of what was not synced: native/io/write_log.h. */
 export interface Cut {
   readonly moment: number;
-  /** 0: all of it is kept; 1: nothing. Others at random, on every disk in its own way. */
+  /** 0: all of it is kept; 1: nothing. Others at random, on every disk in its own way; see `cutSeedOf`. */
   readonly seed: number;
+}
+
+/** Labels and ring of a small disk. */
+export const headBytes = labelAreaBytes + 256 * KiB;
+const seedsOfRest = 2 ** 30;
+
+/** The seed of a cut that chooses by one seed what becomes of labels and ring, by another of the rest; both may be 0 or 1 as well. */
+export function cutSeedOf(head: number, rest: number): number {
+  return (head + 1) * seedsOfRest + rest;
 }
 
 /** They can be opened by their URIs until they are disposed of. */
@@ -137,8 +149,9 @@ export class RecordingPlane extends DataPlane {
     const digests: bigint[] = [];
     for (const [recorded, opening] of this.#recorded) {
       const { handle, sizeBytes } = await opening;
-      const seedOfDisk = seed < 2 ? seed : seed + disks.length;
-      const left = this.addon.recordingCut(handle, moment, seedOfDisk);
+      const [head, rest] = seedsOf(seed, disks.length);
+      const headEnd = head === undefined ? 0 : headBytes;
+      const left = this.addon.recordingCut(handle, moment, rest, headEnd, head ?? 0);
       const uri = recorded.replace('recorded/', `left/${name}/`);
       disks.push(this.#add(left.disk, { sizeBytes, uri }));
       digests.push(left.digest);
@@ -216,6 +229,13 @@ export class RecordingPlane extends DataPlane {
       this.#left.delete(uri);
     }
   }
+}
+
+/** Each disk's way is its own, unless all is kept, or nothing. */
+function seedsOf(seed: number, place: number): readonly [head: number | undefined, rest: number] {
+  const ofDisk = (shared: number) => (shared < 2 ? shared : shared + place);
+  const head = Math.floor(seed / seedsOfRest) - 1;
+  return [head < 0 ? undefined : ofDisk(head), ofDisk(seed % seedsOfRest)];
 }
 
 function handlesOf(disks: readonly CutDisk[]): Uint32Array {
