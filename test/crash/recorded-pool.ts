@@ -14,7 +14,7 @@ import type { EventInput } from '../../src/pool/types.ts';
 import { VolumeService } from '../../src/volume/volume-service.ts';
 import { judge } from '../../tools/explore/afterlife.ts';
 import { VolumeModel } from '../../tools/explore/durability-model.ts';
-import { beginning, type VolumeLife } from '../../tools/explore/promises.ts';
+import { beginning, type Promised, type VolumeLife } from '../../tools/explore/promises.ts';
 import { type RecordingPlane, recordedUri } from '../../tools/explore/recording-plane.ts';
 import { sectorBytes, stamp } from '../../tools/explore/sectors.ts';
 import { quietLog } from '../pool/fixture.ts';
@@ -87,6 +87,10 @@ export class RecordedPool<P extends RecordingPlane> {
     this.#life.created = plane.moment();
   }
 
+  get promised(): Promised {
+    return { lives: [this.#life], snapshotLives: [] };
+  }
+
   /** Behind the cuts. */
   async dispose(): Promise<void> {
     await this.plane.dispose();
@@ -133,8 +137,7 @@ export class RecordedPool<P extends RecordingPlane> {
   async #cut(moment: number, kept: number): Promise<string[]> {
     const state = await this.plane.cut({ moment, seed: kept });
     const remains = { moment, disks: state.disks, memory: undefined, salvage: true };
-    const lives = { lives: [this.#life], snapshotLives: [] };
-    const { sentences } = await judge(this.plane, remains, lives, this.folder);
+    const { sentences } = await judge(this.plane, remains, this.promised, this.folder);
     state.dispose();
     return sentences.map((sentence) => `moment ${moment}, kept ${kept}: ${sentence}`);
   }
