@@ -17,6 +17,11 @@ function cutsPerLifeFor(states: number): number {
   return Math.min(3000, Math.max(50, Math.ceil(states / 8)));
 }
 
+/** The fewer cuts there are, the more of them go to other moments. */
+function restsPerHeadFor(cutsPerLife: number): number {
+  return Math.max(1, Math.floor(cutsPerLife / 64));
+}
+
 /** Explores one life at a time. */
 export type Explorer = Pick<Worker<LifeOptions, LifeReport>, 'live' | 'dismiss'>;
 
@@ -41,7 +46,7 @@ export interface ExploreOptions {
   /** An earlier exploration, to go on with. No life of it is explored twice. */
   readonly before?: Exploration;
   readonly cutsPerLife?: number;
-  /** Of the states of one moment so many differ only in what they share a recovery by; 48 unless given. */
+  /** Of the states of one moment so many share labels and rings (cut-seeds.ts); unless given, as many as a long life affords. */
   readonly restsPerHead?: number;
   /** Processes; as many as there are processors unless given. */
   readonly workers?: number;
@@ -84,6 +89,7 @@ function nothingYet(firstSeed: number): Exploration {
 class Plan {
   readonly #options: ExploreOptions;
   readonly #folder: string;
+  readonly #cutsPerLife: number;
   readonly exploration: Exploration;
   /** Lives that somebody is at. */
   readonly #underWay = new Map<number, LifeOptions>();
@@ -93,7 +99,8 @@ class Plan {
   constructor(options: ExploreOptions, folder: string) {
     this.#options = options;
     this.#folder = folder;
-    const { before, firstSeed } = options;
+    const { before, firstSeed, states } = options;
+    this.#cutsPerLife = options.cutsPerLife ?? cutsPerLifeFor(states);
     this.exploration = before === undefined ? nothingYet(firstSeed) : structuredClone(before);
     this.#cutOff = [...this.exploration.unfinished];
   }
@@ -121,13 +128,13 @@ class Plan {
 
   /** @returns undefined when there is nothing to do, or what is under way will do */
   #next(): LifeOptions | undefined {
-    const { states, only, cutsPerLife = cutsPerLifeFor(states), signal } = this.#options;
+    const { states, only, signal } = this.#options;
     if (this.exploration.violations.length > 0 || signal?.aborted) return undefined;
     if (only !== undefined) return this.#replay(only);
     const coming = [...this.#underWay.values()].reduce((sum, { cuts }) => sum + cuts, 0);
     const missing = states - this.exploration.tally.states - coming;
     if (missing <= 0) return undefined;
-    return this.#begin({ cuts: Math.min(cutsPerLife, missing) });
+    return this.#begin({ cuts: Math.min(this.#cutsPerLife, missing) });
   }
 
   #replay(only: Cut): LifeOptions | undefined {
@@ -137,7 +144,7 @@ class Plan {
 
   #begin(how: Pick<LifeOptions, 'cuts' | 'only'>): LifeOptions {
     const seed = this.#cutOff.shift() ?? this.exploration.nextSeed++;
-    const { sharing = true, restsPerHead = 48 } = this.#options;
+    const { sharing = true, restsPerHead = restsPerHeadFor(this.#cutsPerLife) } = this.#options;
     const life = { seed, folder: this.#folder, sharing, restsPerHead, ...how };
     this.#underWay.set(seed, life);
     this.#tell();
