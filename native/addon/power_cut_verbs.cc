@@ -143,6 +143,7 @@ Napi::Value MemoryDiffering(const Napi::CallbackInfo& info) {
     comparison.ShowRun(runs[at], *disks.at(runs[at + 1]), runs[at + 2], runs[at + 3]);
   }
   comparison.Finish();
+  if (comparison.differing.empty()) return info.Env().Null();
   Napi::Object found = Napi::Object::New(info.Env());
   auto sectors = Napi::Uint32Array::New(info.Env(), comparison.differing.size());
   std::copy(comparison.differing.begin(), comparison.differing.end(), sectors.Data());

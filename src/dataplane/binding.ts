@@ -583,13 +583,14 @@ export interface Addon {
   memoryLaidOver(above: Handle, below: Handle, ranges: Float64Array): Handle;
   /**
    * Compares what `runs` show with what is expected: sectors in ascending order, each run with its first sector, the place of its disk among
-   * `disks`, the first sector there, and how many; all others are zeroes. @returns the sectors that differ, and what they show
+   * `disks`, the first sector there, and how many; all others are zeroes. @returns the sectors that differ, and what they show;
+   * null: there are none
    */
   memoryDiffering(
     disks: Uint32Array,
     runs: Uint32Array,
     expected: Uint8Array,
-  ): { readonly sectors: Uint32Array; readonly bytes: Uint8Array };
+  ): { readonly sectors: Uint32Array; readonly bytes: Uint8Array } | null;
   /** Tests: replaces the rules of a `fault` disk and lets go of what hangs. */
   faultSet(disk: Handle, rules: readonly FaultRule[]): void;
 

@@ -10,7 +10,7 @@ const states = Number(process.env.POWER_CUT_STATES ?? 2000);
 
 test(`${states} states after power cuts keep every promise`, async () => {
   const firstSeed = Number(process.env.SEED ?? Math.floor(Math.random() * 1_000_000));
-  const exploration = await explore({ firstSeed, states, cutsPerLife: 100, restsPerHead: 3 });
+  const exploration = await explore({ firstSeed, states, cutsPerLife: 200 });
   expect(exploration.violations, `SEED=${firstSeed}`).toEqual([]);
   expect(exploration.tally.states).toBe(states);
   expect(exploration.tally.remembered).toBeGreaterThan(states / 10);

@@ -14,12 +14,12 @@ const program = new URL('./worker.ts', import.meta.url);
 const folderOfLives = '/dev/shm/varve-explore-';
 /** A life takes as long as some hundreds of states that share recoveries; a short exploration has several lives all the same. */
 function cutsPerLifeFor(states: number): number {
-  return Math.min(3000, Math.max(50, Math.ceil(states / 8)));
+  return Math.min(6000, Math.max(50, Math.ceil(states / 8)));
 }
 
 /** The fewer cuts there are, the more of them go to other moments. */
 function restsPerHeadFor(cutsPerLife: number): number {
-  return Math.max(1, Math.floor(cutsPerLife / 64));
+  return Math.floor(cutsPerLife / 64);
 }
 
 /** Explores one life at a time. */

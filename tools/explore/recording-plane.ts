@@ -18,6 +18,7 @@ import { labelAreaBytes } from '../../src/pool/format/geometry.ts';
 import type { ControlReads } from './control-reads.ts';
 import { LeftDisk, PatientLeftDisk } from './left-disk.ts';
 import { stampedWithOrigins } from './origins.ts';
+import { sectorBytes } from './sectors.ts';
 
 const scheme = 'nfs://';
 
@@ -182,8 +183,16 @@ export class RecordingPlane extends DataPlane {
   }
 
   /** Which sectors of an image whose runs (origins.ts) lie on these disks are not as expected, and what they show. */
-  differing({ disks }: LeftDisks, runs: Uint32Array, expected: Uint8Array) {
-    return this.addon.memoryDiffering(handlesOf(disks), runs, expected);
+  *differing(
+    { disks }: LeftDisks,
+    runs: Uint32Array,
+    expected: Uint8Array,
+  ): Generator<readonly [sector: number, bytes: Uint8Array]> {
+    const found = this.addon.memoryDiffering(handlesOf(disks), runs, expected);
+    if (found === null) return;
+    for (const [at, sector] of found.sectors.entries()) {
+      yield [sector, found.bytes.subarray(at * sectorBytes, (at + 1) * sectorBytes)];
+    }
   }
 
   async dispose(): Promise<void> {

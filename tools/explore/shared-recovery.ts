@@ -238,16 +238,16 @@ class ImageOfSectors implements Image {
 
   wholeBytes(): Uint8Array {
     const whole = new Uint8Array(this.sizeBytes);
-    const { sectors, bytes } = this.#plane.differing(this.#state, this.#origins.runs, whole);
-    for (const [at, sector] of sectors.entries()) {
-      const from = at * sectorBytes;
-      whole.set(bytes.subarray(from, from + sectorBytes), sector * sectorBytes);
-    }
+    const blank = new Uint8Array(this.sizeBytes);
+    for (const [sector, bytes] of this.#differing(blank)) whole.set(bytes, sector * sectorBytes);
     return whole;
   }
 
   *differing(likely: Uint8Array): Generator<readonly [sector: number, shown: Stamp]> {
-    const { sectors, bytes } = this.#plane.differing(this.#state, this.#origins.runs, likely);
-    for (const [at, sector] of sectors.entries()) yield [sector, readStamp(bytes, at)];
+    for (const [sector, bytes] of this.#differing(likely)) yield [sector, readStamp(bytes, 0)];
+  }
+
+  #differing(expected: Uint8Array): Iterable<readonly [sector: number, bytes: Uint8Array]> {
+    return this.#plane.differing(this.#state, this.#origins.runs, expected);
   }
 }
