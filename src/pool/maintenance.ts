@@ -4,6 +4,7 @@
  *   fold        many leaves pending, much journal since the last one, or nothing new for five seconds
  *   checkpoint  the ring is over half full, or full
  */
+import { Chore } from '../base/chore.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Checkpointer } from './checkpoint.ts';
 import type { PoolIndex } from './pool-index.ts';
@@ -28,14 +29,16 @@ export interface MaintenanceParts {
 export class Maintenance {
   readonly #parts: MaintenanceParts;
   readonly #stopLooking: () => void;
-  #work: Promise<void> | undefined;
-  #foldDue = false;
-  #checkpointDue = false;
-  #stopped = false;
+  /** Beside each other: what a kill leaves to be replayed does not grow while a large index is written out. */
+  readonly #folds: Chore;
+  readonly #checkpoints: Chore;
+  #isCheckpointDemanded = false;
   #changedAtMs = 0;
 
   constructor(parts: MaintenanceParts) {
     this.#parts = parts;
+    this.#folds = new Chore(() => this.#foldNow());
+    this.#checkpoints = new Chore(() => this.#checkpointIfDue());
     this.#stopLooking = parts.clock.every(lookIntervalMs, () => this.#look());
   }
 
@@ -45,21 +48,22 @@ export class Maintenance {
     this.#changedAtMs = clock.nowMs();
     const { state } = index;
     const pending = state.overlay.current.leafCount;
-    if (this.#isRingHalfFull) this.checkpoint();
-    else if (pending > pendingLeavesMax || state.unfoldedBytes > unfoldedBytesMax) this.#fold();
+    if (this.#isRingHalfFull) void this.#checkpoints.wake();
+    if (pending > pendingLeavesMax || state.unfoldedBytes > unfoldedBytesMax) {
+      void this.#folds.wake();
+    }
   }
 
   /** Starts a checkpoint, or leaves it to follow what is being written. */
   checkpoint(): void {
-    this.#checkpointDue = true;
-    this.#start();
+    this.#isCheckpointDemanded = true;
+    void this.#checkpoints.wake();
   }
 
   /** Starts nothing more, and waits for what was started. */
   async stop(): Promise<void> {
     this.#stopLooking();
-    this.#stopped = true;
-    await this.#work;
+    await Promise.all([this.#folds.stop(), this.#checkpoints.stop()]);
   }
 
   get #isRingHalfFull(): boolean {
@@ -70,41 +74,29 @@ export class Maintenance {
   /** Also comes back to a checkpoint that failed: a full ring brings no more records that would ask for one. */
   #look(): void {
     const idle = this.#parts.clock.nowMs() - this.#changedAtMs >= idleMs;
-    if (this.#isRingHalfFull) this.checkpoint();
-    else if (idle && this.#parts.index.state.unfoldedBytes > 0) this.#fold();
+    if (this.#isRingHalfFull) void this.#checkpoints.wake();
+    else if (idle && this.#parts.index.state.unfoldedBytes > 0) void this.#folds.wake();
   }
 
-  #fold(): void {
-    this.#foldDue = true;
-    this.#start();
+  async #foldNow(): Promise<void> {
+    if (this.#folds.isStopped) return;
+    await this.#try('fold', () => this.#parts.index.fold());
   }
 
-  #start(): void {
-    if (this.#stopped) return;
-    this.#work ??= this.#workOff().finally(() => {
-      this.#work = undefined;
-    });
+  /** Woken while one was written, it may not be due any more. */
+  async #checkpointIfDue(): Promise<void> {
+    const isDue = this.#isCheckpointDemanded || this.#isRingHalfFull;
+    if (!isDue || this.#checkpoints.isStopped) return;
+    this.#isCheckpointDemanded = false;
+    const { checkpointer, onTail } = this.#parts;
+    await this.#try('checkpoint', () => checkpointer.take(onTail));
   }
 
-  async #workOff(): Promise<void> {
-    while ((this.#checkpointDue || this.#foldDue) && !this.#stopped) {
-      if (this.#checkpointDue) await this.#try('checkpoint');
-      else await this.#try('fold');
-    }
-  }
-
-  async #try(name: 'fold' | 'checkpoint'): Promise<void> {
-    const { index, checkpointer, onTail, onError } = this.#parts;
-    this.#foldDue = false;
+  async #try(name: 'fold' | 'checkpoint', work: () => Promise<void>): Promise<void> {
     try {
-      if (name === 'fold') {
-        await index.fold();
-        return;
-      }
-      this.#checkpointDue = false;
-      await checkpointer.take(onTail);
+      await work();
     } catch (error) {
-      onError(name, error);
+      this.#parts.onError(name, error);
     }
   }
 }
