@@ -17,8 +17,11 @@ export const defaultClusterBytes = 64 * KiB;
 /** So many disks of a pool carry a replica of journal and checkpoint, where it has as many. */
 export const journalReplicasMax = 3;
 
-const journalBytesDefault = 64 * MiB;
 const journalBytesMin = 256 * KiB;
+/** Of disks up to 256 GiB: room for a second's worth of flushes while a checkpoint is written. */
+const journalBytesUsual = 64 * MiB;
+/** What an opening reads of each replica takes a fraction of a second still. */
+const journalBytesMax = 256 * MiB;
 /** Below this a pool could hold next to nothing beside its own reserve. */
 const dataClustersMin = 64;
 /** As a disk grows by a cluster, journal and reserve may grow by more: three at most, as both round up. */
@@ -48,10 +51,14 @@ export function isClusterBytes(value: number): boolean {
   return value >= clusterBytesMin && value <= clusterBytesMax && Number.isInteger(Math.log2(value));
 }
 
-/** A sixty-fourth of the disk within 256 KiB and 64 MiB, rounded down to 64 KiB. */
+/**
+ * A sixty-fourth of the disk within 256 KiB and 64 MiB; of larger disks a 4096th, up to 256 MiB, because whenever half of the ring is full the
+ * whole map is written out. Rounded down to 64 KiB.
+ */
 export function journalBytesFor(diskBytes: number): number {
-  const share = Math.floor(diskBytes / 64 / (64 * KiB)) * 64 * KiB;
-  return Math.min(Math.max(share, journalBytesMin), journalBytesDefault);
+  const part = (divisor: number) => Math.floor(diskBytes / divisor / (64 * KiB)) * 64 * KiB;
+  const usual = Math.min(Math.max(part(64), journalBytesMin), journalBytesUsual);
+  return Math.max(usual, Math.min(part(4096), journalBytesMax));
 }
 
 export function firstClusterFor(journalBytes: number, clusterBytes: number): number {

@@ -16,7 +16,10 @@ test.each([
   [1 * GiB, 16 * MiB],
   [1 * GiB + 5 * MiB, 16 * MiB + 64 * KiB],
   [4 * GiB, 64 * MiB],
-  [100 * TiB, 64 * MiB],
+  [256 * GiB, 64 * MiB],
+  [512 * GiB, 128 * MiB],
+  [TiB, 256 * MiB],
+  [100 * TiB, 256 * MiB],
 ])('a disk of %d bytes has a journal of %d', (diskBytes, journalBytes) => {
   expect(journalBytesFor(diskBytes)).toBe(journalBytes);
 });
