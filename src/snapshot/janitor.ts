@@ -3,7 +3,7 @@
  *
  *   a snapshot is deleted → its layer has no name → it becomes one with the layer that reads through it
  *
- * Metadata moves, data stays where it is. One step (a region) at a time between other changes of structure; each step is whole by itself, so that a
+ * Metadata moves, data stays where it is. One step (a region or a few) at a time between other changes of structure; each step is whole by itself, so that a
  * kill leaves less to do, and the next opening goes on. What the head above shares a slot with stays where it is (residue) until
  * the head has overwritten it: looked at again now and then.
  * Elsewhere: layers that nobody reads through (src/volume/reaper.ts), what happens in a region (layer-pair.ts).
@@ -21,7 +21,7 @@ import { LayerTree, type Reduction } from '../volume/layer-tree.ts';
 import { deleteLayerOp, layerOp } from '../volume/records.ts';
 import type { VolumeRecord } from '../volume/types.ts';
 import type { VolumeService } from '../volume/volume-service.ts';
-import { absorbRegion, mergeRegion, type Pair, pruneRegion } from './layer-pair.ts';
+import { absorbRegion, mergeRegions, type Pair, pruneRegion } from './layer-pair.ts';
 import { Cover } from './merge.ts';
 import { bookmarkRecords, snapshotRecords } from './records.ts';
 
@@ -31,6 +31,9 @@ const lookAgainMs = 60_000;
 const grownPart = 1 / 256;
 /** More children than this are not re-pointed: then the layer that has them stays, whichever is larger. */
 const childrenMovedMax = 256;
+
+/** Layers that nobody writes to: one durable batch for 16,384 slots, which takes the event loop some twenty milliseconds. */
+const regionsPerMerge = 4;
 
 /** Two layers take part; a reap is the reaper's. */
 type Shrinking = Exclude<Reduction, { kind: 'reap' }>;
@@ -128,8 +131,8 @@ export class Janitor {
     const stays = isUpperLarger || tree.children(upper).length > childrenMovedMax ? upper : lower;
     const source = stays === upper ? lower : upper;
     const into = stays === upper ? 'child' : 'parent';
-    const isDone = await this.#everyRegion(source, reduction, (region) =>
-      mergeRegion(pool, pair, region, into),
+    const isDone = await this.#everyRegion(source, reduction, regionsPerMerge, (regions) =>
+      mergeRegions(pool, pair, regions, into),
     );
     if (!isDone) return;
     await this.#inTurn(reduction, async () => {
@@ -165,7 +168,8 @@ export class Janitor {
     const moment = this.#momentOf(reduction);
     let isEmpty = true;
     let isBusy = false;
-    const isDone = await this.#everyRegion(lower, reduction, async (region) => {
+    const isDone = await this.#everyRegion(lower, reduction, 1, async ([region]) => {
+      if (region === undefined) return;
       const isGone = await this.#underHead(volume, ({ plane }) =>
         absorbRegion(this.#parts.pool, plane, pair, region),
       );
@@ -233,14 +237,15 @@ export class Janitor {
     this.#residue.delete(lower);
   }
 
-  /** Runs `step` for every region in which the layer has something. @returns false when it was stopped, or the tree changed */
+  /** Runs `step` for every region in which the layer has something, so many at a time. @returns false when it was stopped, or the tree changed */
   async #everyRegion(
     layer: number,
     reduction: Shrinking,
-    step: (region: number) => Promise<void>,
+    count: number,
+    step: (regions: readonly number[]) => Promise<void>,
   ): Promise<boolean> {
-    for await (const region of this.#regionsOf([layer])) {
-      if (!(await this.#inTurn(reduction, () => step(region)))) return false;
+    for await (const regions of inGroups(this.#regionsOf([layer]), count)) {
+      if (!(await this.#inTurn(reduction, () => step(regions)))) return false;
     }
     return true;
   }
@@ -271,6 +276,17 @@ export class Janitor {
       return isSame;
     });
   }
+}
+
+async function* inGroups<T>(all: AsyncIterable<T>, count: number): AsyncGenerator<T[]> {
+  let group: T[] = [];
+  for await (const each of all) {
+    group.push(each);
+    if (group.length < count) continue;
+    yield group;
+    group = [];
+  }
+  if (group.length > 0) yield group;
 }
 
 function pairOf(tree: LayerTree, { child, layer }: Pick<Shrinking, 'child' | 'layer'>): Pair {

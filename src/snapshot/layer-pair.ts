@@ -39,16 +39,16 @@ function planRegion(upper: SlotStates, lower: SlotStates, plan: Planner): PairPl
   );
 }
 
-/** One region of two frozen layers becomes one. `into`: which of them holds it afterwards. */
-export async function mergeRegion(
+/** Some regions of two frozen layers become one, as few batches as it takes. `into`: which of the layers holds them afterwards. */
+export async function mergeRegions(
   pool: Pool,
   pair: Pair,
-  region: number,
+  regions: readonly number[],
   into: 'child' | 'parent',
 ): Promise<void> {
   const { isBase } = pair;
   const plan: Planner = (upper, lower, range) => mergeFrozen(upper, lower, range, { into, isBase });
-  await changeStill(pool, pair, region, plan, { isUpperFrozen: true });
+  await changeStill(pool, pair, regions, plan, { isUpperFrozen: true });
 }
 
 export interface Above {
@@ -74,7 +74,7 @@ export async function pruneRegion(
       ...prune(upper, lower, range, between),
       upper: nothing,
     });
-    await changeStill(pool, pair, region, plan, { isUpperFrozen: true });
+    await changeStill(pool, pair, [region], plan, { isUpperFrozen: true });
     return true;
   }
   const plan: Planner = (upper, lower, range) => prune(upper, lower, range, between);
@@ -83,20 +83,23 @@ export async function pruneRegion(
 
 const nothing: LayerChange = { slots: [], clusters: 0 };
 
-/** Nobody writes to either, be the upper one frozen or a head that is not open: the index has all of both. */
+/** Nobody writes to either, be the upper one frozen or a head that is not open: the index has all of both. @returns the plans of all leaves */
 async function changeStill(
   pool: Pool,
   pair: Pair,
-  region: number,
+  regions: readonly number[],
   plan: Planner,
   { isUpperFrozen }: { readonly isUpperFrozen: boolean },
 ): Promise<PairPlan[]> {
   const layers = [pair.upper, pair.lower];
-  const { stack } = await pool.index.readChainRegion(() => layers, region, { seals: true });
-  const [upper, lower] = stack as [SlotStates, SlotStates];
-  const plans = planRegion(upper, lower, plan);
-  await commitAll(pool, pair, region, plans, { sealed: stack, isUpperFrozen });
-  return plans;
+  const changes: RegionChange[] = [];
+  for (const region of regions) {
+    const { stack } = await pool.index.readChainRegion(() => layers, region, { seals: true });
+    const [upper, lower] = stack as [SlotStates, SlotStates];
+    changes.push({ region, plans: planRegion(upper, lower, plan), sealed: stack });
+  }
+  await commitAll(pool, pair, changes, { isUpperFrozen });
+  return changes.flatMap(({ plans }) => plans);
 }
 
 /**
@@ -131,7 +134,7 @@ function changeUnder(
   options = { forgetBelow: false },
 ): Promise<PairPlan[] | undefined> {
   return plane === undefined
-    ? changeStill(pool, pair, region, plan, { isUpperFrozen: false })
+    ? changeStill(pool, pair, [region], plan, { isUpperFrozen: false })
     : changeLive(pool, plane, pair, region, plan, options);
 }
 
@@ -150,7 +153,7 @@ async function changeLive(
   try {
     const { states: lower } = await pool.index.readRegion(pair.lower, region, { seals: true });
     const plans = planRegion(head, lower, plan);
-    await commitAll(pool, pair, region, plans, { sealed: [lower], isUpperFrozen: false });
+    await commitAll(pool, pair, [{ region, plans, sealed: [lower] }], { isUpperFrozen: false });
     plane.unlockSlots(
       range,
       plans.flatMap(({ upper }) => headPatches(upper)),
@@ -183,25 +186,33 @@ export function headPatches({ slots }: LayerChange): number[] {
   });
 }
 
+interface RegionChange {
+  readonly region: number;
+  /** One for each leaf. */
+  readonly plans: readonly PairPlan[];
+  /** Where its clusters come from, with their seals. */
+  readonly sealed: readonly SlotStates[];
+}
+
+/** Batches are each whole by themselves: what is done to a leaf is in one of them. */
 async function commitAll(
   pool: Pool,
   pair: Pair,
-  region: number,
-  plans: readonly PairPlan[],
-  { sealed, isUpperFrozen }: { sealed: readonly SlotStates[]; isUpperFrozen: boolean },
+  changes: readonly RegionChange[],
+  { isUpperFrozen }: { readonly isUpperFrozen: boolean },
 ): Promise<void> {
-  const firstSlot = region * slotsPerRegion;
-  const [upper, lower] = [
-    { layer: pair.upper, firstSlot },
-    { layer: pair.lower, firstSlot },
-  ];
-  const groups = plans.map((plan): BatchOp[] => [
-    ...changeOps(upper, plan.upper),
-    ...changeOps(lower, plan.lower),
-    // A head overwrites what it has: nothing of it is sealed.
-    ...(isUpperFrozen ? sealOps(upper, plan.upper, sealed) : []),
-    ...sealOps(lower, plan.lower, sealed),
-    ...releaseOps(plan),
-  ]);
+  const groups = changes.flatMap(({ region, plans, sealed }) => {
+    const firstSlot = region * slotsPerRegion;
+    const upper = { layer: pair.upper, firstSlot };
+    const lower = { layer: pair.lower, firstSlot };
+    return plans.map((plan): BatchOp[] => [
+      ...changeOps(upper, plan.upper),
+      ...changeOps(lower, plan.lower),
+      // A head overwrites what it has: nothing of it is sealed.
+      ...(isUpperFrozen ? sealOps(upper, plan.upper, sealed) : []),
+      ...sealOps(lower, plan.lower, sealed),
+      ...releaseOps(plan),
+    ]);
+  });
   for (const batch of packed(groups, pool.batchBytesMax)) await pool.commit(batch);
 }

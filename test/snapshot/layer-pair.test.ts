@@ -11,7 +11,7 @@ import type { Pool } from '../../src/pool/pool.ts';
 import {
   absorbRegion,
   headPatches,
-  mergeRegion,
+  mergeRegions,
   pruneRegion,
 } from '../../src/snapshot/layer-pair.ts';
 import { Cover } from '../../src/snapshot/merge.ts';
@@ -152,7 +152,7 @@ describe('two frozen layers', () => {
   ] as const)('become one in the %s', async (into, stays, goes) => {
     upper().set(0, [cluster(8, 0x00ff)]);
     lower().set(0, [cluster(9, 0xfff0)]);
-    await mergeRegion(pool, pair, region, into);
+    await mergeRegions(pool, pair, [region], into);
     const patched = batches.flat().filter(({ op }) => op === 'patch');
     expect(patched).toContainEqual(
       expect.objectContaining({
@@ -179,7 +179,7 @@ describe('two frozen layers', () => {
   test('that are large are changed in several batches, a leaf never in two', async () => {
     for (let slot = 0; slot < slotsPerRegion; slot++) lower().set(slot, [cluster(slot + 1)]);
     Object.assign(pool, { batchBytesMax: 5000 });
-    await mergeRegion(pool, pair, region, 'child');
+    await mergeRegions(pool, pair, [region], 'child');
     expect(batches.length).toBeGreaterThan(10);
     const homes = new Map<number, Set<number>>();
     for (const [at, ops] of batches.entries()) {
@@ -191,8 +191,24 @@ describe('two frozen layers', () => {
     expect([...homes.values()].every(({ size }) => size === 1)).toBe(true);
   });
 
+  test('that are small in many regions are changed in one batch', async () => {
+    lower().set(0, [cluster(9)]);
+    await mergeRegions(pool, pair, [3, 5, 8], 'child');
+    expect(batches).toHaveLength(1);
+    const patched = batches
+      .flat()
+      .flatMap((op) => (op.op === 'patch' ? [[op.layer, op.leaf]] : []));
+    const leaves = [3, 5, 8].map((each) => 64 * each);
+    expect(patched).toEqual(
+      leaves.flatMap((leaf) => [
+        [2, leaf],
+        [1, leaf],
+      ]),
+    );
+  });
+
   test('of which nothing is there need no batch', async () => {
-    await mergeRegion(pool, pair, region, 'child');
+    await mergeRegions(pool, pair, [region], 'child');
     expect(batches).toEqual([]);
   });
 });
