@@ -7,8 +7,8 @@ import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Daemon } from '../../tools/lib/daemon.ts';
+import { evaluate, inspectorAddress } from '../../tools/lib/inspector.ts';
 import { Service } from '../../tools/lib/service.ts';
-import { evaluate, inspectorAddress } from './inspector.ts';
 
 const script = resolve(import.meta.dirname, 'clients/latency.py');
 const blockedMs = 3000;

@@ -4,8 +4,8 @@
 //   killed, stopped (SIGSTOP) or has its event loop blocked; the other takes the pool when it may, stamps every block, and the
 //   disks are compared before and after the first one comes back. Moments are random: replay with SEED=n; ROUNDS=n for more.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { evaluate, inspectorAddress } from '../../tools/lib/inspector.ts';
 import type { Service } from '../../tools/lib/service.ts';
-import { evaluate, inspectorAddress } from './inspector.ts';
 import { chooseSeed, randomFrom } from './seeded.ts';
 import { readStamps, StampingClient, stampAll } from './stamping-client.ts';
 import { leaseMs, TwoHosts } from './two-hosts.ts';

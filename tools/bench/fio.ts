@@ -57,6 +57,8 @@ export async function measureStride(
 ): Promise<Measurement> {
   const skipKiB = strideMiB * 1024 - 4;
   const stride = [`--rw=read:${skipKiB}k`, '--bs=4k', '--iodepth=1', `--size=${sizeMiB}M`];
+  // Single requests: what they take from the call on, be they answered before fio looks for answers.
+  stride.push('--lat_percentiles=1', '--clat_percentiles=0');
   // fio would come round once more: what it skips counts for nothing.
   return measureJob(server, [...stride, `--number_ios=${Math.ceil(sizeMiB / strideMiB)}`], 600);
 }
@@ -94,6 +96,23 @@ const besideSecondsMax = 900;
 /** More than its start takes. */
 const fioAtWorkCpuSeconds = 0.3;
 
+/** `work` while another fio, which starts beside it and ends with it, keeps the server busy. @param rate requests per second at most */
+export async function withLoad<T>(
+  server: RunningServer,
+  workload: IoPattern,
+  { spanMiB, rate }: { readonly spanMiB: number; readonly rate?: number },
+  work: () => Promise<T>,
+): Promise<T> {
+  const job = patternArguments(workload, { spanMiB, runtimeSeconds: besideSecondsMax });
+  if (rate !== undefined) job.push(`--rate_iops=${rate}`);
+  const fio = new Daemon('fio', fioArguments(server, job)).drainOutput();
+  try {
+    return await work();
+  } finally {
+    await fio.end('SIGKILL');
+  }
+}
+
 async function measureJob(
   server: RunningServer,
   jobArguments: readonly string[],
@@ -125,12 +144,14 @@ function meter(pid: number): (report: string) => Measurement {
 function measurementOf(report: string, cpu: number, memoryPeakMiB: number): Measurement {
   const [job] = JSON.parse(report.slice(report.indexOf('{'))).jobs as [FioJob];
   const { mixed } = job;
+  const { percentile } = mixed.clat_ns.percentile === undefined ? mixed.lat_ns : mixed.clat_ns;
+  if (percentile === undefined) throw new Error('fio has no percentiles');
   if (job.error !== 0 || mixed.total_ios === 0) throw new Error(`fio error ${job.error}`);
   return {
     iops: mixed.iops,
     bytesPerSecond: mixed.bw_bytes,
-    p50Us: mixed.clat_ns.percentile['50.000000'] / 1000,
-    p99Us: mixed.clat_ns.percentile['99.000000'] / 1000,
+    p50Us: percentile['50.000000'] / 1000,
+    p99Us: percentile['99.000000'] / 1000,
     cpuUsPerIo: (cpu * 1e6) / mixed.total_ios,
     memoryPeakMiB,
   };
@@ -152,8 +173,14 @@ interface FioJob {
     readonly total_ios: number;
     readonly iops: number;
     readonly bw_bytes: number;
-    readonly clat_ns: { readonly percentile: { '50.000000': number; '99.000000': number } };
+    readonly clat_ns: FioLatency;
+    readonly lat_ns: FioLatency;
   };
+}
+
+/** One of the two has percentiles. */
+interface FioLatency {
+  readonly percentile?: { readonly '50.000000': number; readonly '99.000000': number };
 }
 
 function patternArguments(workload: IoPattern, extent: Extent): string[] {

@@ -3,7 +3,7 @@
  * what a service costs that idles.
  *
  *   npm run bench:growth                     1 GiB, 100 GiB and 1 TiB, every cluster mapped; some ten minutes
- *   npm run bench:growth -- --sizes 1,10240  others, in GiB: 10 TiB needs 6 GiB of memory, 10 GiB of disk and an hour
+ *   npm run bench:growth -- --sizes 1,10240  others, in GiB: 10 TiB needs 6 GiB of memory, 30 GiB of disk and an hour
  *   npm run bench:growth -- --quick          1 and 10 GiB: a smoke test
  *   npm run bench:growth -- --only idle      or maps
  *   npm run bench:growth -- --json FILE      the figures as JSON, too
@@ -11,7 +11,8 @@
  * The maps are synthetic (synthetic-map.ts), all code that meets them is the service's own.
  */
 import { writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
+import { Command } from 'commander';
+import { numberAboveZero } from '../lib/options.ts';
 import { growingMaps } from './chain-session.ts';
 import { growthTable } from './growth-report.ts';
 import { type IdleFigures, idleService } from './idle.ts';
@@ -19,16 +20,25 @@ import { table } from './report.ts';
 import { scratchFolder } from './rounds.ts';
 import { varveKinds } from './varve-chain.ts';
 
-const { values: options } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    sizes: { type: 'string' },
-    only: { type: 'string', default: '' },
-    json: { type: 'string' },
-  },
-});
+interface Options {
+  readonly quick: boolean;
+  readonly sizes?: readonly number[];
+  readonly only: string;
+  readonly json?: string;
+}
 
-const sizes = (options.sizes ?? (options.quick ? '1,10' : '1,100,1024')).split(',').map(Number);
+const options = new Command('bench:growth')
+  .description("what grows with a disk's size, and by which law; what an idle service costs")
+  .option('--quick', '1 and 10 GiB: a smoke test', false)
+  .option('--sizes <list>', 'in GiB, with commas between', (list) =>
+    list.split(',').map(numberAboveZero),
+  )
+  .option('--only <part>', 'maps or idle', '')
+  .option('--json <file>', 'the figures as JSON, too')
+  .parse()
+  .opts<Options>();
+
+const sizes = options.sizes ?? (options.quick ? [1, 10] : [1, 100, 1024]);
 const document: Record<string, unknown> = {};
 
 if ('maps'.includes(options.only)) {

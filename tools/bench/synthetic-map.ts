@@ -4,27 +4,20 @@
  *
  *   npx tsx tools/bench/synthetic-map.ts STATE-FOLDER VOLUME
  */
-import { systemClock } from '../../src/base/clock.ts';
 import { clustersFor, slotsPerLeaf } from '../../src/base/units.ts';
-import { DataPlane } from '../../src/dataplane/data-plane.ts';
 import type { BatchOp } from '../../src/pool/format/batch.ts';
 import { packed } from '../../src/pool/format/batch.ts';
 import { makeSlot } from '../../src/pool/format/slot.ts';
 import type { Pool } from '../../src/pool/pool.ts';
-import { Pools } from '../../src/pool/pools.ts';
 import type { VolumeRecord } from '../../src/volume/types.ts';
+import { openVolumeAtRest } from './pool-at-rest.ts';
 
 const everySubBlock = 0xffff;
 const leavesPerStep = 1024;
 
 const [stateDir = '', volume = ''] = process.argv.slice(2);
-const log = { debug() {}, info() {}, warn() {}, error() {} };
-const services = { dataPlane: new DataPlane({ loops: 1 }), clock: systemClock, log, emit() {} };
-const pools = await Pools.open({ stateDir, ...services, options: { flushWindowMs: 1000 } });
-for (const pool of pools.all()) {
-  const record = pool.records<VolumeRecord>('volume/').find(({ name }) => name === volume);
-  if (record !== undefined) await mapWhole(pool, record);
-}
+const { pools, pool, record } = await openVolumeAtRest(stateDir, volume);
+await mapWhole(pool, record);
 await pools.close();
 // The data plane's threads would go on.
 process.exit();
