@@ -8,6 +8,7 @@ import type { ImageSave, ImageSavePlan } from '../image/image-save.ts';
 import type { Leave, LeavePlan } from '../migration/leave.ts';
 import type { MigrationService } from '../migration/migration-service.ts';
 import type { PoolMoves } from '../migration/pool-move/pool-moves.ts';
+import type { MovementContext } from '../migration/types.ts';
 import type { ScrubService } from '../scrub/scrub-service.ts';
 import type { ScrubContext, ScrubCursor, ScrubFinding } from '../scrub/types.ts';
 import type { SnapshotService } from '../snapshot/snapshot-service.ts';
@@ -90,18 +91,19 @@ export function resumableKinds({
       const { pool, number } = findPoolDisk(pools, String(parameters.disk));
       return scrubs.scrub({ pool, disk: number }, scrubbing(parameters, context));
     },
-    'volume-leave': ({ parameters }, context) => {
-      const { volume, snapshot, own, disk } = parameters as unknown as LeavePlan;
-      return leave.leave({ volume, snapshot, own, disk }, context);
-    },
+    'volume-leave': ({ parameters }, context) =>
+      leave.leave(parameters as unknown as LeavePlan, paced(parameters, context)),
     'image-load': ({ parameters }, context) =>
       images.load.load(parameters as unknown as ImageLoadPlan, context),
     'image-save': ({ parameters }, context) =>
       images.save.save(parameters as unknown as ImageSavePlan, context),
     'backup-send': ({ parameters }, context) =>
-      backups.send.toFile(parameters as unknown as BackupSendPlan, context),
+      backups.send.toFile(parameters as unknown as BackupSendPlan, paced(parameters, context)),
     'backup-receive': ({ parameters }, context) =>
-      backups.receive.fromFile(parameters as unknown as BackupReceivePlan, context),
+      backups.receive.fromFile(
+        parameters as unknown as BackupReceivePlan,
+        paced(parameters, context),
+      ),
   };
 }
 
@@ -121,9 +123,17 @@ function placementOf({ class: name, disk }: Parameters): VolumePlacement {
   return name === undefined ? { disk: String(disk) } : { class: String(name) };
 }
 
-function movement(parameters: Parameters, { report, whileRunning }: OperationContext) {
-  const rate = parameters.rate_bytes_per_second;
-  return { report, whileRunning, rateBytes: rate === undefined ? undefined : Number(rate) };
+function movement(parameters: Parameters, context: OperationContext): MovementContext {
+  const { report, whileRunning, rateBytes } = paced(parameters, context);
+  return { report, whileRunning, rateBytes };
+}
+
+/** With the rate that was asked for. */
+export function paced<T extends object>(
+  { rate_bytes_per_second: rate }: Parameters,
+  context: T,
+): T & Pick<MovementContext, 'rateBytes'> {
+  return { ...context, rateBytes: rate === undefined ? undefined : Number(rate) };
 }
 
 function scrubbing(parameters: Parameters, context: OperationContext): ScrubContext {

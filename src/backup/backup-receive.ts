@@ -10,6 +10,7 @@ import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { StorageError } from '../base/errors.ts';
 import { formatSize } from '../base/size.ts';
+import { Turns } from '../pool/turns.ts';
 import type { Incoming } from '../snapshot/receive.ts';
 import type { SnapshotService } from '../snapshot/snapshot-service.ts';
 import type { FoundVolume } from '../volume/catalog.ts';
@@ -127,9 +128,10 @@ export class BackupReceive {
     const { stream = idOf(reader), toBytes = 0 } = part.record.receiving ?? {};
     const { plane, close } = await openVolume(part);
     const note = (to: number) => this.#receiver.note(part, { stream, toBytes: to });
-    const writer = new PartWriter(plane, toBytes, note);
+    const turns = new Turns(part.pool.governor, context);
+    const writer = new PartWriter({ plane, turns }, toBytes, note);
     try {
-      await writeAll(reader, writer, context);
+      await writeAll(reader, writer, turns, context);
       await writer.settle();
     } catch (error) {
       // What was verified need not come again; when that cannot be kept, the first error says more.
@@ -154,13 +156,14 @@ export class BackupReceive {
 async function writeAll(
   reader: StreamReader,
   writer: PartWriter,
+  turns: Turns,
   { report, whileRunning }: BackupContext,
 ): Promise<void> {
   const { sizeBytes } = reader.header.snapshot;
   for (let piece = await reader.next(); piece !== null; piece = await reader.next()) {
     await whileRunning();
     await writer.add(piece);
-    report(reader.series.toBytes, sizeBytes);
+    report(reader.series.toBytes, sizeBytes, { isHeldBack: turns.isHeldBack });
   }
 }
 

@@ -3,26 +3,28 @@
  *
  *   file beside the target → frames, in the order of the volume → end frame → synced → it gets its name
  *
- * A file has its name only when it is whole. After a restart the sending goes on behind the last whole frame. The same snapshot sent again gives
+ * A file has its name only when it is whole; one that has it is not written again. After a restart the sending goes on behind the last whole frame. The same snapshot sent again gives
  * the same header, so that a receiving that was cut off goes on with either.
  */
 import { rm, stat } from 'node:fs/promises';
 import { takeName } from '../base/atomic-file.ts';
 import { StorageError } from '../base/errors.ts';
-import type { ByteRun, VolumePlane } from '../dataplane/data-plane.ts';
+import type { ByteRun } from '../dataplane/data-plane.ts';
 import type { Pools } from '../pool/pools.ts';
+import { Turns } from '../pool/turns.ts';
 import type { EmitEvent } from '../pool/types.ts';
 import { isStopping } from '../snapshot/moment.ts';
 import type { SnapshotService } from '../snapshot/snapshot-service.ts';
 import { uuidOf } from '../volume/identity.ts';
 import type { VolumeService } from '../volume/volume-service.ts';
-import { contentOf } from './content.ts';
+import { type ContentSource, contentOf } from './content.ts';
 import { type BackupContext, fileError } from './context.ts';
+import { otherThan } from './finished-file.ts';
 import { encodeHeader } from './format.ts';
 import { FrameSeries } from './frame-series.ts';
 import type { BackupHeader } from './header.ts';
 import type { Piece } from './piece.ts';
-import { StreamFile } from './stream-file.ts';
+import { StreamFile, type StreamStart } from './stream-file.ts';
 import { StreamWriter } from './stream-writer.ts';
 
 /** Which snapshot, in values that are remembered over a restart. */
@@ -36,6 +38,8 @@ export type SentSnapshot = {
 export type BackupSendPlan = SentSnapshot & {
   /** An absolute path. */
   readonly file: string;
+  /** Before the restart: the file has its name. */
+  readonly finished?: boolean;
 };
 
 export interface BackupSendDependencies {
@@ -46,8 +50,7 @@ export interface BackupSendDependencies {
 }
 
 /** What is to be read. */
-interface Source {
-  readonly plane: VolumePlane;
+interface Source extends ContentSource {
   readonly ranges: readonly ByteRun[];
   /** Without a base everything that is not told reads as zero. */
   readonly tellsZeroes: boolean;
@@ -83,21 +86,29 @@ export class BackupSend {
     return { copiedBytes: Math.min(sizeBytes, exclusiveBytes + sharedBytes) };
   }
 
-  /** The plan's file may be written. @throws StorageError request/invalid, backup/exists, disk/unusable, disk/in-use */
+  /**
+   * The plan's file may be written.
+   *
+   * @returns false: it holds the finished backup, and there is nothing to do
+   * @throws StorageError request/invalid, backup/exists, backup/io, disk/unusable, disk/in-use
+   */
   async expectTarget(
-    { file, volume, snapshot }: BackupSendPlan,
+    { file, ...sent }: BackupSendPlan,
     { force }: { readonly force: boolean },
-  ): Promise<void> {
+  ): Promise<boolean> {
     if (!file.startsWith('/')) {
       throw new StorageError('request/invalid', `"${file}" is no absolute path`);
     }
-    const { sizeBytes } = this.#to.snapshots.get(volume, snapshot);
+    const { sizeBytes } = this.#to.snapshots.get(sent.volume, sent.snapshot);
     // Whatever varve itself uses must not be taken even by force.
     await this.#to.pools.planTarget(file, { sizeBytes, force: true });
     const found = await stat(file).catch(() => undefined);
-    if (found === undefined) return;
+    if (found === undefined) return true;
     if (!found.isFile()) throw new StorageError('request/invalid', `${file} is no regular file`);
-    if (!force) throw new StorageError('backup/exists', `${file} is there already`);
+    if (force) return true;
+    const other = await otherThan(this.#header(sent), file);
+    if (other === undefined) return false;
+    throw new StorageError('backup/exists', `${file} is there already, and ${other}`);
   }
 
   /**
@@ -105,16 +116,21 @@ export class BackupSend {
    *
    * @throws StorageError volume/not-found, snapshot/not-found, backup/io, pool/failed; why the operation is to end
    */
-  async toFile({ file, ...sent }: BackupSendPlan, context: BackupContext): Promise<void> {
+  async toFile({ file, finished, ...sent }: BackupSendPlan, context: BackupContext): Promise<void> {
+    if (!finished) await this.#writeFile(file, sent, context);
+    this.#tell(sent, file);
+  }
+
+  async #writeFile(file: string, sent: SentSnapshot, context: BackupContext): Promise<void> {
     const part = `${file}.varve-sending`;
     try {
       await this.#fill(part, sent, context);
       await takeName(part, file);
+      context.remember({ finished: true });
     } catch (error) {
       if (!isStopping(error)) await rm(part, { force: true });
       throw fileError(file, error);
     }
-    this.#tell(sent, file);
   }
 
   /**
@@ -123,10 +139,10 @@ export class BackupSend {
    * @throws StorageError as `toFile`
    */
   async *stream(sent: SentSnapshot, context: BackupContext): AsyncGenerator<Uint8Array> {
-    const { bytes, id } = encodeHeader(JSON.stringify(this.#header(sent)));
+    const { bytes, id } = this.#start(sent);
     yield bytes;
     const writer = new StreamWriter(new FrameSeries(id));
-    const { source, close } = await this.#open(sent);
+    const { source, close } = await this.#open(sent, context);
     try {
       for await (const piece of piecesOf(source, 0, context)) yield* writer.add(piece);
     } finally {
@@ -138,8 +154,7 @@ export class BackupSend {
 
   async #fill(part: string, sent: SentSnapshot, context: BackupContext): Promise<void> {
     const { whileRunning } = context;
-    const start = encodeHeader(JSON.stringify(this.#header(sent)));
-    const file = await StreamFile.open(part, start, whileRunning);
+    const file = await StreamFile.open(part, this.#start(sent), whileRunning);
     try {
       if (!file.isWhole) await this.#append(file, sent, context);
       await file.sync();
@@ -150,7 +165,7 @@ export class BackupSend {
 
   async #append(file: StreamFile, sent: SentSnapshot, context: BackupContext): Promise<void> {
     const writer = new StreamWriter(file.series);
-    const { source, close } = await this.#open(sent);
+    const { source, close } = await this.#open(sent, context);
     try {
       for await (const piece of piecesOf(source, file.series.toBytes, context)) {
         await file.write(writer.add(piece));
@@ -159,6 +174,10 @@ export class BackupSend {
       await close();
     }
     await file.write(writer.end());
+  }
+
+  #start(sent: SentSnapshot): StreamStart {
+    return encodeHeader(JSON.stringify(this.#header(sent)));
   }
 
   /** The same for the same snapshots, whenever it is asked. */
@@ -175,15 +194,16 @@ export class BackupSend {
     };
   }
 
-  async #open({ volume, snapshot, from }: SentSnapshot) {
-    const { snapshots } = this.#to;
+  async #open({ volume, snapshot, from }: SentSnapshot, context: BackupContext) {
+    const { snapshots, volumes } = this.#to;
+    const turns = new Turns(volumes.find(volume).pool.governor, context);
     const { id, pool, sizeBytes } = snapshots.get(volume, snapshot);
     const { plane, close } = await snapshots.open(pool, id);
     try {
       const whole = [{ offset: 0, length: sizeBytes }];
       const ranges =
         from === undefined ? whole : (await snapshots.diff(volume, from, snapshot)).extents;
-      const source: Source = { plane, ranges, tellsZeroes: from !== undefined };
+      const source: Source = { plane, turns, ranges, tellsZeroes: from !== undefined };
       return { source, close };
     } catch (error) {
       await close();
@@ -201,18 +221,19 @@ export class BackupSend {
 
 /** What is to be told from `fromBytes` of the volume on; reports how much of it has been looked at. */
 async function* piecesOf(
-  { plane, ranges, tellsZeroes }: Source,
+  source: Source,
   fromBytes: number,
   { report, whileRunning }: BackupContext,
 ): AsyncGenerator<Piece> {
+  const { ranges, tellsZeroes, turns } = source;
   const totalBytes = ranges.reduce((sum, { length }) => sum + length, 0);
   const left = ranges.flatMap((range) => behind(range, fromBytes));
   let doneBytes = totalBytes - left.reduce((sum, { length }) => sum + length, 0);
-  for await (const piece of contentOf(plane, left)) {
+  for await (const piece of contentOf(source, left)) {
     await whileRunning();
     if (piece.bytes !== null || tellsZeroes) yield piece;
     doneBytes += piece.length;
-    report(doneBytes, totalBytes);
+    report(doneBytes, totalBytes, { isHeldBack: turns.isHeldBack });
   }
 }
 

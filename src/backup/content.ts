@@ -3,28 +3,33 @@
  *
  * Where the map says zero nothing is read. What is read and holds nothing but zeroes counts as zero too, in units of 64 KiB.
  */
-import { invariant } from '../base/errors.ts';
-import { KiB, MiB } from '../base/units.ts';
+import { KiB } from '../base/units.ts';
 import type { ByteRun, VolumePlane } from '../dataplane/data-plane.ts';
+import type { Turns } from '../pool/turns.ts';
+import { type Span, spansOf } from '../volume/spans.ts';
 import { dataBytesMax } from './format.ts';
 import type { Piece } from './piece.ts';
 
 /** Reads under way: a disk is asked while what came before is hashed and written. */
 const readsAhead = 4;
-const mapBytesMax = 256 * MiB;
 const zeroUnitBytes = 64 * KiB;
 const zeroUnit = Buffer.alloc(zeroUnitBytes);
 
-type Span = ByteRun & { readonly isZero: boolean };
+/** Where it is read, and when. */
+export interface ContentSource {
+  readonly plane: VolumePlane;
+  readonly turns: Turns;
+}
 
 export async function* contentOf(
-  plane: VolumePlane,
+  source: ContentSource,
   ranges: Iterable<ByteRun>,
 ): AsyncGenerator<Piece> {
+  const { plane, turns } = source;
   const reading: Promise<Piece[]>[] = [];
   try {
-    for await (const span of spansOf(plane, ranges)) {
-      const pieces = piecesOf(plane, span);
+    for await (const span of spansOf(plane, ranges, () => turns.pieceBytes(dataBytesMax))) {
+      const pieces = piecesOf(source, span);
       // Told when its turn comes; not before, and not never.
       pieces.catch(() => {});
       reading.push(pieces);
@@ -36,31 +41,13 @@ export async function* contentOf(
   }
 }
 
-/** In one state each; of data no more than a frame takes. */
-async function* spansOf(plane: VolumePlane, ranges: Iterable<ByteRun>): AsyncGenerator<Span> {
-  for (const { offset: first, length: whole } of ranges) {
-    const end = first + whole;
-    for (let offset = first; offset < end; ) {
-      const extents = await plane.map(offset, Math.min(end - offset, mapBytesMax));
-      invariant(extents.length > 0, 'a map covers something');
-      for (const { length, zero } of extents) {
-        yield* cut({ offset, length, isZero: zero });
-        offset += length;
-      }
-    }
-  }
-}
-
-function* cut({ offset, length, isZero }: Span): Generator<Span> {
-  const most = isZero ? length : dataBytesMax;
-  for (let at = offset; at < offset + length; at += most) {
-    yield { offset: at, length: Math.min(most, offset + length - at), isZero };
-  }
-}
-
-async function piecesOf(plane: VolumePlane, { offset, length, isZero }: Span): Promise<Piece[]> {
+async function piecesOf(
+  { plane, turns }: ContentSource,
+  { offset, length, isZero }: Span,
+): Promise<Piece[]> {
   if (isZero) return [{ offset, length, bytes: null }];
-  return withoutZeroes(offset, await plane.read(offset, length));
+  await turns.before(length);
+  return withoutZeroes(offset, await turns.take(length, () => plane.read(offset, length)));
 }
 
 /** Runs of units that hold something, or nothing. */

@@ -6,6 +6,7 @@
 import { StorageError } from '../base/errors.ts';
 import { MiB } from '../base/units.ts';
 import { DataPlaneError, type VolumePlane } from '../dataplane/data-plane.ts';
+import type { Turns } from '../pool/turns.ts';
 import type { Piece } from './piece.ts';
 
 const writesMax = 8;
@@ -15,8 +16,15 @@ const settleBytes = 128 * MiB;
 const zeroBytesMax = 256 * MiB;
 const ENOSPC = 28;
 
+/** What is written, and when. */
+export interface PartPlane {
+  readonly plane: Pick<VolumePlane, 'write' | 'zero' | 'flush'>;
+  readonly turns: Turns;
+}
+
 export class PartWriter {
-  readonly #plane: VolumePlane;
+  readonly #plane: PartPlane['plane'];
+  readonly #turns: Turns;
   readonly #note: (toBytes: number) => Promise<void>;
   readonly #writing = new Set<Promise<void>>();
   #failure: unknown;
@@ -24,21 +32,28 @@ export class PartWriter {
   #unsettledBytes = 0;
 
   /** @param note is told what is durable; what lies before `fromBytes` is there already, and is not written again */
-  constructor(plane: VolumePlane, fromBytes: number, note: (toBytes: number) => Promise<void>) {
+  constructor(
+    { plane, turns }: PartPlane,
+    fromBytes: number,
+    note: (toBytes: number) => Promise<void>,
+  ) {
     this.#plane = plane;
+    this.#turns = turns;
     this.#toBytes = fromBytes;
     this.#note = note;
   }
 
-  /** @throws StorageError pool/full; DataPlaneError */
+  /** @throws StorageError pool/full; DataPlaneError; the reason to stop */
   async add(piece: Piece): Promise<void> {
     const end = piece.offset + piece.length;
     if (end <= this.#toBytes) return;
     while (this.#writing.size >= writesMax) await Promise.race(this.#writing);
     this.#expectSound();
+    const bytes = piece.bytes?.length ?? 0;
+    await this.#turns.before(bytes);
     this.#begin(piece);
     this.#toBytes = end;
-    this.#unsettledBytes += piece.bytes?.length ?? 0;
+    this.#unsettledBytes += bytes;
     if (this.#unsettledBytes >= settleBytes) await this.settle();
   }
 
@@ -65,9 +80,18 @@ export class PartWriter {
   }
 
   async #write({ offset, length, bytes }: Piece): Promise<void> {
-    if (bytes !== null) return this.#plane.write(offset, bytes);
+    if (bytes !== null) return this.#writeData(offset, bytes);
     for (let at = offset; at < offset + length; at += zeroBytesMax) {
       await this.#plane.zero(at, Math.min(zeroBytesMax, offset + length - at));
+    }
+  }
+
+  async #writeData(offset: number, bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.length; ) {
+      const piece = bytes.subarray(at, at + this.#turns.pieceBytes(bytes.length));
+      const to = offset + at;
+      await this.#turns.take(piece.length, () => this.#plane.write(to, piece));
+      at += piece.length;
     }
   }
 

@@ -18,7 +18,7 @@ const partBytes = 4 * 1024 * 1024;
 export async function sendPipe(
   context: Context,
   address: string,
-  asked: Readonly<Record<string, string | undefined>>,
+  asked: Readonly<Record<string, string | number | undefined>>,
 ): Promise<void> {
   const query = { ...asked, ...context.dryRun };
   if (context.options.dryRun) {

@@ -30,6 +30,13 @@ export async function writeOperation(
   else context.write(`${operationView.name(operation)}\n`);
 }
 
+type Paced = { readonly rate: string | undefined } & Readonly<Record<string, unknown>>;
+
+/** What a request says of a rate as it is typed. @throws CommandError usage */
+export function paced({ rate, ...fields }: Paced) {
+  return { ...fields, rate_bytes_per_second: rate === undefined ? undefined : parseRate(rate) };
+}
+
 /**
  * Begins an operation that moves data, or plans it with `--dry-run`.
  *
@@ -39,11 +46,10 @@ export async function writeOperation(
 export async function beginMovement(
   context: Context,
   address: string,
-  { rate, ...fields }: { readonly rate: string | undefined } & Readonly<Record<string, unknown>>,
+  fields: Paced,
   then: (ended: OperationDocument) => Promise<void>,
 ): Promise<void> {
-  const body = { ...fields, rate_bytes_per_second: rate && parseRate(rate) };
-  const call = { method: 'POST', query: context.dryRun, body } as const;
+  const call = { method: 'POST', query: context.dryRun, body: paced(fields) } as const;
   const { document } = await context.client.call<OperationDocument | ResultDocument>(address, call);
   if (document.kind === 'Operation') await writeOperation(context, document, then);
   else if (document.kind === 'Result') writeResult(context, document, 'it is there already');

@@ -3,7 +3,7 @@
  *
  *   moment → file beside the target → copied → synced → read again and compared → it gets its name
  *
- * A file has its name only when it is whole. After a restart the saving begins again, with the same moment.
+ * A file has its name only when it is whole, and is not written again then. Else the saving begins again after a restart, with the same moment.
  */
 import { rm, stat } from 'node:fs/promises';
 import { syncPath, takeName } from '../base/atomic-file.ts';
@@ -73,7 +73,8 @@ export class ImageSave {
   async save(plan: ImageSavePlan, context: ImageContext): Promise<void> {
     const { volume, file } = plan;
     const note = `taken to save ${volume} as ${file}; goes when that has ended`;
-    await readingMoment(this.#to, plan, note, async (plane, sizeBytes) => {
+    const use = { note, remember: context.remember };
+    await readingMoment(this.#to, plan, use, async ({ plane, sizeBytes }) => {
       const shown = { name: volume, readOnly: true };
       await this.#to.exports.serving(plane, shown, (uri) =>
         saveFrom(uri, sizeBytes, plan, context),

@@ -13,7 +13,7 @@ export interface ImageContext {
   readonly setPhase: (phase: string) => void;
   readonly whileRunning: () => Promise<void>;
   /** Adds to what the work is told when it goes on after a restart. */
-  readonly remember: (parameters: Readonly<Record<string, number>>) => void;
+  readonly remember: (parameters: Readonly<Record<string, number | boolean>>) => void;
 }
 
 export interface Comparison {

@@ -5,7 +5,7 @@
  *     → the file gets its name, the device its beginning → snapshot gone
  *
  * A target is never half a disk under its name: a file is renamed when it is whole, and a device whose copy was cut off carries nothing at its
- * beginning that anybody would mount. After a restart it goes on with the same snapshot, from the start. The volume stays.
+ * beginning that anybody would mount. After a restart it goes on with the same snapshot, from the start, unless all was done. The volume stays.
  */
 import { open, rm, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -18,9 +18,18 @@ import type { ByteRun, DataPlane, DiskPlane, VolumePlane } from '../dataplane/da
 import type { BackingPlan } from '../pool/backing.ts';
 import { openDiskPlane } from '../pool/disk-set.ts';
 import type { Pools } from '../pool/pools.ts';
+import { Turns } from '../pool/turns.ts';
 import type { EmitEvent } from '../pool/types.ts';
-import { type Moment, planMoment, readingMoment } from '../snapshot/moment.ts';
+import {
+  type Moment,
+  type MomentSource,
+  type MomentUse,
+  planMoment,
+  readingMoment,
+} from '../snapshot/moment.ts';
 import type { SnapshotService } from '../snapshot/snapshot-service.ts';
+import { dataIn } from '../volume/data-in.ts';
+import { type Span, spansOf } from '../volume/spans.ts';
 import type { VolumeService } from '../volume/volume-service.ts';
 import type { MovementContext } from './types.ts';
 
@@ -37,6 +46,17 @@ export interface LeaveOptions {
 /** What was decided on, in values that are remembered over a restart. */
 export type LeavePlan = Moment & { readonly disk: string };
 
+export type LeaveContext = MovementContext &
+  Pick<MomentUse, 'remember'> & { readonly setPhase: (phase: string) => void };
+
+/** From where, whereto, and when. */
+interface Copying {
+  readonly plane: VolumePlane;
+  readonly disk: DiskPlane;
+  readonly turns: Turns;
+  readonly onDone: (bytes: number) => void;
+}
+
 export interface LeaveDependencies {
   readonly dataPlane: Pick<DataPlane, 'openDisk'>;
   readonly pools: Pools;
@@ -45,8 +65,8 @@ export interface LeaveDependencies {
   readonly emit: EmitEvent;
 }
 
-/** Between two looks whether to go on. */
-const windowBytes = 64 * MiB;
+/** Enough for disks to be fast, little enough to be pausable. */
+const pieceBytesMax = 8 * MiB;
 /** Where everything that says what a disk holds begins. */
 const headBytes = MiB;
 
@@ -76,15 +96,13 @@ export class Leave {
    *
    * @throws StorageError as `plan`; disk/io, pool/failed; why the operation is to end
    */
-  async leave(
-    plan: LeavePlan,
-    context: MovementContext & { readonly setPhase: (phase: string) => void },
-  ): Promise<void> {
+  async leave(plan: LeavePlan, context: LeaveContext): Promise<void> {
     const { volume, disk } = plan;
     const note = `taken to write ${volume} to ${disk}; goes when that has ended`;
-    await readingMoment(this.#to, plan, note, async (source, sizeBytes) => {
-      const target = await this.#target({ ...plan, force: true }, sizeBytes);
-      await this.#write(source, target, sizeBytes, context);
+    const use = { note, remember: context.remember };
+    await readingMoment(this.#to, plan, use, async (source) => {
+      const target = await this.#target({ ...plan, force: true }, source.sizeBytes);
+      await this.#write(source, target, context);
     });
     const message = `volume ${volume} was written to ${disk}; the volume stays until it is deleted`;
     this.#to.emit({ kind: 'volume/left', level: 'info', subject: volume, message });
@@ -94,20 +112,15 @@ export class Leave {
     return this.#to.pools.planTarget(disk, { sizeBytes, force });
   }
 
-  async #write(
-    source: VolumePlane,
-    target: BackingPlan,
-    sizeBytes: number,
-    context: MovementContext & { readonly setPhase: (phase: string) => void },
-  ): Promise<void> {
+  async #write(source: MomentSource, target: BackingPlan, context: LeaveContext): Promise<void> {
     const { location } = target;
     const isFile = location.kind === 'file';
     const path = isFile ? `${location.path}.varve-leave` : location.path;
-    if (isFile) await makeFile(path, sizeBytes);
+    if (isFile) await makeFile(path, source.sizeBytes);
     try {
       const disk = await openDiskPlane(this.#to.dataPlane, { ...location, path });
       try {
-        await copyAndCompare(source, disk, sizeBytes, isFile ? 'data' : 'all', context);
+        await copyAndCompare(source, disk, isFile ? 'data' : 'all', context);
       } finally {
         await disk.close();
       }
@@ -121,41 +134,75 @@ export class Leave {
 
 /** The beginning comes last: until then nothing there says that this is a disk. */
 async function copyAndCompare(
-  source: VolumePlane,
+  { pool, plane, sizeBytes }: MomentSource,
   disk: DiskPlane,
-  sizeBytes: number,
   mode: CopyOutMode,
-  context: MovementContext & { readonly setPhase: (phase: string) => void },
+  context: LeaveContext,
 ): Promise<void> {
-  const { report, whileRunning, setPhase } = context;
-  const head = { offset: 0, length: Math.min(headBytes, sizeBytes) };
-  const body = windows(head.length, sizeBytes);
+  const turns = new Turns(pool.governor, context);
   let done = 0;
-  const pass = async (ranges: readonly ByteRun[], how: CopyOutMode) => {
-    for (const range of ranges) {
-      await whileRunning();
-      await source.copyOut(disk, range, how);
-      done += range.length;
-      report(done, 2 * sizeBytes);
-    }
+  const onDone = (bytes: number) => {
+    done += bytes;
+    context.report(done, 2 * sizeBytes, { isHeldBack: turns.isHeldBack });
   };
+  const copying = { plane, disk, turns, onDone };
+  const head = { offset: 0, length: Math.min(headBytes, sizeBytes) };
+  const body = { offset: head.length, length: sizeBytes - head.length };
   if (mode === 'all') await disk.zero(0, head.length);
   await disk.sync();
-  await pass(body, mode);
+  await copy(copying, body, mode);
   await disk.sync();
-  setPhase('comparing');
-  await pass(body, 'compare');
-  await pass([head], mode);
+  context.setPhase('comparing');
+  await compare(copying, body);
+  await copy(copying, head, mode);
   await disk.sync();
-  await pass([head], 'compare');
+  await compare(copying, head);
 }
 
-function windows(from: number, end: number): ByteRun[] {
-  const ranges: ByteRun[] = [];
-  for (let offset = from; offset < end; offset += windowBytes) {
-    ranges.push({ offset, length: Math.min(windowBytes, end - offset) });
+async function copy(copying: Copying, range: ByteRun, mode: CopyOutMode): Promise<void> {
+  const { disk, turns, onDone } = copying;
+  for await (const span of spansIn(copying, range)) {
+    if (!span.isZero) await copyOut(copying, span, mode);
+    else {
+      await turns.before(0);
+      if (mode === 'all') await disk.zero(span.offset, span.length);
+    }
+    onDone(span.length);
   }
-  return ranges;
+}
+
+/** Where the volume reads as zero only what the disk does not know to be zero is read. */
+async function compare(copying: Copying, range: ByteRun): Promise<void> {
+  const { disk, turns, onDone } = copying;
+  for await (const span of spansIn(copying, range)) {
+    if (!span.isZero) await copyOut(copying, span, 'compare');
+    else {
+      await turns.before(0);
+      for (const run of await dataIn(disk, span)) {
+        for (const piece of piecesOf(run)) await copyOut(copying, piece, 'compare');
+      }
+    }
+    onDone(span.length);
+  }
+}
+
+function spansIn({ plane, turns }: Copying, range: ByteRun): AsyncGenerator<Span> {
+  return spansOf(plane, [range], () => turns.pieceBytes(pieceBytesMax));
+}
+
+async function copyOut(
+  { plane, disk, turns }: Copying,
+  run: ByteRun,
+  mode: CopyOutMode,
+): Promise<void> {
+  await turns.before(run.length);
+  await turns.take(run.length, () => plane.copyOut(disk, run, mode));
+}
+
+function* piecesOf({ offset, length }: ByteRun): Generator<ByteRun> {
+  for (let at = offset; at < offset + length; at += pieceBytesMax) {
+    yield { offset: at, length: Math.min(pieceBytesMax, offset + length - at) };
+  }
 }
 
 /** Sparse, and in place of what a copy that was cut off left. */

@@ -13,6 +13,7 @@
 import { StorageError } from '../base/errors.ts';
 import { expectName } from '../base/names.ts';
 import { parseDiskUri } from '../pool/disk-uri.ts';
+import { Pace } from '../pool/pace.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Pools } from '../pool/pools.ts';
 import type { DiskInfo, EmitEvent } from '../pool/types.ts';
@@ -25,7 +26,6 @@ import type { VolumeRecord } from '../volume/types.ts';
 import type { VolumeService } from '../volume/volume-service.ts';
 import { absorb, type BeforeLettingGo, planAbsorb } from './absorb.ts';
 import { drain, planDrain } from './drain.ts';
-import { Pace } from './pace.ts';
 import { planRebalance, rebalance } from './rebalance.ts';
 import type { MovementContext, MovementWatch, MovePlan } from './types.ts';
 import { nameOf, placeVolume, planPlacement } from './volume-placement.ts';

@@ -4,7 +4,7 @@
  *   flush → every layer, every unit → (something was written meanwhile, or came too late) → again, from the third walk on with writers held → nothing left
  *
  * Cut off at any moment it has moved that much; begun again it goes on from there, because what is left to do is what the map says.
- * Elsewhere: what one unit goes through (relocate.ts), how fast it may go as asked (pace.ts) and for the guests' sake (src/pool/governor.ts).
+ * Elsewhere: what one unit goes through (relocate.ts), how fast it may go as asked (src/pool/pace.ts) and for the guests' sake (src/pool/governor.ts).
  */
 import { setTimeout } from 'node:timers/promises';
 import type { Target } from '../pool/allocator.ts';

@@ -1,6 +1,7 @@
 /**
  * What the migration layer takes and tells.
  */
+import type { PaceOptions } from '../pool/pace.ts';
 import type { ReportProgress } from '../pool/types.ts';
 
 /** What a movement would do. */
@@ -19,10 +20,6 @@ export interface MovementWatch {
 }
 
 /** How a movement is to go about it. */
-export interface MovementContext {
+export interface MovementContext extends PaceOptions {
   readonly report: ReportProgress;
-  /** Resolves when the work is not paused. @throws why it is to end */
-  readonly whileRunning: () => Promise<void>;
-  /** Bytes per second at most. */
-  readonly rateBytes?: number | undefined;
 }

@@ -7,8 +7,8 @@
 import type { Clock } from '../base/clock.ts';
 import { messageOf, StorageError } from '../base/errors.ts';
 import { formatSize } from '../base/size.ts';
-import { Pace } from '../migration/pace.ts';
 import type { DamageRecord } from '../pool/damage.ts';
+import { Pace } from '../pool/pace.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Pools } from '../pool/pools.ts';
 import type { EmitEvent } from '../pool/types.ts';

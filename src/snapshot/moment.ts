@@ -6,6 +6,7 @@
 import { StorageError } from '../base/errors.ts';
 import { newUuid } from '../base/ids.ts';
 import type { VolumePlane } from '../dataplane/data-plane.ts';
+import type { Pool } from '../pool/pool.ts';
 import type { VolumeService } from '../volume/volume-service.ts';
 import type { SnapshotService } from './snapshot-service.ts';
 
@@ -15,11 +16,28 @@ export type Moment = {
   readonly snapshot: string;
   /** The snapshot was made for this, and goes with it. */
   readonly own: boolean;
+  /** All that was to be done with it is done. */
+  readonly finished?: boolean;
 };
+
+/** How the work is told of, and remembered. */
+export interface MomentUse {
+  /** Of a snapshot that is made for it. */
+  readonly note: string;
+  /** Adds to the moment when the work goes on after a restart. */
+  readonly remember: (parameters: { readonly finished: true }) => void;
+}
 
 export interface MomentServices {
   readonly volumes: VolumeService;
   readonly snapshots: SnapshotService;
+}
+
+/** What is read, and whose it is. */
+export interface MomentSource {
+  readonly pool: Pool;
+  readonly plane: VolumePlane;
+  readonly sizeBytes: number;
 }
 
 /** What is to be read: a snapshot, or the volume as it will be when the work begins. */
@@ -52,35 +70,45 @@ export function planMoment(
 }
 
 /**
- * Begun again after a restart it reads the same.
+ * Begun again after a restart it reads the same, or nothing when the work was done by then.
  *
- * @param note of a snapshot that is made for this
  * @throws StorageError volume/not-found, snapshot/not-found, pool/failed; what `work` throws
  */
 export async function readingMoment(
   services: MomentServices,
   moment: Moment,
-  note: string,
-  work: (plane: VolumePlane, sizeBytes: number) => Promise<void>,
+  { note, remember }: MomentUse,
+  work: (source: MomentSource) => Promise<void>,
 ): Promise<void> {
-  const { volumes, snapshots } = services;
-  const { volume, snapshot, own } = moment;
+  const { snapshots } = services;
+  const { volume, snapshot, own, finished = false } = moment;
   try {
-    if (own && !isThere(services, moment)) {
+    if (own && !finished && !isThere(services, moment)) {
       await snapshots.create({ names: [{ volume, snapshot }], note });
     }
-    const { id, sizeBytes } = snapshots.get(volume, snapshot);
-    const source = await snapshots.open(volumes.get(volume).pool, id);
-    try {
-      await work(source.plane, sizeBytes);
-    } finally {
-      await source.close();
-    }
+    if (!finished) await readSnapshot(services, moment, work);
+    // Before the snapshot goes: another one would show something else.
+    remember({ finished: true });
   } catch (error) {
     if (!isStopping(error)) await dropOwn(services, moment);
     throw error;
   }
   await dropOwn(services, moment);
+}
+
+async function readSnapshot(
+  { volumes, snapshots }: MomentServices,
+  { volume, snapshot }: Moment,
+  work: (source: MomentSource) => Promise<void>,
+): Promise<void> {
+  const { id, sizeBytes } = snapshots.get(volume, snapshot);
+  const { pool } = volumes.find(volume);
+  const { plane, close } = await snapshots.open(pool.name, id);
+  try {
+    await work({ pool, plane, sizeBytes });
+  } finally {
+    await close();
+  }
 }
 
 function isThere({ snapshots }: MomentServices, { volume, snapshot }: Moment): boolean {

@@ -22,6 +22,7 @@ import type { Pools } from '../pool/pools.ts';
 import { imageFormatOf } from '../pool/signatures.ts';
 import type { EmitEvent } from '../pool/types.ts';
 import { type AdoptedDisk, adoptionOps, clustersWith, restOf } from './adoption-plan.ts';
+import { dataIn } from './data-in.ts';
 import type { FillWatch } from './filler.ts';
 import { type LayerRecord, layerOp, NewIds, volumeOp } from './records.ts';
 import { abortReason } from './thick.ts';
@@ -208,22 +209,15 @@ async function mapDisk(
   for (let at = 0; at < sizeBytes; at += regionBytes) {
     if (signal?.aborted) throw abortReason(signal);
     const end = Math.min(at + regionBytes, sizeBytes);
-    const ranges = clustersWith(await dataIn(plane, at, end), clusterBytes);
+    const ranges = clustersWith(
+      await dataIn(plane, { offset: at, length: end - at }),
+      clusterBytes,
+    );
     for (const batch of packed(adoptionOps(adopted, ranges), pool.batchBytesMax)) {
       await pool.commit(batch);
     }
     report(end, sizeBytes);
   }
-}
-
-async function dataIn(plane: DiskPlane, from: number, end: number) {
-  const runs: { offset: number; length: number }[] = [];
-  for (let at = from; at < end; ) {
-    const found = await plane.findData(at, end - at);
-    runs.push(...found.runs);
-    at += found.searchedBytes;
-  }
-  return runs;
 }
 
 /** The last bytes, padded with zeroes to a sub-block of the pool's own; nothing when they are zeroes anyway. */

@@ -1,11 +1,13 @@
 // Goal: a snapshot that was sent and received shows what it showed, full or on top of another; onto anything else than what it was made from it does
 //   not go; until all of it is here nothing has changed; what came before a cut is not written again.
 // Method: two pools of one service, streams in memory: whole, cut, damaged, of another volume, in the wrong order.
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { StorageError } from '../../src/base/errors.ts';
 import { KiB, MiB } from '../../src/base/units.ts';
 import { snapshotOp, snapshotRecords } from '../../src/snapshot/records.ts';
 import { used } from '../migration/family.ts';
+import { ManualClock } from '../pool/fixture.ts';
 import { idle, TwoEnds } from './two-ends.ts';
 
 const sizeBytes = 8 * MiB;
@@ -148,6 +150,21 @@ test('what was written while it was received is not lost', async () => {
   expect(ends.volumesThere()).toEqual(['w']);
 });
 
+test('what is written in the very moment in which it would get its snapshot is not lost', async () => {
+  await takeTwo();
+  await ends.receive(await ends.send('v', 's1'), 'w');
+  const increment = await ends.send('v', 's2', 's1');
+  const { plane, close } = await ends.fixture.volumes.open('w');
+  const hold = vi.spyOn(plane, 'hold').mockImplementationOnce(async () => {
+    hold.mockRestore();
+    await plane.write(7 * MiB, stamp(4096, 9));
+    await plane.hold();
+  });
+  await expect(ends.receive(increment, 'w')).rejects.toMatchObject({ code: 'backup/changed' });
+  expect((await plane.read(7 * MiB, 1))[0]).toBe(9);
+  await close();
+});
+
 test('cut off, it goes on behind what came, also after a restart', async () => {
   await takeTwo();
   const full = await ends.send('v', 's1');
@@ -210,6 +227,94 @@ test('cancelled, or without room, it leaves nothing', async () => {
   });
   await expect(ends.receive(full, 'w')).rejects.toMatchObject({ code: 'pool/full' });
   expect(ends.volumesThere()).toEqual(['hog']);
+});
+
+test('a file that holds the finished backup is not written again; any other is not taken for it', async () => {
+  await takeTwo();
+  const file = ends.fixture.path('out');
+  const sent = { volume: 'v', snapshot: 's2', from: 's1', file };
+  const remembered: object[] = [];
+  const context = { ...idle(), remember: (parameters: object) => remembered.push(parameters) };
+  const wanted = (plan = sent, force = false) => ends.sending.expectTarget(plan, { force });
+  const refused = async (how: RegExp, plan: Parameters<typeof wanted>[0] = sent) => {
+    const expected = { code: 'backup/exists', message: expect.stringMatching(how) };
+    await expect(wanted(plan)).rejects.toMatchObject(expected);
+  };
+  expect(await wanted()).toBe(true);
+  await ends.sending.toFile(sent, context);
+  const whole = readFileSync(file);
+  expect(await wanted()).toBe(false);
+  expect(await wanted(sent, true)).toBe(true);
+
+  const { from: _, ...full } = sent;
+  await refused(/holds v@s2 since s1, taken at/, full as typeof sent);
+  writeFileSync(file, whole.subarray(0, whole.length - 48));
+  await refused(/lacks its end/);
+  // Ends as it should, and something is missing in between.
+  writeFileSync(file, Buffer.concat([whole.subarray(0, 1000), whole.subarray(-48)]));
+  await refused(/lacks its end/);
+  writeFileSync(file, 'a text');
+  await refused(/is no backup/);
+  writeFileSync(file, whole);
+  await ends.fixture.volumes.rename('v', 'x');
+  await refused(/has it with other names/, { ...sent, volume: 'x' });
+  await ends.fixture.volumes.rename('x', 'v');
+
+  // Cut off behind its last step it is not begun again after the restart, whatever has become of the file.
+  expect(remembered).toEqual([{ finished: true }]);
+  writeFileSync(file, 'in use');
+  await ends.sending.toFile({ ...sent, finished: true }, context);
+  expect(readFileSync(file, 'utf8')).toBe('in use');
+});
+
+test('a sending that was cut off anywhere goes on, and makes the same stream', async () => {
+  // Some frames that touch, and islands that are smaller than one, at odd places.
+  await ends.write(
+    'v',
+    2000 * KiB,
+    Buffer.from(Array.from({ length: 2500 * KiB }, (_, at) => 1 + (at % 251))),
+  );
+  for (const at of [0, 100, 1000, 1016, 5000, 8000]) {
+    await ends.write('v', at * KiB, stamp(20 * KiB, 1 + (at % 255)));
+  }
+  await ends.snapshot('v', 's1');
+  const whole = await ends.send('v', 's1');
+  const sent = { volume: 'v', snapshot: 's1', file: ends.fixture.path('out') };
+  for (const share of [0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.999, 1]) {
+    const part = whole.subarray(0, Math.floor(share * whole.length));
+    writeFileSync(`${sent.file}.varve-sending`, part);
+    await ends.sending.toFile(sent, idle());
+    expect(readFileSync(sent.file).equals(whole), `cut at ${part.length}`).toBe(true);
+  }
+});
+
+test('what is read and what is written takes its turns from the governor of its pool', async () => {
+  // Nothing else that takes turns comes to its time.
+  await ends.close();
+  ends = await TwoEnds.open({ clock: new ManualClock() });
+  await ends.fixture.volumes.create({ name: 'v', sizeBytes, pool: 'a' });
+  await takeTwo();
+  const { a, b } = ends.both;
+  const full = await ends.send('v', 's1');
+  expect([a.governor.movedBytes, b.governor.movedBytes]).toEqual([3 * MiB, 0]);
+  await ends.receive(full, 'w');
+  expect([a.governor.movedBytes, b.governor.movedBytes]).toEqual([3 * MiB, 3 * MiB]);
+  // Zeroes cost nothing.
+  await ends.receive(await ends.send('v', 's2', 's1'), 'w');
+  expect([a.governor.movedBytes, b.governor.movedBytes]).toEqual([3.25 * MiB, 3.25 * MiB]);
+});
+
+test('it goes no faster than was asked for', async () => {
+  await takeTwo();
+  const context = { ...idle(), rateBytes: 16 * MiB };
+  // The first piece is not waited for, and takes a quarter of a second at most.
+  const leastMs = 1000 * (3 / 16) - 70;
+  const beganMs = performance.now();
+  const full = await ends.send('v', 's1', undefined, context);
+  const sentMs = performance.now();
+  await ends.receive(full, 'w', context);
+  expect(sentMs - beganMs).toBeGreaterThan(leastMs);
+  expect(performance.now() - sentMs).toBeGreaterThan(leastMs);
 });
 
 test('a snapshot that an earlier version took is known by its pool and its number', async () => {

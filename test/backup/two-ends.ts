@@ -6,6 +6,7 @@ import { BackupSend, type SentSnapshot } from '../../src/backup/backup-send.ts';
 import type { BackupContext } from '../../src/backup/context.ts';
 import { KiB, MiB } from '../../src/base/units.ts';
 import { TwoPools } from '../migration/two-pools.ts';
+import type { FixtureOptions } from '../pool/fixture.ts';
 import { sourceOf } from './byte-streams.ts';
 
 export const clusterBytes = 16 * KiB;
@@ -17,8 +18,8 @@ export class TwoEnds {
     this.#start();
   }
 
-  static async open(diskBytes = 64 * MiB): Promise<TwoEnds> {
-    return new TwoEnds(await TwoPools.open({ clusterBytes, diskBytes }));
+  static async open(options: FixtureOptions = {}): Promise<TwoEnds> {
+    return new TwoEnds(await TwoPools.open({ ...options, clusterBytes, diskBytes: 64 * MiB }));
   }
 
   get fixture() {
@@ -39,10 +40,10 @@ export class TwoEnds {
     this.#start();
   }
 
-  async send(volume: string, snapshot: string, from?: string): Promise<Buffer> {
+  async send(volume: string, snapshot: string, from?: string, context = idle()): Promise<Buffer> {
     const sent: SentSnapshot = { volume, snapshot, ...(from === undefined ? {} : { from }) };
     const parts: Uint8Array[] = [];
-    for await (const part of this.sending.stream(sent, idle())) parts.push(part);
+    for await (const part of this.sending.stream(sent, context)) parts.push(part);
     return Buffer.concat(parts);
   }
 
@@ -81,5 +82,5 @@ export class TwoEnds {
 /** Nobody pauses or looks. */
 export function idle(): BackupContext {
   const { signal } = new AbortController();
-  return { signal, report() {}, setPhase() {}, whileRunning: async () => {} };
+  return { signal, report() {}, setPhase() {}, remember() {}, whileRunning: async () => {} };
 }

@@ -77,13 +77,18 @@ test('by files: all of it, then what changed, into an empty pool of another host
   expect(planned).toMatchObject({ kind: 'Plan', copied_bytes: expect.any(Number) });
   expect(existsSync(file('mon'))).toBe(false);
   await here.varve('backup', 'send', 'web@mon', file('mon'));
-  await here.varve('backup', 'send', 'web@tue', file('tue'), '--from', 'web@mon');
+  const paced = ['--from', 'web@mon', '--rate', '200MiB/s'];
+  const sent = await here.varve('backup', 'send', 'web@tue', file('tue'), ...paced);
+  expect(sent.parameters).toMatchObject({ rate_bytes_per_second: 200 * MiB });
   // Zeroes and what did not change are not in it.
   expect(statSync(file('mon')).size).toBeLessThan(41 * MiB);
   expect(statSync(file('tue')).size).toBeLessThan(5 * MiB);
-  expect(await here.outcome(['backup', 'send', 'web@mon', file('mon')])).toMatchObject({
+  const repeated = ['backup', 'send', 'web@mon', file('mon')];
+  expect(await here.varve(...repeated)).toMatchObject({ kind: 'Result', changed: false });
+  expect(await here.varve(...repeated, '-n')).toMatchObject({ changed: false, copied_bytes: 0 });
+  expect(await here.outcome(['backup', 'send', 'web@mon', file('tue')])).toMatchObject({
     status: 4,
-    stderr: expect.stringContaining('backup/exists'),
+    stderr: expect.stringMatching(/holds web@tue since mon[\s\S]*backup\/exists/),
   });
 
   expect(await there.outcome(['backup', 'receive', 'web', file('tue')])).toMatchObject({
@@ -92,7 +97,8 @@ test('by files: all of it, then what changed, into an empty pool of another host
   await there.varve('backup', 'receive', 'web', file('mon'), '-n');
   expect(await volumesOf(there)).toEqual([]);
   await there.varve('backup', 'receive', 'web', file('mon'));
-  await there.varve('backup', 'receive', 'web', file('tue'));
+  const received = await there.varve('backup', 'receive', 'web', file('tue'), ...paced.slice(2));
+  expect(received.parameters).toMatchObject({ rate_bytes_per_second: 200 * MiB });
   const again = await there.varve('backup', 'receive', 'web', file('tue'));
   expect(again).toMatchObject({ kind: 'Result', changed: false });
   expect(await snapshotsOf(there)).toEqual(await snapshotsOf(here));
@@ -105,7 +111,9 @@ test('by files: all of it, then what changed, into an empty pool of another host
 test('by pipes the same; what is there already is said so', async () => {
   const { here } = await written();
   const { here: there } = await started('512MiB');
-  await piped(here, ['backup', 'send', 'web@mon', '-'], there, ['backup', 'receive', 'web', '-']);
+  const rate = ['--rate', '200MiB/s'];
+  const full = ['backup', 'send', 'web@mon', '-', ...rate];
+  await piped(here, full, there, ['backup', 'receive', 'web', '-', ...rate]);
   const increment = ['backup', 'send', 'web@tue', '-', '--from', 'web@mon'];
   await piped(here, increment, there, ['backup', 'receive', 'web', '-']);
   const { stderr } = await piped(here, increment, there, ['backup', 'receive', 'web', '-']);

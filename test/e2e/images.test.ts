@@ -1,7 +1,14 @@
 // Goal: images of the common formats become volumes and volumes become images, equal to the byte, sparse both ways; what is cut off leaves nothing
 //   under the name; what is damaged, strange or would read other files is refused before anything is made.
 // Method: the real service; qemu-img makes images and compares; a kill in the middle, a cancellation, hurt files.
-import { appendFileSync, existsSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { run } from '../../tools/lib/command.ts';
@@ -36,6 +43,15 @@ async function usedBytes(here: Service, volume: string): Promise<number> {
 
 async function volumesOf(here: Service): Promise<unknown[]> {
   return (await here.varve('volume', 'list')).items?.map(({ name }) => name) ?? [];
+}
+
+/** As a kill behind the last step of the operation leaves it: all is done, and it has not ended; the service that follows ends it. */
+async function killedBehindItsEnd(here: Service, id: string): Promise<void> {
+  const unended = { ...(await here.varve('op', 'show', id)), state: 'running', finished_at: null };
+  await here.kill9();
+  appendFileSync(join(here.state, 'operations.jsonl'), `${JSON.stringify(unended)}\n`);
+  await here.restart();
+  await here.varve('op', 'wait', id);
 }
 
 test('each format is loaded and saved, equal and sparse', { timeout: 240_000 }, async () => {
@@ -87,13 +103,7 @@ test('killed in the middle both go on after the restart', async () => {
   await here.varve('op', 'wait', id as string);
   expect(await volumesOf(here)).toEqual(['web']);
 
-  // As a kill behind its last step leaves it: the volume has its name, the operation has not ended.
-  const log = join(here.state, 'operations.jsonl');
-  const unended = { ...(await here.varve('op', 'show', id as string)), state: 'running' };
-  await here.kill9();
-  appendFileSync(log, `${JSON.stringify({ ...unended, finished_at: null })}\n`);
-  await here.restart();
-  await here.varve('op', 'wait', id as string);
+  await killedBehindItsEnd(here, id as string);
   expect(await volumesOf(here)).toEqual(['web']);
 
   const saved = { file: file('web.vhdx'), format: 'vhdx' };
@@ -105,6 +115,11 @@ test('killed in the middle both go on after the restart', async () => {
   expect(compared).toMatch(/Images are identical/);
   expect((await here.varve('snapshot', 'list')).items).toEqual([]);
   expect(existsSync(`${saved.file}.varve-saving`)).toBe(false);
+
+  // Whoever has the file by now keeps it.
+  writeFileSync(saved.file, 'in use');
+  await killedBehindItsEnd(here, save.id as string);
+  expect(readFileSync(saved.file, 'utf8')).toBe('in use');
 });
 
 test('cancelled, a loading leaves no volume, and a saving no file', async () => {

@@ -3,7 +3,7 @@
  */
 import type { ErrorCode } from '../../src/base/errors.ts';
 import { KiB } from '../../src/base/units.ts';
-import type { MovementContext } from '../../src/migration/types.ts';
+import type { LeaveContext } from '../../src/migration/leave.ts';
 import { putRecord } from '../../src/pool/pool-records.ts';
 import { type Contents, type FaultWorld, volumeBytes } from './world.ts';
 
@@ -22,10 +22,11 @@ export interface Operation {
   readonly copies?: boolean;
 }
 
-const steadily: MovementContext & { setPhase: () => void } = {
+const steadily: LeaveContext = {
   report() {},
   whileRunning: async () => {},
   setPhase() {},
+  remember() {},
 };
 const untilDone = { report() {}, signal: undefined };
 

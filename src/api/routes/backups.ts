@@ -10,10 +10,13 @@ import { StorageError } from '../../base/errors.ts';
 import { MiB } from '../../base/units.ts';
 import { BackupInputs } from '../backup-inputs.ts';
 import { envelope, planDocument, resultDocument } from '../documents.ts';
+import type { Parameters } from '../operations.ts';
 import type { ApiServices } from '../ports.ts';
+import { paced } from '../resumable.ts';
 import { type ApiApp, body, DryRunQuery, defined, NameParams, problems } from '../route-kit.ts';
 import { answerOperation } from '../route-shapes.ts';
 import { Operation, Plan, Result } from '../schemas.ts';
+import { RateField } from './movements.ts';
 
 const octets = 'application/octet-stream';
 const partBytesMax = 8 * MiB;
@@ -33,12 +36,19 @@ const SendBody = body({
   from: From,
   file: FileName,
   force: Type.Optional(Type.Boolean({ description: 'replace a file that is there' })),
+  ...RateField,
 });
-const StreamQuery = Type.Object({ snapshot: Snapshot, from: From, ...DryRunQuery.properties });
+const StreamQuery = Type.Object({
+  snapshot: Snapshot,
+  from: From,
+  ...RateField,
+  ...DryRunQuery.properties,
+});
 const ReceiveBody = body({
   file: Type.Optional(FileName),
   pool: Type.Optional(Type.String({ description: 'the only pool, when there is one' })),
   class: Type.Optional(Type.String({ description: 'of the disks that its data is to lie on' })),
+  ...RateField,
 });
 const InputQuery = Type.Object({
   offset: Type.Integer({ minimum: 0, description: 'bytes of the stream before this part' }),
@@ -70,19 +80,21 @@ function sendRoutes(app: ApiApp, { backups, operations }: ApiServices): void {
         summary: 'Writes a snapshot, or what changed since another, to a file; an operation',
         querystring: DryRunQuery,
         body: SendBody,
-        response: { 200: Plan, 202: Operation, ...problems },
+        response: { 200: Type.Union([Plan, Result]), 202: Operation, ...problems },
       },
     },
     async (request, reply) => {
-      const { snapshot, from, file, force = false } = request.body;
+      const { snapshot, from, file, force = false, rate_bytes_per_second } = request.body;
       const sent = { volume: request.params.name, snapshot, ...defined({ from }) };
       const target = `${sent.volume}@${snapshot}`;
-      const { copiedBytes } = await backups.send.plan(sent);
-      const parameters = { ...sent, file };
-      await backups.send.expectTarget(parameters, { force });
+      const plan = await backups.send.plan(sent);
+      const changed = await backups.send.expectTarget({ ...sent, file }, { force });
+      const told = { action: 'backup send', target, changed };
       if (request.query.dry_run) {
-        return planDocument({ action: 'backup send', target, copiedBytes });
+        return planDocument({ ...told, copiedBytes: changed ? plan.copiedBytes : 0 });
       }
+      if (!changed) return resultDocument(told);
+      const parameters = { ...sent, file, ...defined({ rate_bytes_per_second }) };
       const spec = { operation: 'backup-send', target, phase: 'copying', parameters };
       return answerOperation(reply, operations.begin(spec, 'file'));
     },
@@ -99,7 +111,7 @@ function sendRoutes(app: ApiApp, { backups, operations }: ApiServices): void {
       },
     },
     async (request, reply) => {
-      const { snapshot, from, dry_run: dryRun } = request.query;
+      const { snapshot, from, rate_bytes_per_second, dry_run: dryRun } = request.query;
       const sent = { volume: request.params.name, snapshot, ...defined({ from }) };
       const target = `${sent.volume}@${snapshot}`;
       const { copiedBytes } = await backups.send.plan(sent);
@@ -107,7 +119,8 @@ function sendRoutes(app: ApiApp, { backups, operations }: ApiServices): void {
         const plan = planDocument({ action: 'backup send', target, copiedBytes });
         return reply.type('application/json').send(plan as never);
       }
-      const { stream, id } = beginStream({ backups, operations }, sent, target);
+      const parameters = { ...sent, ...defined({ rate_bytes_per_second }) };
+      const { stream, id } = beginStream({ backups, operations }, parameters, target);
       reply.header('location', `/v1/operations/${id}`);
       return reply.type(octets).send(stream as never);
     },
@@ -116,14 +129,15 @@ function sendRoutes(app: ApiApp, { backups, operations }: ApiServices): void {
 
 function beginStream(
   { backups, operations }: Pick<ApiServices, 'backups' | 'operations'>,
-  sent: SentSnapshot,
+  sent: SentSnapshot & Parameters,
   target: string,
 ): { stream: PassThrough; id: string } {
   const stream = new PassThrough({ highWaterMark: 2 * MiB });
   const spec = { operation: 'backup-send-stream', target, phase: 'copying', parameters: sent };
   const { id } = operations.start(spec, async (context) => {
     try {
-      await pipeline(backups.send.stream(sent, context), stream, { signal: context.signal });
+      const bytes = backups.send.stream(sent, paced(sent, context));
+      await pipeline(bytes, stream, { signal: context.signal });
     } catch (error) {
       throw hasGone(error) ? new StorageError('backup/cut', 'whoever read it has gone') : error;
     }
@@ -153,15 +167,17 @@ function receiveRoutes(app: ApiApp, { backups, operations }: ApiServices): void 
     },
     async (request, reply) => {
       const { name: target } = request.params;
-      const { file, pool, class: label } = request.body;
-      const parameters = { name: target, ...defined({ pool, class: label }) };
+      const { file, pool, class: label, rate_bytes_per_second } = request.body;
+      const asked = defined({ pool, class: label, rate_bytes_per_second });
+      const parameters = { name: target, ...asked };
       const { dry_run: dryRun } = request.query;
       if (file === undefined) {
         if (dryRun) throw new StorageError('request/invalid', 'what is to come is not known yet');
         expectNotReceiving(operations, target);
         const spec = { operation: 'backup-receive-input', target, phase: 'copying', parameters };
         const begun = inputs.begin(spec, async (source, context) => {
-          const { changed } = await backups.receive.receive(source, parameters, context);
+          const paces = paced(parameters, context);
+          const { changed } = await backups.receive.receive(source, parameters, paces);
           context.remember({ changed });
         });
         return answerOperation(reply, begun);

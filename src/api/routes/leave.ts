@@ -7,6 +7,7 @@ import type { ApiServices } from '../ports.ts';
 import { type ApiApp, body, DryRunQuery, defined, NameParams, problems } from '../route-kit.ts';
 import { answerOperation } from '../route-shapes.ts';
 import { Operation, Plan } from '../schemas.ts';
+import { RateField } from './movements.ts';
 
 const LeaveBody = body({
   disk: Type.String({ minLength: 1, maxLength: 4096, description: 'URI of a disk or a file' }),
@@ -14,6 +15,7 @@ const LeaveBody = body({
     Type.String({ description: 'of the volume, in place of what it is now' }),
   ),
   force: Type.Optional(Type.Boolean({ description: 'overwrite whatever the disk carries' })),
+  ...RateField,
 });
 
 export function leaveRoutes(app: ApiApp, { leave, operations }: ApiServices): void {
@@ -32,14 +34,15 @@ export function leaveRoutes(app: ApiApp, { leave, operations }: ApiServices): vo
     },
     async (request, reply) => {
       const { name: volume } = request.params;
-      const { disk, snapshot, force } = request.body;
+      const { disk, snapshot, force, rate_bytes_per_second } = request.body;
       const found = await leave.plan({ volume, disk, ...defined({ snapshot, force }) });
       const target = snapshot === undefined ? volume : `${volume}@${snapshot}`;
       if (request.query.dry_run) {
         const { copiedBytes } = found;
         return planDocument({ action: 'volume leave', target, copiedBytes });
       }
-      const spec = { operation: 'volume-leave', target, phase: 'copying', parameters: found.plan };
+      const parameters = { ...found.plan, ...defined({ rate_bytes_per_second }) };
+      const spec = { operation: 'volume-leave', target, phase: 'copying', parameters };
       return answerOperation(reply, operations.begin(spec, 'disk'));
     },
   );

@@ -3,17 +3,17 @@
  */
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import type { OperationDocument, PlanDocument, ResultDocument } from '../../api/schemas.ts';
+import type { OperationDocument } from '../../api/schemas.ts';
 import { receivePipe, sendPipe } from '../backup-pipe.ts';
 import { path } from '../client.ts';
 import { confirmLoss } from '../confirm.ts';
 import type { Context } from '../context.ts';
 import { usageError } from '../errors.ts';
-import { writeChange, writeResult } from '../output.ts';
+import { writeChange } from '../output.ts';
 import { snapshotTarget, volumeTarget } from '../targets.ts';
 import { does } from '../verb.ts';
 import { operationView } from '../views.ts';
-import { writeOperation } from '../wait.ts';
+import { beginMovement, paced } from '../wait.ts';
 
 /** Stands for stdin or stdout. */
 const pipe = '-';
@@ -33,28 +33,30 @@ export function addBackupNoun(program: Command): void {
       ),
     )
     .option('--force', 'replace a file that is there')
+    .option('--rate <rate>', 'as 200MiB/s: no faster than that')
     .action(does(send));
   backup
     .command('receive <name> <file>')
     .description('make of a file, or of stdin as -, what was sent: a volume, or its next snapshot')
     .option('--pool <pool>', 'of a volume that is made; the only pool when there is one')
     .option('--class <class>', 'of the disks that its data is to lie on')
+    .option('--rate <rate>', 'as 200MiB/s: no faster than that')
     .action(does(receive));
 }
 
 async function send(
   context: Context,
   [source, file]: [string, string],
-  { from, force }: { from?: string; force?: boolean },
+  { from, force, rate }: { from?: string; force?: boolean; rate?: string },
 ): Promise<void> {
   const { volume, snapshot } = snapshotTarget(source);
-  const asked = { snapshot, from: from === undefined ? undefined : baseOf(volume, from) };
+  const asked = { snapshot, from: from === undefined ? undefined : baseOf(volume, from), rate };
   const address = path`/v1/volumes/${volume}`;
-  if (file === pipe) return sendPipe(context, `${address}/backup`, asked);
+  if (file === pipe) return sendPipe(context, `${address}/backup`, paced(asked));
   const absolute = resolve(file);
   if (force) await confirmLoss(context, `replaces ${absolute}`);
-  const body = { ...asked, file: absolute, force };
-  await begin(context, `${address}/actions/send`, body, async ({ id }) => {
+  const fields = { ...asked, file: absolute, force };
+  await beginMovement(context, `${address}/actions/send`, fields, async ({ id }) => {
     const ended = await context.client.get<OperationDocument>(path`/v1/operations/${id}`);
     writeChange(context, ended, operationView, () => `${source} is sent to ${file}`);
   });
@@ -72,28 +74,12 @@ function baseOf(volume: string, text: string): string {
 async function receive(
   context: Context,
   [name, file]: [string, string],
-  options: { pool?: string; class?: string },
+  { rate, ...options }: { pool?: string; class?: string; rate?: string },
 ): Promise<void> {
   const address = path`/v1/volumes/${volumeTarget(name)}/actions/receive`;
   const then = (ended: OperationDocument) => tellReceived(context, name, file, ended);
-  if (file === pipe) await receivePipe(context, address, options, then);
-  else await begin(context, address, { ...options, file: resolve(file) }, then);
-}
-
-async function begin(
-  context: Context,
-  address: string,
-  body: object,
-  then: (ended: OperationDocument) => Promise<void>,
-): Promise<void> {
-  const call = { method: 'POST', query: context.dryRun, body } as const;
-  const { document } = await context.client.call<OperationDocument | PlanDocument | ResultDocument>(
-    address,
-    call,
-  );
-  if (document.kind === 'Operation') await writeOperation(context, document, then);
-  else if (document.kind === 'Result') writeResult(context, document, 'it is there already');
-  else writeChange(context, document, operationView, () => '');
+  if (file === pipe) await receivePipe(context, address, paced({ ...options, rate }), then);
+  else await beginMovement(context, address, { ...options, file: resolve(file), rate }, then);
 }
 
 async function tellReceived(

@@ -5,7 +5,6 @@ import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import type {
   OperationDocument,
-  PlanDocument,
   ResultDocument,
   ReversionDocument,
   SnapshotItem,
@@ -114,6 +113,7 @@ export function addVolumeNoun(program: Command): void {
     .command('leave <volume[@snapshot]> <disk-uri>')
     .description('write a volume out as a plain disk or file that needs no varve; the volume stays')
     .option('--force', 'overwrite whatever the disk carries')
+    .option('--rate <rate>', 'as 200MiB/s: no faster than that')
     .action(does(leave));
   volume
     .command('delete <name>')
@@ -203,18 +203,15 @@ async function absorb(
 async function leave(
   context: Context,
   [source, uri]: [string, string],
-  { force }: { force?: boolean },
+  { force, rate }: { force?: boolean; rate?: string },
 ): Promise<void> {
   const named = source.includes('@') ? snapshotTarget(source) : { volume: source };
   const disk = absoluteUri(uri);
   if (force) await confirmLoss(context, `overwrites ${disk}`);
   const snapshot = 'snapshot' in named ? named.snapshot : undefined;
-  const call = { method: 'POST', query: context.dryRun, body: { disk, snapshot, force } } as const;
   const address = `${volumeAddress(named.volume)}/actions/leave`;
-  const { document } = await context.client.call<OperationDocument | PlanDocument>(address, call);
-  if (document.kind === 'Plan') return writeChange(context, document, operationView, () => '');
-  await writeOperation(context, document, async () => {
-    const ended = await context.client.get<OperationDocument>(path`/v1/operations/${document.id}`);
+  await beginMovement(context, address, { disk, snapshot, force, rate }, async ({ id }) => {
+    const ended = await context.client.get<OperationDocument>(path`/v1/operations/${id}`);
     writeChange(
       context,
       ended,

@@ -12,6 +12,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { StorageError } from '../../base/errors.ts';
 import { newUuid } from '../../base/ids.ts';
+import { Pace } from '../../pool/pace.ts';
 import type { Pool } from '../../pool/pool.ts';
 import type { FoundVolume } from '../../volume/catalog.ts';
 import { LayerTree } from '../../volume/layer-tree.ts';
@@ -27,7 +28,6 @@ import {
   moveRecords,
 } from '../../volume/moves.ts';
 import { layerOp, volumeById } from '../../volume/records.ts';
-import { Pace } from '../pace.ts';
 import { incomingLayers } from './arriving.ts';
 import { copyMissing } from './copy-missing.ts';
 import { cutOver, familyNow, heldBytesMax, NotNow } from './cut-over.ts';

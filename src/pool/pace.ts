@@ -2,9 +2,13 @@
  * Pace: how fast background work may go: paused, at a rate, cancelled.
  */
 import { setTimeout } from 'node:timers/promises';
-import type { MovementContext } from './types.ts';
 
-type PaceOptions = Pick<MovementContext, 'rateBytes' | 'whileRunning'>;
+export interface PaceOptions {
+  /** Resolves when the work is not paused. @throws why it is to end */
+  readonly whileRunning: () => Promise<void>;
+  /** Bytes per second at most. */
+  readonly rateBytes?: number | undefined;
+}
 
 export class Pace {
   readonly #options: PaceOptions;
@@ -15,11 +19,11 @@ export class Pace {
     this.#options = options;
   }
 
-  /** Resolves when so many bytes may be moved. @throws the reason to stop */
+  /** Resolves when so many bytes may be moved; none: when it is not paused. @throws the reason to stop */
   async before(bytes: number): Promise<void> {
     const { rateBytes, whileRunning } = this.#options;
     await whileRunning();
-    if (rateBytes === undefined) return;
+    if (rateBytes === undefined || bytes === 0) return;
     const startMs = Math.max(performance.now(), this.#paidAtMs);
     this.#paidAtMs = startMs + (1000 * bytes) / rateBytes;
     await setTimeout(startMs - performance.now());
