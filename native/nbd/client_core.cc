@@ -46,6 +46,11 @@ void ClientCore::Start(std::function<void(Status)> dialed) {
   Dial();
 }
 
+void ClientCore::Expect(uint64_t size_bytes) {
+  offer_.size_bytes = size_bytes;
+  known_ = true;
+}
+
 void ClientCore::Close() {
   home_.CancelTimer(&timer_);
   if (link_) link_->Close();

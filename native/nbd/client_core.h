@@ -39,10 +39,12 @@ class ClientCore final : public std::enable_shared_from_this<ClientCore>, privat
   EventLoop& home() { return home_; }
   // dialed: with the first offer, or why there is none.
   void Start(std::function<void(Status)> dialed);
+  // In place of Start(): the server is dialed for when something is asked. Before anything else, any thread.
+  void Expect(uint64_t size_bytes);
   void Submit(std::unique_ptr<ClientOperation> operation);
   // Nothing may be under way.
   void Close();
-  // Once Start() has succeeded.
+  // Once Start() has succeeded, or behind Expect().
   uint64_t size_bytes() const { return offer_.size_bytes; }
 
  private:
@@ -82,7 +84,7 @@ class ClientCore final : public std::enable_shared_from_this<ClientCore>, privat
   std::function<void(Status)> dialed_;
   std::shared_ptr<ClientLink> link_;  // null while down
   bool up_ = false;
-  bool known_ = false;  // offer_ was made once
+  bool known_ = false;  // the size in offer_ is the export's
   ServerOffer offer_;
   uint64_t last_cookie_ = 0;
   std::unordered_map<uint64_t, Asked> asked_;

@@ -39,6 +39,12 @@ void ClientDisk::Open(EventLoop& home, std::string path, std::string export_name
   });
 }
 
+std::shared_ptr<ClientDisk> ClientDisk::OpenLater(EventLoop& home, std::string path, std::string export_name, uint64_t size_bytes) {
+  auto core = std::make_shared<ClientCore>(home, std::move(path), std::move(export_name));
+  core->Expect(size_bytes);
+  return std::make_shared<ClientDisk>(std::move(core));
+}
+
 ClientDisk::ClientDisk(std::shared_ptr<ClientCore> core) : core_(std::move(core)), size_bytes_(core_->size_bytes()) {}
 
 ClientDisk::~ClientDisk() {

@@ -33,6 +33,8 @@ class ClientDisk final : public Disk {
 
   // path: of the unix socket. opened: on `home`, not inside the call. ENOENT: no such export. ENOTSUP: no structured replies. Or see above.
   static void Open(EventLoop& home, std::string path, std::string export_name, Opened opened);
+  // Of a server that may not be there yet: it is dialed for when something is asked, as after a connection that was lost.
+  static std::shared_ptr<ClientDisk> OpenLater(EventLoop& home, std::string path, std::string export_name, uint64_t size_bytes);
   explicit ClientDisk(std::shared_ptr<ClientCore> core);
   ~ClientDisk() override;
 

@@ -212,6 +212,23 @@ TEST_P(ClientDiskTest, AServerOfLargeBlocksIsAskedForWholeOnes) {
   ExpectContent(kSizeBytes / 2 - 1, 3'000'000);
 }
 
+TEST_P(ClientDiskTest, OfAKnownSizeItIsOpenBeforeItsServerIsThere) {
+  disk = ClientDisk::OpenLater(*loop, Socket(), "", kSizeBytes);
+  EXPECT_EQ(disk->size_bytes(), kSizeBytes);
+  Bytes read(4096);
+  EXPECT_EQ(ReadDisk(*other_loop, *disk, 0, &read).error(), ECONNREFUSED);
+  ServeQcow2();
+  ASSERT_TRUE(ReadWhenBack(&read).ok());
+  ExpectContent(0, kDataBytes + 5);
+}
+
+TEST_P(ClientDiskTest, OfAKnownSizeItReadsNoServerOfAnother) {
+  disk = ClientDisk::OpenLater(*loop, Socket(), "", 2 * kSizeBytes);
+  ServeQcow2();
+  Bytes read(4096);
+  EXPECT_EQ(ReadWhenBack(&read).error(), ESTALE);
+}
+
 TEST_P(ClientDiskTest, WhatIsNotThereSaysSo) {
   EXPECT_EQ(OpenClientDisk(*loop, Path("none")).status.error(), ECONNREFUSED);
 }

@@ -107,7 +107,10 @@ export interface DiskSpec {
   readonly readOnly?: boolean;
   /** `file`, read-only: not shared with other readers, and a block device must not be mounted. */
   readonly alone?: boolean;
-  /** `absent`, `memory`, `recording`: size of the new disk. */
+  /**
+   * `absent`, `memory`, `recording`: size of the new disk. `nbd`: the server need not be there yet, is dialed for when something is asked, and not read if it
+   * has another size.
+   */
   readonly sizeBytes?: number;
   /** `fault`, `gated`, `patient`: the disk wrapped (still to be closed by its own handle). */
   readonly inner?: Handle;

@@ -92,16 +92,17 @@ export class ServedLoad {
     );
   }
 
-  /** A source that went away is looked for again. @throws StorageError disk/io it does not answer */
+  /** A source that went away is looked for again. @throws StorageError disk/io it does not answer; disk/unusable why it cannot be read */
   async #reachAgain(pool: Pool, image: ServedLoadPlan, signal: AbortSignal): Promise<void> {
     const { uri } = imageLocation(image);
     const isLost = ({ record, problem, plane }: OpenForeignDisk) =>
-      record.uri === uri && problem === null && plane.condition.state !== 'online';
+      record.uri === uri && (problem !== null || plane.condition.state !== 'online');
     if (!pool.foreignDisks.some(isLost)) return;
     this.#to.servers.renew(image);
     const giveUpAt = performance.now() + answersMs;
-    while (pool.foreignDisks.some(isLost)) {
+    for (let lost = pool.foreignDisks.find(isLost); lost; lost = pool.foreignDisks.find(isLost)) {
       if (performance.now() > giveUpAt) {
+        if (lost.problem !== null) throw new StorageError('disk/unusable', lost.problem);
         throw new StorageError('disk/io', `image ${image.source} does not answer`);
       }
       await setTimeout(lookMs, undefined, { signal }).catch(() => signal.throwIfAborted());

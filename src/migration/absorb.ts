@@ -39,7 +39,7 @@ const settleMs = 20;
 export async function planAbsorb(pool: Pool, disk: OpenForeignDisk): Promise<MovePlan> {
   await pool.flush();
   const { record, problem } = disk;
-  if (problem !== null) throw unreadable(problem);
+  if (problem !== null) throw unreadable(disk, problem);
   const copiedBytes = leftBytes(pool, record.number);
   const roomBytes = pool.roomOf({}) * pool.clusterBytes;
   if (copiedBytes > roomBytes) {
@@ -115,8 +115,9 @@ async function detach({ pool, volumes }: AbsorbContext, disk: number): Promise<v
   volumes.structureChanged(pool);
 }
 
-function unreadable(problem: string): StorageError {
+function unreadable({ isAbsent }: OpenForeignDisk, problem: string): StorageError {
+  const restart = isAbsent ? ', restart the service' : '';
   return new StorageError('disk/unusable', `${problem}; it cannot be absorbed`, {
-    actions: ['put it back as it was when it was adopted, restart the service, then repeat'],
+    actions: [`put it back as it was when it was adopted${restart}, then repeat`],
   });
 }

@@ -9,9 +9,9 @@ import { messageOf, StorageError } from '../base/errors.ts';
 import { formatSize } from '../base/size.ts';
 import { KiB } from '../base/units.ts';
 import type { DiskPlane, PatientDiskPlane } from '../dataplane/data-plane.ts';
-import { type DiskLocation, openPatientDiskPlane, type PatientDiskOpener } from './disk-set.ts';
+import { type DiskLocation, openPatientDiskPlane } from './disk-set.ts';
 import { xxh64Stream } from './format/hash.ts';
-import { type ImageServers, modifiedNsOf, openImageDisk } from './image-disk.ts';
+import { type ImageDiskOpener, modifiedNsOf, openImageDisk, openImageLater } from './image-disk.ts';
 
 /** `R disk/<number>` of a foreign disk. */
 export interface ForeignDiskRecord {
@@ -38,8 +38,10 @@ export interface ForeignIdentity {
 export interface OpenForeignDisk {
   readonly record: ForeignDiskRecord;
   readonly plane: PatientDiskPlane;
-  /** Why it cannot be read, if it cannot. */
+  /** Why it cannot be read, if it cannot. Of an image that may change by itself. */
   readonly problem: string | null;
+  /** `plane` stands for a disk that cannot be had before the pool is opened again: it answers with errors, and is not waited for. */
+  readonly isAbsent?: true;
 }
 
 const endBytes = 64 * KiB;
@@ -70,43 +72,62 @@ export async function identify(
   };
 }
 
-/** What opens foreign disks. */
-export interface ForeignOpener {
-  readonly dataPlane: PatientDiskOpener;
-  /** Undefined where no image can be read. */
-  readonly images?: ImageServers | undefined;
-}
-
 /** Opens a disk that is to be read as it is, and locks it. @throws StorageError pool/held, disk/in-use, disk/unusable, image/tool */
 export function openForeignPlane(
-  { dataPlane, images }: ForeignOpener,
+  opener: ImageDiskOpener,
   location: DiskLocation,
 ): Promise<PatientDiskPlane> {
-  if (location.kind === 'image') return openImageDisk({ dataPlane, images }, location);
-  return openPatientDiskPlane(dataPlane, location, { readOnly: true });
+  if (location.kind === 'image') return openImageDisk(opener, location);
+  return openPatientDiskPlane(opener.dataPlane, location, { readOnly: true });
 }
 
-/** Opens a disk that was adopted; one that is missing or was changed is replaced by one that answers with errors. */
+/**
+ * Opens a disk that was adopted; one that is missing or was changed is replaced by one that answers with errors. Nobody waits for an image: it
+ * answers when it is there, and was found to be what it was.
+ *
+ * @param onProblem is told why it cannot be read; of an image also later
+ */
 export async function openForeignDisk(
-  opener: ForeignOpener,
+  opener: ImageDiskOpener,
   record: ForeignDiskRecord,
+  onProblem: (problem: string) => void,
 ): Promise<OpenForeignDisk> {
   const location = locationOfForeign(record);
-  let opened: PatientDiskPlane | undefined;
+  const look = async (disk: DiskPlane) => expectSame(record, await identify(disk, location));
+  const { sizeBytes } = record.foreign;
   try {
-    opened = await openForeignPlane(opener, location);
-    expectSame(record, await identify(opened, location));
-    return { record, plane: opened, problem: null };
-  } catch (error) {
-    await opened?.close();
-    const { sizeBytes } = record.foreign;
-    const { dataPlane } = opener;
-    const absent = await dataPlane.openDisk({ kind: 'absent', sizeBytes });
+    if (location.kind !== 'image') return await openAsItWas(opener, record, look);
+    const known = { sizeBytes, look, onProblem };
+    const { plane, server } = await openImageLater(opener, location, known);
     return {
       record,
-      plane: await dataPlane.openPatientDisk(absent, 0),
-      problem: messageOf(error),
+      plane,
+      get problem() {
+        return server.problem;
+      },
     };
+  } catch (error) {
+    const { dataPlane } = opener;
+    const absent = await dataPlane.openDisk({ kind: 'absent', sizeBytes });
+    const plane = await dataPlane.openPatientDisk(absent, 0);
+    const problem = messageOf(error);
+    onProblem(problem);
+    return { record, plane, problem, isAbsent: true };
+  }
+}
+
+async function openAsItWas(
+  opener: ImageDiskOpener,
+  record: ForeignDiskRecord,
+  look: (disk: DiskPlane) => Promise<void>,
+): Promise<OpenForeignDisk> {
+  const plane = await openForeignPlane(opener, locationOfForeign(record));
+  try {
+    await look(plane);
+    return { record, plane, problem: null };
+  } catch (error) {
+    await plane.close();
+    throw error;
   }
 }
 

@@ -41,10 +41,10 @@ export class ForeignDisks {
     this.#open.delete(number);
   }
 
-  /** Those that are what they were, and so may be waited for. */
-  get readable(): readonly Pick<PoolDisk, 'location' | 'plane'>[] {
-    const readable = this.all.filter(({ problem }) => problem === null);
-    return readable.map(({ record, plane }) => ({ location: locationOfForeign(record), plane }));
+  /** Those that may answer, and so may be waited for. */
+  get awaited(): readonly Pick<PoolDisk, 'location' | 'plane'>[] {
+    const awaited = this.all.filter(({ isAbsent }) => !isAbsent);
+    return awaited.map(({ record, plane }) => ({ location: locationOfForeign(record), plane }));
   }
 
   /** @param own numbers of the pool's own disks @throws StorageError disk/unusable there is none left */
@@ -60,14 +60,15 @@ export class ForeignDisks {
   }
 
   warnings(): PoolWarning[] {
-    return this.all.flatMap(({ record, problem }) => {
+    return this.all.flatMap(({ record, problem, isAbsent }) => {
       if (problem === null) return [];
+      const ends = isAbsent ? 'fails' : "waits for the pool's patience, then fails";
       return [
         {
           level: 'critical',
           code: 'disk/unusable',
-          message: `${problem}; what the volume adopted from it still reads there fails with an I/O error`,
-          actions: [remedyFor(record), 'then restart the service'],
+          message: `${problem}; what the volume adopted from it still reads there ${ends} with an I/O error`,
+          actions: [remedyFor(record), ...(isAbsent ? ['then restart the service'] : [])],
         },
       ];
     });
@@ -83,7 +84,7 @@ export function foreignUse(pool: string, record: ForeignDiskRecord): DiskUse {
 }
 
 function remedyFor({ foreign: { path, modifiedNs } }: ForeignDiskRecord): string {
-  if (modifiedNs === null) return `give ${path} back its content of the adoption`;
+  if (modifiedNs === null) return `let ${path} answer, with its content of the adoption`;
   const seconds = Number(BigInt(modifiedNs) / 1_000_000_000n);
   return `put ${path} back as it was when it was adopted (its time of change was @${seconds})`;
 }

@@ -725,12 +725,11 @@ export class Pool {
   }
 
   async #openForeign(): Promise<void> {
+    const tell = (problem: string) => this.#health.tell('error', 'disk/unusable', problem);
     for (const record of this.records<unknown>('disk/').filter(isForeign)) {
-      const disk = await openForeignDisk(this.#services, record);
-      this.#foreign.add(disk);
-      if (disk.problem !== null) this.#health.tell('error', 'disk/unusable', disk.problem);
+      this.#foreign.add(await openForeignDisk(this.#services, record, tell));
     }
-    for (const disk of this.#foreign.readable) this.#watch(disk);
+    for (const disk of this.#foreign.awaited) this.#watch(disk);
   }
 
   async #start(recovered: RecoveredPool): Promise<void> {
@@ -1074,7 +1073,7 @@ export class Pool {
 
   /** Disks that are there, the pool's own and those that are only read. */
   get #watched(): readonly Pick<PoolDisk, 'location' | 'plane'>[] {
-    return [...this.disks.filter(({ isMissing }) => !isMissing), ...this.#foreign.readable];
+    return [...this.disks.filter(({ isMissing }) => !isMissing), ...this.#foreign.awaited];
   }
 
   #watch(disk: Pick<PoolDisk, 'location' | 'plane'>): void {

@@ -2,7 +2,7 @@
 //   lost, nothing else is read than what the image holds, whatever ends meanwhile; afterwards it needs the image no more.
 // Method: the real service, an image behind a slow server, a client that reads what has not arrived and writes over it, a model of both in a
 //   file; kill -9, a cancellation, servers that are killed, a source that goes away and one that gives other bytes when it is read again.
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { outcomeOf, run } from '../../tools/lib/command.ts';
@@ -179,6 +179,52 @@ test('a source that goes away fails what has not arrived, nothing else; it comes
   const again = ['image', 'load', source.asked.source, 'v', '--format', 'qcow2', '--serve'];
   await here.varve(...again);
   await expectWhole(load, 8 * MiB);
+});
+
+test('the service starts without a source that does not answer; what has not arrived waits for it', {
+  timeout: 240_000,
+}, async () => {
+  const load = await loading();
+  const { here, source } = load;
+  await write(load, 'write -P 8 41M 1M');
+  await here.kill9();
+  source.stall();
+  await here.restart();
+  await qemuIo(here.uri('v'), 'read -P 8 41M 1M', 'read -P 0 50M 1M');
+  const waiting = qemuIo(here.uri('v'), 'read -P 7 63M 1M');
+  const isHeld = async () => {
+    const { items = [] } = await here.rest('GET', '/v1/disks');
+    return items.find(({ role }) => role === 'adopted')?.state;
+  };
+  await expect.poll(isHeld, { timeout: 20_000 }).toBe('suspended');
+  source.hurry();
+  source.goOn();
+  await waiting;
+  await finish(load);
+  await expectWhole(load, 8 * MiB);
+});
+
+test('a source that gives something else after a restart is not read, until it is what it was', {
+  timeout: 240_000,
+}, async () => {
+  const load = await loading();
+  const { here, source } = load;
+  await here.kill9();
+  await source.end();
+  source.hurry();
+  const golden = join(here.folder, 'golden.qcow2');
+  const kept = readFileSync(golden);
+  await run('qemu-io', ['-c', 'write -P 9 0 64k', golden]);
+  await source.comeBack();
+  await here.restart();
+  const reading = qemuIo(here.uri('v'), 'read -P 5 0 4M');
+  const said = async () => JSON.stringify((await here.rest('GET', '/v1/pools/main')).warnings);
+  await expect.poll(said, { timeout: 20_000 }).toMatch(/not what was adopted: its content/);
+  await source.end();
+  writeFileSync(golden, kept);
+  await source.comeBack();
+  await reading;
+  await expect.poll(said, { timeout: 20_000 }).not.toMatch(/adopted/);
 });
 
 test('each format, sizes that are no multiple of anything', { timeout: 240_000 }, async () => {

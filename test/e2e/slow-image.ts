@@ -46,6 +46,15 @@ export class SlowImage {
     rmSync(this.#socket, { force: true });
   }
 
+  /** It takes connections, and answers nothing. */
+  stall(): void {
+    this.#server.signal('SIGSTOP');
+  }
+
+  goOn(): void {
+    this.#server.signal('SIGCONT');
+  }
+
   /** As it was; behind `end`. */
   async comeBack(): Promise<void> {
     this.#server = this.#launch();
