@@ -164,6 +164,7 @@ describe('bad images', () => {
     ];
     const locked = file('locked.qcow2');
     await run('qemu-img', ['create', '-q', '-f', 'qcow2', ...secret, locked, '8M']);
+    await run('qemu-img', ['create', '-q', '-f', 'qcow', file('old.qcow'), '8M']);
     writeFileSync(file('empty.raw'), '');
     const refusals: [string[], RegExp][] = [
       [[file('cut.vmdk'), 'v'], /damaged/],
@@ -172,6 +173,7 @@ describe('bad images', () => {
       [[file('cut.qcow2'), 'v'], /damaged/],
       [[over, 'v'], /reads from another file[\s\S]*--follow/],
       [[locked, 'v'], /encrypted/],
+      [[file('old.qcow'), 'v'], /format qcow is not read/],
       [[file('empty.raw'), 'v'], /0 bytes/],
       [[file('none'), 'v'], /no such file/],
       [[here.folder, 'v'], /it is a directory/],
