@@ -201,7 +201,9 @@ async function reading<T>(
   // A pipe without a writer would keep the opening waiting.
   const flags = constants.O_RDONLY | constants.O_NONBLOCK;
   const file = await open(path, flags).catch((error: unknown) => {
-    throw fileError(path, error);
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw fileError(path, error);
+    const actions = ["name a file on the service's host, or pipe the stream to -"];
+    throw new StorageError('backup/io', `there is no file ${path}`, { actions });
   });
   try {
     const found = await file.stat();

@@ -52,9 +52,7 @@ export function encodeHeader(document: string): { bytes: Uint8Array; id: bigint 
 /** @throws StorageError backup/format */
 export function decodePreamble(bytes: Uint8Array): Preamble {
   const view = viewOf(bytes);
-  if (!magic.every((byte, at) => bytes[at] === byte)) {
-    throw new StorageError('backup/format', 'this is no backup stream');
-  }
+  expectMagic(bytes);
   const version = view.getUint32(8, true);
   if (version !== formatVersion) {
     const knows = `this varve reads version ${formatVersion}`;
@@ -63,6 +61,13 @@ export function decodePreamble(bytes: Uint8Array): Preamble {
   const documentBytes = view.getUint32(12, true);
   if (documentBytes > documentBytesMax) throw damaged('its header is too long');
   return { documentBytes, id: view.getBigUint64(16, true) };
+}
+
+/** @param bytes of the beginning, however few @throws StorageError backup/format */
+export function expectMagic(bytes: Uint8Array): void {
+  const begun = magic.subarray(0, bytes.length);
+  if (begun.every((byte, at) => bytes[at] === byte)) return;
+  throw new StorageError('backup/format', 'this is no backup stream');
 }
 
 /** Of preamble and document. */

@@ -13,6 +13,7 @@ import {
   dataBytesMax,
   decodeFrame,
   decodePreamble,
+  expectMagic,
   type Frame,
   frameBytes,
   headerHash,
@@ -43,7 +44,7 @@ export class StreamReader {
 
   /** @throws StorageError backup/format, backup/damaged, backup/cut, backup/io */
   static async open(source: ByteSource): Promise<StreamReader> {
-    const preamble = await exactly(source, preambleBytes);
+    const preamble = await beginning(source);
     const { documentBytes, id } = decodePreamble(preamble);
     const bytes = Buffer.concat([preamble, await exactly(source, documentBytes)]);
     if (headerHash(bytes) !== id) throw damaged('its header does not match its checksum');
@@ -106,10 +107,25 @@ export class StreamReader {
   }
 }
 
+/** A pipe whose other end has failed brings nothing. @throws StorageError backup/cut, backup/format */
+async function beginning(source: ByteSource): Promise<Buffer> {
+  const bytes = Buffer.alloc(preambleBytes);
+  const came = await source.read(bytes);
+  if (came === preambleBytes) return bytes;
+  expectMagic(bytes.subarray(0, came));
+  const actions = ['look at what sends it, then repeat'];
+  if (came === 0) throw new StorageError('backup/cut', 'nothing has come', { actions });
+  throw cutOff();
+}
+
 /** @throws StorageError backup/cut */
 async function exactly(source: ByteSource, length: number): Promise<Uint8Array> {
   const bytes = Buffer.allocUnsafe(length);
   const came = await source.read(bytes);
   if (came === length) return bytes;
-  throw new StorageError('backup/cut', 'the stream ends before its end');
+  throw cutOff();
+}
+
+function cutOff(): StorageError {
+  return new StorageError('backup/cut', 'the stream ends before its end');
 }

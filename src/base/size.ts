@@ -52,7 +52,11 @@ export function parseSize(text: string): number {
  * @throws StorageError request/invalid
  */
 export function parseRate(text: string): number {
-  return parseSize(text.replace(/\/s$/i, ''));
+  const size = text.replace(/\/s$/i, '');
+  if (sizePattern.test(size)) return parseSize(size);
+  throw new StorageError('request/invalid', `"${text}" is not a rate`, {
+    actions: ['write a rate as 200MiB/s, 1GiB/s or a number of bytes per second'],
+  });
 }
 
 /** The largest unit in which the size is at least one, with up to two decimals: `10GiB`, `1.5GiB`, `512B`. */

@@ -7,7 +7,7 @@
  * A target is never half a disk under its name: a file is renamed when it is whole, and a device whose copy was cut off carries nothing at its
  * beginning that anybody would mount. After a restart it goes on with the same snapshot, from the start, unless all was done. The volume stays.
  */
-import { open, rm, statfs } from 'node:fs/promises';
+import { open, rm, stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { takeName } from '../base/atomic-file.ts';
 import { messageOf, StorageError } from '../base/errors.ts';
@@ -87,6 +87,7 @@ export class Leave {
     const { moment, sizeBytes } = planMoment(this.#to, options, 'leave');
     const copiedBytes = Math.min(sizeBytes, info.exclusiveBytes + info.sharedBytes);
     const target = await this.#target(options, sizeBytes);
+    if (!options.force) await expectNothingLost(target);
     await expectRoom(target, sizeBytes, copiedBytes);
     return { plan: { ...moment, disk: target.location.uri }, copiedBytes };
   }
@@ -214,6 +215,18 @@ async function makeFile(path: string, sizeBytes: number): Promise<void> {
   } finally {
     await file.close();
   }
+}
+
+/** A file may hold what nobody knows by its beginning. @throws StorageError disk/in-use */
+async function expectNothingLost({ location, create }: BackingPlan): Promise<void> {
+  if (create || location.kind !== 'file') return;
+  const { size, blocks } = await stat(location.path);
+  if (blocks === 0) return;
+  throw new StorageError(
+    'disk/in-use',
+    `file ${location.path} is there already, with ${formatSize(size)}`,
+    { actions: ['choose another name, or repeat with --force to replace it'] },
+  );
 }
 
 /** @throws StorageError disk/too-small with the numbers */

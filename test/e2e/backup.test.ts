@@ -218,10 +218,14 @@ test('what does not fit is refused, and changes nothing', async () => {
   await here.createExportedVolume('other', '128MiB');
   await here.varve('snapshot', 'create', 'other@mon');
   await refused(here, 'other', file('tue'), 'backup/base');
-  await refused(here, 'web', file('nothing'), 'backup/io');
+  await refused(here, 'web', file('nothing'), 'there is no file');
   await refused(here, 'web', here.folder, 'request/invalid');
-  writeFileSync(file('text'), 'no stream at all, but a text that is long enough to be one');
-  await refused(here, 'copy', file('text'), 'backup/format');
+  for (const text of ['no stream at all, but a text that is long enough to be one', 'short']) {
+    writeFileSync(file('text'), text);
+    await refused(here, 'copy', file('text'), 'backup/format');
+  }
+  writeFileSync(file('empty'), '');
+  await refused(here, 'copy', file('empty'), 'nothing has come');
   const bad = readFileSync(file('mon'));
   bad[30 * MiB] = (bad[30 * MiB] as number) ^ 1;
   writeFileSync(file('bad'), bad);

@@ -66,12 +66,14 @@ test('a target that carries something, is too small, or is in use is refused, wi
   await run('mkfs.ext4', ['-q', '-F', carries]);
   const small = await loopDevice(rawDisk(here.folder, 8 * MiB, 'small.img'), undo);
   const folder = join(here.folder, 'none', 'left.img');
-  writeFileSync(join(here.folder, 'plain'), '');
+  const plain = join(here.folder, 'plain');
+  writeFileSync(plain, 'nothing that a disk would begin with');
   const refusals: [string, string, RegExp][] = [
     ['old', carries, /ext4 filesystem[\s\S]*--force/],
     ['old', `block:${small}`, /has 8MiB, the volume 32MiB[\s\S]*disk\/too-small/],
     ['old', image, /was adopted into pool main/],
     ['old', join(here.folder, 'disk0.img'), /belongs to pool main/],
+    ['old', plain, /is there already, with 36B[\s\S]*--force/],
     ['old', here.folder, /is a directory/],
     ['old', folder, /there is no folder/],
     ['none', join(here.folder, 'x.img'), /volume\/not-found/],
