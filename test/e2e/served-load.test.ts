@@ -22,6 +22,8 @@ const { start, undo } = diskService();
 const sizeBytes = 64 * MiB;
 /** Enough for everything that is done meanwhile: 8 MiB at half a MiB per second, also on a machine that is busy. */
 const rate = '4M';
+/** Nothing arrives before the source is stopped. */
+const slowRate = '1M';
 
 interface Loading {
   readonly here: Service;
@@ -41,11 +43,15 @@ async function madeImage(folder: string): Promise<{ golden: string; model: strin
 }
 
 /** A volume `v` that is there and exported, of whose content little has arrived; its operation is paused. */
-async function loading(): Promise<Loading> {
+async function loading(bitsPerSecond = rate): Promise<Loading> {
   const here = await start();
   await here.createPool('512MiB');
   const { golden, model } = await madeImage(here.folder);
-  const source = await SlowImage.serve({ folder: here.folder, image: golden, rate });
+  const source = await SlowImage.serve({
+    folder: here.folder,
+    image: golden,
+    rate: bitsPerSecond,
+  });
   undo.add(() => source.end());
   const asked = { ...source.asked, serve: true };
   const { id: operation } = await here.rest('POST', '/v1/volumes/v/actions/load', asked);
@@ -184,11 +190,11 @@ test('a source that goes away fails what has not arrived, nothing else; it comes
 test('the service starts without a source that does not answer; what has not arrived waits for it', {
   timeout: 240_000,
 }, async () => {
-  const load = await loading();
+  const load = await loading(slowRate);
   const { here, source } = load;
+  source.stall();
   await write(load, 'write -P 8 41M 1M');
   await here.kill9();
-  source.stall();
   await here.restart();
   await qemuIo(here.uri('v'), 'read -P 8 41M 1M', 'read -P 0 50M 1M');
   const waiting = qemuIo(here.uri('v'), 'read -P 7 63M 1M');
@@ -207,7 +213,7 @@ test('the service starts without a source that does not answer; what has not arr
 test('a source that gives something else after a restart is not read, until it is what it was', {
   timeout: 240_000,
 }, async () => {
-  const load = await loading();
+  const load = await loading(slowRate);
   const { here, source } = load;
   await here.kill9();
   await source.end();
