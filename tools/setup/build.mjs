@@ -1,5 +1,5 @@
 /**
- * Builds: dependencies (npm ci), the native addon (node-gyp), the service and command (esbuild, which tsx brings along).
+ * Builds: dependencies (npm ci), the native addon (node-gyp), the service and command (esbuild).
  *
  * Each is a step of stamp.mjs, so a second run only hashes the sources (about 0.1 s).
  */
