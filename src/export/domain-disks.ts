@@ -8,7 +8,7 @@ import { messageOf, StorageError } from '../base/errors.ts';
 import { TimeLimit, TimeOver } from '../base/time-limit.ts';
 import { attachOptionsOf, libvirtReconnects, libvirtXml } from './attach.ts';
 import type { ExportService } from './export-service.ts';
-import { exportedInto, notLetGo } from './guest-export.ts';
+import { type AttachTerms, exportedInto, notLetGo } from './guest-export.ts';
 import { aboutDevice, aboutDomain, type Libvirt, libvirtVersion } from './virsh.ts';
 
 export interface DomainDisk {
@@ -39,7 +39,7 @@ const attachMs = 40_000;
 const detachMs = 30_000;
 const lookMs = 500;
 
-type Exports = Pick<ExportService, 'nameOfVolume' | 'get' | 'add' | 'remove'>;
+type Exports = Pick<ExportService, 'nameOfVolume' | 'clientsOf' | 'get' | 'add' | 'remove'>;
 
 export class DomainDisks {
   readonly #exports: Exports;
@@ -51,10 +51,10 @@ export class DomainDisks {
   /**
    * Exports the volume if it is not, and plugs it in.
    *
-   * @throws StorageError volume/not-found, export/exists, export/listen, guest/monitor, guest/refused
+   * @throws StorageError volume/not-found, export/exists, export/listen, guest/monitor, guest/refused; export/busy somebody else has it
    */
-  attach(volume: string, options: DomainDiskOptions): Promise<DomainDisk> {
-    const { persistent = false, dryRun = false } = options;
+  attach(volume: string, options: DomainDiskOptions & AttachTerms): Promise<DomainDisk> {
+    const { persistent = false } = options;
     return withLibvirt(options, attachMs, async (libvirt) => {
       const name = this.#exports.nameOfVolume(volume) ?? volume;
       const disks = await disksOf(libvirt);
@@ -66,7 +66,7 @@ export class DomainDisks {
           const xml = libvirtXml(attachOptionsOf(info), device);
           await aboutDevice(libvirt, 'attach-device', xml, scope(persistent));
         };
-        await exportedInto(this.#exports, volume, into, dryRun);
+        await exportedInto(this.#exports, volume, into, options);
       }
       return { volume, export: name, device, reconnects, changed: there === undefined };
     });

@@ -8,7 +8,7 @@ import { messageOf, StorageError } from '../base/errors.ts';
 import { TimeLimit } from '../base/time-limit.ts';
 import { attachOptionsOf, type GuestDiskIds, guestDiskIds, qmpCommands } from './attach.ts';
 import type { ExportService } from './export-service.ts';
-import { exportedInto, notLetGo } from './guest-export.ts';
+import { type AttachTerms, exportedInto, notLetGo } from './guest-export.ts';
 import {
   type GuestBus,
   grow,
@@ -44,7 +44,10 @@ const attachMs = 40_000;
 /** A guest that is alive lets go within seconds, behind PCIe about five. */
 const detachMs = 30_000;
 
-type Exports = Pick<ExportService, 'nameOfVolume' | 'get' | 'add' | 'remove' | 'disconnect'>;
+type Exports = Pick<
+  ExportService,
+  'nameOfVolume' | 'clientsOf' | 'get' | 'add' | 'remove' | 'disconnect'
+>;
 
 export class GuestDisks {
   readonly #exports: Exports;
@@ -56,12 +59,12 @@ export class GuestDisks {
   /**
    * Exports the volume if it is not, and plugs it in.
    *
-   * @throws StorageError volume/not-found, export/exists, export/listen, guest/monitor, guest/refused
+   * @throws StorageError volume/not-found, export/exists, export/listen, guest/monitor, guest/refused; export/busy somebody else has it
    */
   attach(
     volume: string,
     bus: GuestBus,
-    { monitor, dryRun = false }: GuestDiskOptions,
+    { monitor, ...terms }: GuestDiskOptions & AttachTerms,
   ): Promise<GuestDisk> {
     return withMonitor(monitor, attachMs, async (qmp) => {
       const before = this.#exports.nameOfVolume(volume);
@@ -69,7 +72,7 @@ export class GuestDisks {
       const disk = { volume, export: name, ...guestDiskIds(name), reconnects: true };
       if (before !== null && (await isPlugged(qmp, disk))) return { ...disk, changed: false };
       const into = (info: ExportInfo) => plug(qmp, qmpCommands(attachOptionsOf(info)), bus);
-      await exportedInto(this.#exports, volume, into, dryRun);
+      await exportedInto(this.#exports, volume, into, terms);
       return { ...disk, changed: true };
     });
   }

@@ -12,7 +12,7 @@ import { Writer } from './guest/writer.ts';
 
 let service: Service;
 let guest: Guest | undefined;
-let qemu: Daemon | undefined;
+const machines: Daemon[] = [];
 let impostor: Server | undefined;
 
 beforeAll(async () => {
@@ -24,7 +24,7 @@ beforeAll(async () => {
 });
 afterEach(async () => {
   await guest?.kill();
-  await qemu?.end('SIGKILL');
+  for (const machine of machines.splice(0)) await machine.end('SIGKILL');
   impostor?.close();
 });
 afterAll(() => service?.dispose());
@@ -48,7 +48,7 @@ function pluggable(monitor: string): Equipment {
 async function stoppedMachine(machine: string): Promise<string> {
   const monitor = monitorPath();
   const flags = ['-machine', `${machine},accel=tcg`, '-nodefaults', '-display', 'none', '-S'];
-  qemu = new Daemon('qemu-system-x86_64', [...flags, ...monitorFlags(monitor)]);
+  machines.push(new Daemon('qemu-system-x86_64', [...flags, ...monitorFlags(monitor)]));
   const answers = async () => (await service.outcome(['detach', 'other', '--qmp', monitor])).status;
   await expect.poll(answers, { timeout: 20_000 }).toBe(0);
   return monitor;
@@ -152,6 +152,20 @@ test('a dry run says what would be and does nothing', async () => {
   const plan = await service.varve('--dry-run', 'attach', 'other', '--qmp', monitor);
   expect(plan).toMatchObject({ kind: 'Plan', changed: true });
   expect(await exportNames()).not.toContain('other');
+});
+
+test('what one guest has goes into another only when they know of each other', async () => {
+  const [first, second] = [await stoppedMachine('pc'), await stoppedMachine('pc')];
+  await service.varve('attach', 'other', '--qmp', first);
+  const outcome = await service.outcome(['attach', 'other', '--qmp', second]);
+  expect(outcome.status, outcome.stderr).toBe(4);
+  expect(outcome.stderr).toMatch(/export\/busy/);
+  expect(outcome.stderr).toMatch(/--shared/);
+  const again = await service.varve('attach', 'other', '--qmp', first);
+  expect(again).toMatchObject({ changed: false });
+  const shared = await service.varve('attach', 'other', '--qmp', second, '--shared');
+  expect(shared).toMatchObject({ changed: true });
+  expect(await service.varve('export', 'show', 'other')).toMatchObject({ clients: 2 });
 });
 
 test('a guest that does not let go is told, however often', async () => {

@@ -31,6 +31,9 @@ const AttachBody = body({
       { description: 'with qmp; virtio-blk unless given' },
     ),
   ),
+  shared: Type.Optional(
+    Type.Boolean({ description: 'also when clients have the volume: they know of each other' }),
+  ),
 });
 const DetachBody = body({
   qmp: Type.Optional(Monitor),
@@ -62,15 +65,15 @@ export function guestDiskRoutes(
     },
     async (request) => {
       const { name } = volumes.get(request.params.name);
-      const { bus } = request.body;
+      const { bus, shared } = request.body;
       const { dry_run: dryRun } = request.query;
       const guest = guestOf(request.body);
       if (guest.kind === 'domain') {
         if (bus !== undefined) throw new StorageError('request/invalid', 'bus is for qmp');
-        const options = { ...guest.options, ...defined({ dryRun }) };
+        const options = { ...guest.options, ...defined({ shared, dryRun }) };
         return answer('attach', await domainDisks.attach(name, options), dryRun);
       }
-      const options = { monitor: guest.monitor, ...defined({ dryRun }) };
+      const options = { monitor: guest.monitor, ...defined({ shared, dryRun }) };
       const disk = await guestDisks.attach(name, bus ?? 'virtio-blk', options);
       return answer('attach', disk, dryRun);
     },

@@ -25,6 +25,7 @@ export function addGuestDiskVerbs(program: Command): void {
         'virtio-scsi',
       ]),
     )
+    .option('--shared', 'also when clients have the volume: they know of each other')
     .action(does(attach));
   program
     .command('detach <volume>')
@@ -55,10 +56,10 @@ function guestFields({ qmp, ...domain }: GuestOptions): object {
 async function attach(
   context: Context,
   [volume]: [string],
-  { bus, ...guest }: GuestOptions & { bus?: string },
+  { bus, shared, ...guest }: GuestOptions & { bus?: string; shared?: boolean },
 ): Promise<void> {
   const address = path`/v1/volumes/${volume}/actions/attach`;
-  await change(context, address, { ...guestFields(guest), bus }, attached);
+  await change(context, address, { ...guestFields(guest), bus, shared }, attached);
 }
 
 function attached({ volume, node, device, reconnects, changed }: GuestDiskDocument): string {
