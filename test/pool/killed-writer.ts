@@ -14,6 +14,13 @@ export interface Acknowledged {
   readonly serial: number;
 }
 
+/** Told before it begins: until the write behind it is acknowledged the block may be zero. */
+export interface Trimming {
+  readonly trimmed: number;
+}
+
+export type Told = 'ready' | Acknowledged | Trimming;
+
 const blockBytes = 4096;
 const [stateDir = '', disk = '', seed = '', firstSerial = ''] = process.argv.slice(2);
 
@@ -46,12 +53,19 @@ async function writeForEver(): Promise<void> {
     const stamp = ++serial;
     const bytes = new Uint8Array(blockBytes).fill(stamp & 0xff);
     new DataView(bytes.buffer).setFloat64(0, stamp, true);
-    if (random() % 50 === 0) await volume.plane.trim(block * blockBytes, blockBytes);
+    if (random() % 50 === 0) {
+      tell({ trimmed: block });
+      await volume.plane.trim(block * blockBytes, blockBytes);
+    }
     await volume.plane.write(block * blockBytes, bytes);
-    process.send?.({ block, serial: stamp } satisfies Acknowledged);
+    tell({ block, serial: stamp });
     if (random() % 30 === 0) await volume.plane.flush();
   }
 }
 
-process.send?.('ready');
+function tell(told: Told): void {
+  process.send?.(told);
+}
+
+tell('ready');
 await writeForEver();

@@ -1,14 +1,14 @@
 /**
  * Goal: a kill -9 at any instant loses nothing that was acknowledged, flushed or not, also when the restart is killed.
  * Method: a child process writes stamped blocks one at a time and reports them; it is killed; the pool is opened here, every
- *   reported stamp (or the one write that was under way) must be there, and the pool must check out. SEED replays.
+ *   reported stamp (or the one write or trim that was under way) must be there, and the pool must check out. SEED replays.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Fixture } from './fixture.ts';
-import type { Acknowledged } from './killed-writer.ts';
+import type { Told } from './killed-writer.ts';
 
 const writer = fileURLToPath(new URL('./killed-writer.ts', import.meta.url));
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
@@ -30,13 +30,20 @@ describe(`killed service, seed ${seed}`, () => {
     return fork(writer, arguments_, { execArgv: ['--import', 'tsx'] });
   }
 
+  /** @returns whether it is a write that was acknowledged */
+  function note(told: Told): boolean {
+    if (told === 'ready') return false;
+    if ('trimmed' in told) newest.set(told.trimmed, 0);
+    else newest.set(told.block, told.serial);
+    return 'block' in told;
+  }
+
   /** Lets the writer live until it acknowledged `writes`, then kills it. */
   async function liveAndDie(life: number, writes: number): Promise<void> {
     const child = startWriter(life);
     let acknowledged = 0;
-    child.on('message', (message: Acknowledged | 'ready') => {
-      if (message === 'ready') return;
-      newest.set(message.block, message.serial);
+    child.on('message', (told: Told) => {
+      if (!note(told)) return;
       acknowledged += 1;
       if (acknowledged === writes) child.kill('SIGKILL');
     });
@@ -46,9 +53,7 @@ describe(`killed service, seed ${seed}`, () => {
   /** Kills a writer that is still opening the pool. */
   async function dieWhileStarting(life: number, afterMs: number): Promise<void> {
     const child = startWriter(life);
-    child.on('message', (message: Acknowledged | 'ready') => {
-      if (message !== 'ready') newest.set(message.block, message.serial);
-    });
+    child.on('message', note);
     const timer = setTimeout(() => child.kill('SIGKILL'), afterMs);
     await once(child, 'close');
     clearTimeout(timer);
