@@ -16,7 +16,8 @@
 import { writeFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { resolve } from 'node:path';
-import { parseArgs } from 'node:util';
+import { Command } from 'commander';
+import { numberAboveZero, wholeNumber } from '../lib/options.ts';
 import { aboutRun } from './about.ts';
 import { chainComparisons } from './chain-rows.ts';
 import { type Comparison, compare } from './compare.ts';
@@ -35,19 +36,35 @@ const scales = {
   quick: { rounds: 1, runtimeSeconds: 0.3, spanMiB: 64, depths: [10], mappedGiB: [] },
 };
 
-const { values: options } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    matrix: { type: 'boolean', default: false },
-    rounds: { type: 'string' },
-    seconds: { type: 'string' },
-    json: { type: 'string' },
-    report: { type: 'string' },
-    only: { type: 'string', default: '' },
-    peers: { type: 'string' },
-    versus: { type: 'string' },
-  },
-});
+interface Options {
+  readonly quick: boolean;
+  readonly matrix: boolean;
+  readonly rounds?: number;
+  readonly seconds?: number;
+  readonly json?: string;
+  readonly report?: string;
+  readonly only: string;
+  readonly peers?: string;
+  readonly versus?: string;
+}
+
+const options = new Command('bench')
+  .description('varve beside other NBD servers, in one run on one machine')
+  .option('--quick', 'one short round: a smoke test, not a result', false)
+  .option(
+    '--matrix',
+    'also peers with O_DIRECT, TCP, 1, 4 and 16 connections, eight volumes',
+    false,
+  )
+  .option('--rounds <n>', 'fewer, or more', wholeNumber)
+  .option('--seconds <n>', 'of each measurement', numberAboveZero)
+  .option('--json <file>', 'all medians and ratios, too')
+  .option('--report <file>', 'the same as Markdown')
+  .option('--only <text>', 'workloads whose name contains it', '')
+  .option('--peers <folder>', 'also the peers of a newer Debian in that folder')
+  .option('--versus <folder>', 'no peers: beside the build in another checkout')
+  .parse()
+  .opts<Options>();
 
 const folder = scratchFolder();
 const tools = [ownPeers, ...(options.peers === undefined ? [] : [peersIn(options.peers)])];
@@ -59,8 +76,8 @@ const scale = {
   ...usual,
   // All filled disks fit into half of the memory together: otherwise whoever was filled first is read from the backing disk.
   spanMiB: Math.min(usual.spanMiB, Math.floor(totalmem() / 2 / servers.length / 2 ** 20)),
-  rounds: Number(options.rounds ?? usual.rounds),
-  runtimeSeconds: Number(options.seconds ?? usual.runtimeSeconds),
+  rounds: options.rounds ?? usual.rounds,
+  runtimeSeconds: options.seconds ?? usual.runtimeSeconds,
 };
 const about = await aboutRun(scale, tools);
 

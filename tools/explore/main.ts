@@ -7,31 +7,37 @@
  * Ctrl-C ends it with where to go on.
  */
 import { availableParallelism } from 'node:os';
-import { parseArgs } from 'node:util';
+import { Command } from 'commander';
+import { wholeNumber } from '../lib/options.ts';
 import { describeCoverage } from './coverage.ts';
 import { type Exploration, explore } from './explore.ts';
 import { readProgress, writeProgress } from './progress.ts';
 
-const { values } = parseArgs({
-  options: {
-    states: { type: 'string', default: '1000000' },
-    from: { type: 'string' },
-    workers: { type: 'string', default: String(availableParallelism()) },
-    resume: { type: 'string' },
-    moment: { type: 'string' },
-    'cut-seed': { type: 'string' },
-    alone: { type: 'boolean', default: false },
-  },
-});
+interface Options {
+  readonly states: number;
+  readonly from: number;
+  readonly workers: number;
+  readonly resume?: string;
+  readonly moment?: number;
+  readonly cutSeed?: number;
+  readonly alone: boolean;
+}
 
-const { resume } = values;
+const { states, from, workers, resume, moment, cutSeed, alone } = new Command('explore')
+  .description('power cuts of seeded lives, judged')
+  .option('--states <n>', 'distinct ones', wholeNumber, 1_000_000)
+  .option('--from <seed>', 'seed of the first life', wholeNumber, Date.now() % 1_000_000)
+  .option('--workers <n>', 'lives side by side', wholeNumber, availableParallelism())
+  .option('--resume <file>', 'keeps count there, and goes on from there')
+  .option('--moment <n>', 'with --cut-seed: this cut alone', wholeNumber)
+  .option('--cut-seed <n>', 'with --moment: this cut alone', wholeNumber)
+  .option('--alone', 'every state is opened by itself', false)
+  .parse()
+  .opts<Options>();
+
 const before = resume === undefined ? undefined : readProgress(resume);
-const firstSeed = before?.firstSeed ?? Number(values.from ?? Math.floor(Math.random() * 1_000_000));
-const states = Number(values.states);
-const only =
-  values.moment === undefined || values['cut-seed'] === undefined
-    ? undefined
-    : { moment: Number(values.moment), seed: Number(values['cut-seed']) };
+const firstSeed = before?.firstSeed ?? from;
+const only = moment === undefined || cutSeed === undefined ? undefined : { moment, seed: cutSeed };
 const started = Date.now();
 const interrupt = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupt.abort());
@@ -39,17 +45,19 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 const exploration = await explore({
   firstSeed,
   states,
-  workers: Number(values.workers),
+  workers,
   signal: interrupt.signal,
   onLife: note,
-  sharing: !values.alone,
+  sharing: !alone,
   ...(before === undefined ? {} : { before: before.exploration }),
   ...(only === undefined ? {} : { only }),
 });
 note(exploration);
 process.stderr.write('\n');
-for (const { seed, moment, cutSeed, sentences } of exploration.violations) {
-  console.log(`broken: --from ${seed} --moment ${moment} --cut-seed ${cutSeed}`);
+for (const violation of exploration.violations) {
+  const { seed, sentences } = violation;
+  const cut = `--moment ${violation.moment} --cut-seed ${violation.cutSeed}`;
+  console.log(`broken: --from ${seed} ${cut}`);
   for (const sentence of sentences) console.log(`  ${sentence}`);
 }
 console.log(`${describeCoverage(exploration.coverage)}\n`);
