@@ -11,9 +11,8 @@
  *
  * Kinds are interleaved within a round. Exit status 1 when anything failed; the others are measured nevertheless.
  */
+
 import { writeFileSync } from 'node:fs';
-import { Command } from 'commander';
-import { wholeNumber } from '../lib/options.ts';
 import { type ChainKind, qcow2Kinds } from './chain-disks.ts';
 import { chainTable } from './chain-report.ts';
 import {
@@ -22,15 +21,13 @@ import {
   overwriteAfterSnapshot,
   readAtDepth,
 } from './chain-session.ts';
+import { type RoundOptions, roundsCommand } from './options.ts';
 import { mediansOf, plain, scratchFolder } from './rounds.ts';
 import { varveKinds } from './varve-chain.ts';
 
-interface Options {
-  readonly quick: boolean;
+interface Options extends RoundOptions {
   readonly only: string;
   readonly kind: string;
-  readonly rounds?: number;
-  readonly json?: string;
 }
 
 const scales = {
@@ -49,13 +46,13 @@ const scenarios = {
   maps: { run: growingMaps, takes: () => true },
 };
 
-const options = new Command('bench:chains')
-  .description('snapshots and chains, varve beside qcow2')
-  .option('--quick', 'one short round: a smoke test, not a result', false)
+const options = roundsCommand(
+  'bench:chains',
+  'snapshots and chains, varve beside qcow2',
+  'the medians',
+)
   .option('--only <scenario>', 'overwrite, depth or maps', '')
   .option('--kind <text>', 'disks whose name contains it', '')
-  .option('--rounds <n>', 'fewer, or more', wholeNumber)
-  .option('--json <file>', 'the medians as JSON, too')
   .parse()
   .opts<Options>();
 

@@ -9,12 +9,12 @@
  *
  * Exit status 1 when a scene failed; the others are measured nevertheless.
  */
+
 import { writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
-import { Command } from 'commander';
-import { wholeNumber } from '../lib/options.ts';
 import { cliffRows, type Noticed, type SceneOutcome } from './cliff-report.ts';
 import { type Scene, scenes } from './cliff-scenes.ts';
+import { type RoundOptions, roundsCommand } from './options.ts';
 import { table } from './report.ts';
 
 const scales = {
@@ -22,19 +22,16 @@ const scales = {
   quick: { rounds: 1, runtimeSeconds: 1, spanMiB: 128, mappedGiB: 4 },
 };
 
-interface Options {
-  readonly quick: boolean;
+interface Options extends RoundOptions {
   readonly only: string;
-  readonly rounds?: number;
-  readonly json?: string;
 }
 
-const options = new Command('bench:cliffs')
-  .description('what a guest notices of what goes on in the service beside it')
-  .option('--quick', 'one short round: a smoke test, not a result', false)
+const options = roundsCommand(
+  'bench:cliffs',
+  'what a guest notices of what goes on in the service beside it',
+  'every round',
+)
   .option('--only <text>', 'scenes whose name contains it', '')
-  .option('--rounds <n>', 'fewer, or more', wholeNumber)
-  .option('--json <file>', 'every round as JSON, too')
   .parse()
   .opts<Options>();
 

@@ -11,20 +11,17 @@
  *
  * Movers are interleaved within a round. Exit status 1 when anything failed; the others are measured nevertheless.
  */
+
 import { writeFileSync } from 'node:fs';
-import { Command } from 'commander';
-import { wholeNumber } from '../lib/options.ts';
 import { chainTable } from './chain-report.ts';
 import { type MovePlan, moveAlone, moveBesideGuest } from './move-session.ts';
 import { type Mover, movers } from './movers.ts';
+import { type RoundOptions, roundsCommand } from './options.ts';
 import { mediansOf, plain, scratchFolder } from './rounds.ts';
 
-interface Options {
-  readonly quick: boolean;
+interface Options extends RoundOptions {
   readonly only: string;
   readonly mover: string;
-  readonly rounds?: number;
-  readonly json?: string;
 }
 
 const scales = {
@@ -36,13 +33,13 @@ const scenarios = {
   guest: { run: moveBesideGuest, takes: ({ isOnline }: Mover) => isOnline },
 };
 
-const options = new Command('bench:moves')
-  .description('drain and move, beside cp, qemu-img convert and blockdev-mirror')
-  .option('--quick', 'one short round: a smoke test, not a result', false)
+const options = roundsCommand(
+  'bench:moves',
+  'drain and move, beside cp, qemu-img convert and blockdev-mirror',
+  'the medians',
+)
   .option('--only <scenario>', 'alone or guest', '')
   .option('--mover <text>', 'those whose name contains it', '')
-  .option('--rounds <n>', 'fewer, or more', wholeNumber)
-  .option('--json <file>', 'the medians as JSON, too')
   .parse()
   .opts<Options>();
 
