@@ -9,7 +9,7 @@ namespace varve {
 namespace {
 
 // Raised when a verb or an event changes its shape; binding.ts compares.
-constexpr int kAbi = 9;
+constexpr int kAbi = 10;
 
 LoopBackend BackendOf(const std::string& name) {
   if (name == "io_uring") return LoopBackend::kUring;

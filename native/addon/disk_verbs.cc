@@ -95,14 +95,14 @@ void OpenPatient(double token, const Napi::Object& spec) {
       SetCondition(event, condition);
     });
   };
-  std::shared_ptr<Disk> inner = runtime.disks.at(static_cast<Handle>(U64Of(spec, "inner")));
+  std::shared_ptr<Disk> inner = runtime.disks.At(static_cast<Handle>(U64Of(spec, "inner")));
   DiskOpened(token, handle, PatientDisk::Create(std::move(inner), &runtime.control_loop(), policy, report));
 }
 
 void OpenGated(double token, const Napi::Object& spec) {
   Runtime& runtime = Runtime::Get();
   Handle handle = runtime.NextHandle();
-  std::shared_ptr<Disk> inner = runtime.disks.at(static_cast<Handle>(U64Of(spec, "inner")));
+  std::shared_ptr<Disk> inner = runtime.disks.At(static_cast<Handle>(U64Of(spec, "inner")));
   DiskOpened(token, handle, std::make_shared<GatedDisk>(std::move(inner), &runtime.gate(), handle));
 }
 
@@ -120,7 +120,7 @@ void OpenDisk(const Napi::CallbackInfo& info) {
   if (kind == "nbd") return OpenClient(token, spec);
   if (kind == "gated") return OpenGated(token, spec);
   if (kind != "fault") return Runtime::Get().events().Done(token, Status(ENOTSUP, "disks of this kind"));
-  DiskOpened(token, std::make_shared<FaultDisk>(Runtime::Get().disks.at(static_cast<Handle>(U64Of(spec, "inner")))));
+  DiskOpened(token, std::make_shared<FaultDisk>(Runtime::Get().disks.At(static_cast<Handle>(U64Of(spec, "inner")))));
 }
 
 void CloseDisk(const Napi::CallbackInfo& info) {
@@ -159,7 +159,7 @@ struct ControlIo : Completion {
 };
 
 ControlIo* IoOf(const Napi::CallbackInfo& info) {
-  return new ControlIo(NumberAt(info, 0), Runtime::Get().disks.at(HandleAt(info, 1)));
+  return new ControlIo(NumberAt(info, 0), Runtime::Get().disks.At(HandleAt(info, 1)));
 }
 
 void DiskRead(const Napi::CallbackInfo& info) {
@@ -223,7 +223,7 @@ struct ControlSearch : Completion {
 };
 
 void DiskFindData(const Napi::CallbackInfo& info) {
-  auto* find = new ControlSearch(NumberAt(info, 0), Runtime::Get().disks.at(HandleAt(info, 1)));
+  auto* find = new ControlSearch(NumberAt(info, 0), Runtime::Get().disks.At(HandleAt(info, 1)));
   find->search.offset = U64At(info, 2);
   find->search.bytes = U64At(info, 3);
   EventLoop& loop = Runtime::Get().control_loop();
@@ -243,7 +243,7 @@ struct ControlMeasure : Completion {
 };
 
 void DiskMeasure(const Napi::CallbackInfo& info) {
-  auto* measure = new ControlMeasure(NumberAt(info, 0), Runtime::Get().disks.at(HandleAt(info, 1)));
+  auto* measure = new ControlMeasure(NumberAt(info, 0), Runtime::Get().disks.At(HandleAt(info, 1)));
   EventLoop& loop = Runtime::Get().control_loop();
   loop.Post([measure, &loop] { measure->disk->Measure(loop, &measure->bytes, measure); });
 }

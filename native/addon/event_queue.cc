@@ -21,6 +21,8 @@ void EventQueue::Close() {
 
 void EventQueue::Push(const char* kind, Build build) { Push({kind, std::move(build), false}); }
 
+void EventQueue::PushChange(const char* kind, Build build) { Push({kind, std::move(build), true}); }
+
 void EventQueue::Push(Event event) {
   bool first;
   {

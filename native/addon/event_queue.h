@@ -31,6 +31,8 @@ class EventQueue {
   void Close();
 
   void Push(const char* kind, Build build);
+  // As Push, of an event whose builder changes what belongs to JavaScript's thread.
+  void PushChange(const char* kind, Build build);
   // Simulated: how many wait, and the first `count` of them reach the callback before this returns.
   size_t waiting() const { return events_.size(); }
   void DeliverNow(Napi::Env env, size_t count);

@@ -75,12 +75,12 @@ void Serve(const Napi::CallbackInfo& info, std::shared_ptr<BlockTarget> target) 
 }
 
 void AddExport(const Napi::CallbackInfo& info) {
-  std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.at(HandleAt(info, 0));
+  std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.At(HandleAt(info, 0));
   Serve(info, std::shared_ptr<BlockTarget>(open, &open->volume()));
 }
 
 void AddDiskExport(const Napi::CallbackInfo& info) {
-  Serve(info, std::make_shared<DiskTarget>(Runtime::Get().disks.at(HandleAt(info, 0))));
+  Serve(info, std::make_shared<DiskTarget>(Runtime::Get().disks.At(HandleAt(info, 0))));
 }
 
 void RemoveExport(const Napi::CallbackInfo& info) {
@@ -103,7 +103,7 @@ void ResumeExport(const Napi::CallbackInfo& info) {
   double token = NumberAt(info, 0);
   std::shared_ptr<BlockTarget> target;
   if (info[2].IsNumber()) {
-    std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.at(HandleAt(info, 2));
+    std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.At(HandleAt(info, 2));
     target = std::shared_ptr<BlockTarget>(open, &open->volume());
   }
   Status status = Runtime::Get().server().ResumeExport(

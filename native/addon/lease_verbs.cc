@@ -15,7 +15,7 @@ uint64_t NanosecondsAt(const Napi::CallbackInfo& info, size_t i) {
   return static_cast<uint64_t>(NumberAt(info, i) * kNsPerMs);
 }
 
-Lease& LeaseAt(const Napi::CallbackInfo& info, size_t i) { return *Runtime::Get().leases.at(HandleAt(info, i)); }
+Lease& LeaseAt(const Napi::CallbackInfo& info, size_t i) { return *Runtime::Get().leases.At(HandleAt(info, i)); }
 
 Napi::Value BootTimeMs(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(BootNanoseconds()) / kNsPerMs);
@@ -24,13 +24,13 @@ Napi::Value BootTimeMs(const Napi::CallbackInfo& info) {
 Napi::Value OpenLease(const Napi::CallbackInfo& info) {
   Runtime& runtime = Runtime::Get();
   Handle handle = runtime.NextHandle();
-  runtime.leases[handle] = std::make_shared<Lease>(NanosecondsAt(info, 0));
+  runtime.leases.Put(handle, std::make_shared<Lease>(NanosecondsAt(info, 0)));
   return Napi::Number::New(info.Env(), handle);
 }
 
 void LeaseDisk(const Napi::CallbackInfo& info) {
   Runtime& runtime = Runtime::Get();
-  runtime.leased_disks.at(HandleAt(info, 1))->SetLease(runtime.leases.at(HandleAt(info, 0)));
+  runtime.leased_disks.At(HandleAt(info, 1))->SetLease(runtime.leases.At(HandleAt(info, 0)));
 }
 
 void RenewLease(const Napi::CallbackInfo& info) { LeaseAt(info, 0).Renew(NanosecondsAt(info, 1)); }
@@ -41,7 +41,7 @@ void EndLease(const Napi::CallbackInfo& info) {
 }
 
 // Its disks keep what they need of it.
-void CloseLease(const Napi::CallbackInfo& info) { Runtime::Get().leases.erase(HandleAt(info, 0)); }
+void CloseLease(const Napi::CallbackInfo& info) { Runtime::Get().leases.Remove(HandleAt(info, 0)); }
 
 // A write of a label and the sync behind it; deletes itself when both have ended.
 struct LabelWrite : Completion {
@@ -65,7 +65,7 @@ struct LabelWrite : Completion {
 };
 
 void DiskWriteLabel(const Napi::CallbackInfo& info) {
-  auto* write = new LabelWrite(NumberAt(info, 0), Runtime::Get().leased_disks.at(HandleAt(info, 1)), BytesAt(info, 3));
+  auto* write = new LabelWrite(NumberAt(info, 0), Runtime::Get().leased_disks.At(HandleAt(info, 1)), BytesAt(info, 3));
   write->iov = {write->label.data(), write->label.size()};
   uint64_t offset = U64At(info, 2);
   uint64_t until_ns = NanosecondsAt(info, 4);

@@ -13,7 +13,7 @@ namespace varve {
 namespace {
 
 Volume& VolumeAt(const Napi::CallbackInfo& info, size_t i) {
-  return Runtime::Get().volumes.at(HandleAt(info, i))->volume();
+  return Runtime::Get().volumes.At(HandleAt(info, i))->volume();
 }
 
 // The words of a typed array, or null for what is not there.
@@ -96,8 +96,8 @@ struct ControlLock : Completion {
 };
 
 void LockSlots(const Napi::CallbackInfo& info) {
+  std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.At(HandleAt(info, 1));
   auto* lock = new ControlLock(NumberAt(info, 0));
-  std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.at(HandleAt(info, 1));
   lock->request.first = U64At(info, 2);
   lock->request.count = U64At(info, 3);
   lock->request.loop = open->pool().home();
@@ -151,8 +151,8 @@ struct ControlRelocation : Completion {
 };
 
 void Relocate(const Napi::CallbackInfo& info) {
+  std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.At(HandleAt(info, 1));
   auto* relocation = new ControlRelocation(NumberAt(info, 0));
-  std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.at(HandleAt(info, 1));
   for (const SlotMove& move : MovesOf(info[2])) relocation->request.moves.push_back({move.slot, move.from, move.to});
   relocation->request.hold_writers = info[3].As<Napi::Boolean>().Value();
   relocation->request.loop = open->pool().home();

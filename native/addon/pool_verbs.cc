@@ -1,4 +1,5 @@
 // Pools: open, journal, grants.
+#include <cerrno>
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -54,53 +55,64 @@ void OpenPoolVerb(const Napi::CallbackInfo& info) {
   for (uint32_t i = 0; i < disks.Length(); i++) {
     Napi::Object disk = disks.Get(i).As<Napi::Object>();
     open->pool().AddDisk(static_cast<unsigned>(U64Of(disk, "number")),
-                         runtime.disks.at(static_cast<Handle>(U64Of(disk, "handle"))));
+                         runtime.disks.At(static_cast<Handle>(U64Of(disk, "handle"))));
   }
   Status status = open->pool().Open(JournalSpecOf(spec));
-  if (status.ok()) runtime.pools[handle] = open;
+  if (status.ok()) runtime.pools.Put(handle, open);
   runtime.events().Done(NumberAt(info, 0), status, handle);
 }
 
 void AddPoolDisk(const Napi::CallbackInfo& info) {
   Runtime& runtime = Runtime::Get();
-  runtime.pools.at(HandleAt(info, 0))->pool().AddDisk(HandleAt(info, 2), runtime.disks.at(HandleAt(info, 1)));
+  runtime.pools.At(HandleAt(info, 0))->pool().AddDisk(HandleAt(info, 2), runtime.disks.At(HandleAt(info, 1)));
 }
 
 void RemovePoolDisk(const Napi::CallbackInfo& info) {
   double token = NumberAt(info, 0);
-  Runtime::Get().pools.at(HandleAt(info, 1))->pool().RemoveDisk(HandleAt(info, 2), [token] {
+  Runtime::Get().pools.At(HandleAt(info, 1))->pool().RemoveDisk(HandleAt(info, 2), [token] {
     Runtime::Get().events().Done(token, Status::Ok());
   });
 }
 
 void BeginReplica(const Napi::CallbackInfo& info) {
   double token = NumberAt(info, 0);
-  Runtime::Get().pools.at(HandleAt(info, 1))->pool().journal().BeginReplica({HandleAt(info, 2), U64At(info, 3)}, [token](Status status) {
+  Runtime::Get().pools.At(HandleAt(info, 1))->pool().journal().BeginReplica({HandleAt(info, 2), U64At(info, 3)}, [token](Status status) {
     Runtime::Get().events().Done(token, status);
   });
 }
 
 void EndReplica(const Napi::CallbackInfo& info) {
   double token = NumberAt(info, 0);
-  auto found = Runtime::Get().pools.find(HandleAt(info, 1));
+  std::shared_ptr<OpenPool> open = Runtime::Get().pools.Find(HandleAt(info, 1));
   // Closed meanwhile: no ring is written any more.
-  if (found == Runtime::Get().pools.end()) return Runtime::Get().events().Done(token, Status::Ok());
-  found->second->pool().journal().EndReplica(HandleAt(info, 2), [token] {
+  if (open == nullptr) return Runtime::Get().events().Done(token, Status::Ok());
+  open->pool().journal().EndReplica(HandleAt(info, 2), [token] {
     Runtime::Get().events().Done(token, Status::Ok());
   });
 }
 
+// The pool's loop still has what JavaScript said until it was told of the end: that is refused and waited for, and then the pool goes,
+// on its loop and behind everything that names it there.
+void LetGo(std::shared_ptr<OpenPool> open, double token) {
+  Pool& pool = open->pool();
+  pool.Stop(Status(ESHUTDOWN, "pool"), false);
+  pool.Close([open = std::move(open), token]() mutable {
+    EventLoop* home = open->pool().home();
+    home->Post([open = std::move(open), token]() mutable {
+      open.reset();
+      Runtime::Get().events().Done(token, Status::Ok());
+    });
+  });
+}
+
+// Until `pool-closed` is told JavaScript speaks to the pool, which may need room in the journal.
 void ClosePool(const Napi::CallbackInfo& info) {
   double token = NumberAt(info, 0);
   Handle handle = HandleAt(info, 1);
-  std::shared_ptr<OpenPool> open = Runtime::Get().pools.at(handle);
-  EventLoop* home = open->pool().home();
-  open->pool().Close([token, handle, home] {
-    // Behind whatever the pool still has on its loop.
-    home->Post([token, handle] {
-      Runtime::Get().events().Done(token, Status::Ok(), 0, {}, [handle](Napi::Env, Napi::Object) {
-        Runtime::Get().pools.erase(handle);
-      });
+  Runtime::Get().pools.At(handle)->pool().Close([token, handle] {
+    Runtime::Get().events().PushChange("pool-closed", [token, handle](Napi::Env, Napi::Object event) {
+      event.Set("pool", handle);
+      LetGo(Runtime::Get().pools.Take(handle), token);
     });
   });
 }
@@ -108,14 +120,14 @@ void ClosePool(const Napi::CallbackInfo& info) {
 void JournalAppend(const Napi::CallbackInfo& info) {
   double token = NumberAt(info, 0);
   auto kind = static_cast<RecordKind>(HandleAt(info, 2));
-  Runtime::Get().pools.at(HandleAt(info, 1))->pool().journal().AppendRecord(
+  Runtime::Get().pools.At(HandleAt(info, 1))->pool().journal().AppendRecord(
       kind, BytesAt(info, 3), static_cast<uint64_t>(token), [token](Status status, uint64_t sequence) {
         Runtime::Get().events().Done(token, status, static_cast<double>(sequence));
       });
 }
 
 void JournalTrim(const Napi::CallbackInfo& info) {
-  Runtime::Get().pools.at(HandleAt(info, 0))->pool().journal().Trim(U64At(info, 1));
+  Runtime::Get().pools.At(HandleAt(info, 0))->pool().journal().Trim(U64At(info, 1));
 }
 
 void Grant(const Napi::CallbackInfo& info) {
@@ -125,7 +137,7 @@ void Grant(const Napi::CallbackInfo& info) {
     runs.push_back({static_cast<unsigned>(words[i]), static_cast<uint64_t>(words[i + 1]),
                     static_cast<uint64_t>(words[i + 2])});
   }
-  Runtime::Get().pools.at(HandleAt(info, 0))->pool().grants(HandleAt(info, 2)).Add(runs);
+  Runtime::Get().pools.At(HandleAt(info, 0))->pool().grants(HandleAt(info, 2)).Add(runs);
 }
 
 Napi::Value RunsValue(Napi::Env env, const std::vector<ClusterRun>& runs) {
@@ -140,7 +152,7 @@ Napi::Value RunsValue(Napi::Env env, const std::vector<ClusterRun>& runs) {
 
 Napi::Value TakeBackDisk(const Napi::CallbackInfo& info) {
   Runtime& runtime = Runtime::Get();
-  Pool* pool = &runtime.pools.at(HandleAt(info, 0))->pool();
+  Pool* pool = &runtime.pools.At(HandleAt(info, 0))->pool();
   const unsigned disk = HandleAt(info, 1);
   std::vector<ClusterRun> runs = pool->TakeBackOn(disk);
   for (auto& [handle, open] : runtime.volumes) {
@@ -152,24 +164,24 @@ Napi::Value TakeBackDisk(const Napi::CallbackInfo& info) {
 }
 
 void GrantExhausted(const Napi::CallbackInfo& info) {
-  Runtime::Get().pools.at(HandleAt(info, 0))->pool().grants(HandleAt(info, 1))
+  Runtime::Get().pools.At(HandleAt(info, 0))->pool().grants(HandleAt(info, 1))
       .SetExhausted(info[2].As<Napi::Boolean>() ? Shortage::kHold : Shortage::kRefuse);
 }
 
 Napi::Value HeldWriters(const Napi::CallbackInfo& info) {
-  const uint64_t count = Runtime::Get().pools.at(HandleAt(info, 0))->pool().HeldWriters();
+  const uint64_t count = Runtime::Get().pools.At(HandleAt(info, 0))->pool().HeldWriters();
   return Napi::Number::New(info.Env(), static_cast<double>(count));
 }
 
 void FailPool(const Napi::CallbackInfo& info) {
-  auto found = Runtime::Get().pools.find(HandleAt(info, 0));
-  if (found == Runtime::Get().pools.end()) return;  // closed meanwhile: it writes nothing either
+  std::shared_ptr<OpenPool> open = Runtime::Get().pools.Find(HandleAt(info, 0));
+  if (open == nullptr) return;  // closed meanwhile: it writes nothing either
   Status status(static_cast<int>(HandleAt(info, 1)), "control plane");
-  found->second->pool().Stop(status, info[2].As<Napi::Boolean>());
+  open->pool().Stop(status, info[2].As<Napi::Boolean>());
 }
 
 void PoolFlush(const Napi::CallbackInfo& info) {
-  Pool& pool = Runtime::Get().pools.at(HandleAt(info, 1))->pool();
+  Pool& pool = Runtime::Get().pools.At(HandleAt(info, 1))->pool();
   auto* flush = new ControlFlush(NumberAt(info, 0));
   flush->wait.round = pool.journal().Stamp();
   flush->wait.loop = pool.home();
@@ -178,13 +190,13 @@ void PoolFlush(const Napi::CallbackInfo& info) {
 }
 
 void SetCopyEffort(const Napi::CallbackInfo& info) {
-  Runtime::Get().pools.at(HandleAt(info, 0))->pool().SetGentleCopies(info[1].As<Napi::Boolean>());
+  Runtime::Get().pools.At(HandleAt(info, 0))->pool().SetGentleCopies(info[1].As<Napi::Boolean>());
 }
 
 void CopyRuns(const Napi::CallbackInfo& info) {
   double token = NumberAt(info, 0);
-  Pool& source = Runtime::Get().pools.at(HandleAt(info, 1))->pool();
-  Pool& target = Runtime::Get().pools.at(HandleAt(info, 2))->pool();
+  Pool& source = Runtime::Get().pools.At(HandleAt(info, 1))->pool();
+  Pool& target = Runtime::Get().pools.At(HandleAt(info, 2))->pool();
   Napi::Float64Array numbers = info[3].As<Napi::Float64Array>();
   std::vector<CopyRun> runs;
   for (size_t i = 0; i + 4 < numbers.ElementLength(); i += 5) {
@@ -210,7 +222,7 @@ std::vector<uint8_t> HashBytes(const std::vector<ClusterToHash>& clusters) {
 
 void HashClusters(const Napi::CallbackInfo& info) {
   double token = NumberAt(info, 0);
-  Pool& pool = Runtime::Get().pools.at(HandleAt(info, 1))->pool();
+  Pool& pool = Runtime::Get().pools.At(HandleAt(info, 1))->pool();
   Napi::Float64Array numbers = info[2].As<Napi::Float64Array>();
   std::vector<ClusterToHash> clusters;
   for (size_t i = 0; i + 2 < numbers.ElementLength(); i += 3) {
@@ -224,7 +236,7 @@ void HashClusters(const Napi::CallbackInfo& info) {
 
 // Kind by kind: the count of each bucket, then the seconds of all together.
 Napi::Value PoolLatencies(const Napi::CallbackInfo& info) {
-  const Latencies::Reading reading = Runtime::Get().pools.at(HandleAt(info, 0))->pool().latencies().Read();
+  const Latencies::Reading reading = Runtime::Get().pools.At(HandleAt(info, 0))->pool().latencies().Read();
   Napi::Float64Array numbers = Napi::Float64Array::New(info.Env(), Latencies::kKinds * (Latencies::kBuckets + 1));
   size_t at = 0;
   for (size_t kind = 0; kind < Latencies::kKinds; kind++) {
@@ -242,7 +254,7 @@ Napi::Value LatencyBounds(const Napi::CallbackInfo& info) {
 
 void Grace(const Napi::CallbackInfo& info) {
   double token = NumberAt(info, 0);
-  Runtime::Get().pools.at(HandleAt(info, 1))->pool().AfterAdmitted([token] {
+  Runtime::Get().pools.At(HandleAt(info, 1))->pool().AfterAdmitted([token] {
     Runtime::Get().events().Done(token, Status::Ok());
   });
 }

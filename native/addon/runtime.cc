@@ -150,13 +150,13 @@ std::vector<EventLoop*> Runtime::loops() const {
 
 void Runtime::AddDisk(Handle handle, std::shared_ptr<Disk> disk) {
   auto leased = std::make_shared<LeasedDisk>(std::move(disk));
-  leased_disks[handle] = leased;
-  disks[handle] = std::move(leased);
+  leased_disks.Put(handle, leased);
+  disks.Put(handle, std::move(leased));
 }
 
 void Runtime::RemoveDisk(Handle handle) {
-  disks.erase(handle);
-  leased_disks.erase(handle);
+  disks.Remove(handle);
+  leased_disks.Remove(handle);
 }
 
 void Runtime::ClientConnected(nbd::ClientId client, std::string_view name, std::string_view address) {

@@ -4,12 +4,12 @@
 // Elsewhere: the verbs (disk_verbs.cc, pool_verbs.cc, volume_verbs.cc, export_verbs.cc, succession_verbs.cc).
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "addon/event_queue.h"
+#include "addon/handle_table.h"
 #include "io/disk.h"
 #include "io/event_loop.h"
 #include "io/gated_disk.h"
@@ -19,8 +19,6 @@
 #include "volume/volume.h"
 
 namespace varve {
-
-using Handle = uint32_t;
 
 // A pool and the way its news reaches JavaScript.
 class OpenPool : public PoolObserver {
@@ -86,15 +84,15 @@ class Runtime : public nbd::ServerEvents {
   // Forgets it; operations under way keep it open until they end.
   void RemoveDisk(Handle handle);
   // The disk as it was opened, for verbs that know its kind.
-  std::shared_ptr<Disk> AsOpened(Handle handle) { return leased_disks.at(handle)->below(); }
+  std::shared_ptr<Disk> AsOpened(Handle handle) { return leased_disks.At(handle)->below(); }
 
   // As everybody uses them.
-  std::map<Handle, std::shared_ptr<Disk>> disks;
+  HandleTable<Disk> disks{"disk"};
   // The same ones, for leases and labels.
-  std::map<Handle, std::shared_ptr<LeasedDisk>> leased_disks;
-  std::map<Handle, std::shared_ptr<Lease>> leases;
-  std::map<Handle, std::shared_ptr<OpenPool>> pools;
-  std::map<Handle, std::shared_ptr<OpenVolume>> volumes;
+  HandleTable<LeasedDisk> leased_disks{"disk"};
+  HandleTable<Lease> leases{"lease"};
+  HandleTable<OpenPool> pools{"pool"};
+  HandleTable<OpenVolume> volumes{"volume"};
 
  private:
   // A simulated loop that has something to do, which nobody else turns; null: none.

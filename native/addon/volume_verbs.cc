@@ -12,7 +12,7 @@ namespace varve {
 namespace {
 
 Volume& VolumeAt(const Napi::CallbackInfo& info, size_t i) {
-  return Runtime::Get().volumes.at(HandleAt(info, i))->volume();
+  return Runtime::Get().volumes.At(HandleAt(info, i))->volume();
 }
 
 // A request of the control plane; deletes itself when it has ended.
@@ -53,7 +53,8 @@ std::unique_ptr<ControlRequest> RequestOf(const Napi::CallbackInfo& info, BlockO
 }
 
 void Submit(const Napi::CallbackInfo& info, std::unique_ptr<ControlRequest> request) {
-  request.release()->Submit(Runtime::Get().volumes.at(HandleAt(info, 1)));
+  std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.At(HandleAt(info, 1));
+  request.release()->Submit(std::move(open));
 }
 
 void OpenVolumeVerb(const Napi::CallbackInfo& info) {
@@ -66,8 +67,9 @@ void OpenVolumeVerb(const Napi::CallbackInfo& info) {
   spec.copy_on_write = FlagOf(from, "copyOnWrite");
   spec.grant_group = static_cast<unsigned>(U64Of(from, "grantGroup"));
   Handle handle = runtime.NextHandle();
-  runtime.volumes[handle] = std::make_shared<OpenVolume>(
-      handle, &runtime.events(), runtime.pools.at(HandleAt(info, 1)), spec, &runtime.map_budget());
+  std::shared_ptr<OpenPool> pool = runtime.pools.At(HandleAt(info, 1));
+  runtime.volumes.Put(
+      handle, std::make_shared<OpenVolume>(handle, &runtime.events(), std::move(pool), spec, &runtime.map_budget()));
   runtime.events().Done(NumberAt(info, 0), Status::Ok(), handle);
 }
 
@@ -79,7 +81,7 @@ struct VolumeClose : Completion {
   static void OnRoundEnd(Completion* self, Status) {
     std::unique_ptr<VolumeClose> close(static_cast<VolumeClose*>(self));
     Runtime::Get().events().Done(close->token, Status::Ok(), 0, {}, [handle = close->handle](Napi::Env, Napi::Object) {
-      Runtime::Get().volumes.erase(handle);
+      Runtime::Get().volumes.Remove(handle);
     });
   }
 
@@ -90,7 +92,7 @@ struct VolumeClose : Completion {
 
 void CloseVolume(const Napi::CallbackInfo& info) {
   Handle handle = HandleAt(info, 1);
-  std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.at(handle);
+  std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.At(handle);
   auto* close = new VolumeClose(NumberAt(info, 0), handle);
   Pool* pool = &open->pool();
   // Behind the control plane's own requests, which are posted to the same loop.
@@ -153,10 +155,10 @@ CopyOutMode CopyOutModeOf(const std::string& name) {
 
 void VolumeCopyOut(const Napi::CallbackInfo& info) {
   double token = NumberAt(info, 0);
-  std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.at(HandleAt(info, 1));
+  std::shared_ptr<OpenVolume> open = Runtime::Get().volumes.At(HandleAt(info, 1));
   CopyOutSpec spec;
   spec.source = std::shared_ptr<BlockTarget>(open, &open->volume());
-  spec.disk = Runtime::Get().disks.at(HandleAt(info, 2));
+  spec.disk = Runtime::Get().disks.At(HandleAt(info, 2));
   spec.offset = U64At(info, 3);
   spec.bytes = U64At(info, 4);
   spec.mode = CopyOutModeOf(info[5].As<Napi::String>().Utf8Value());

@@ -103,6 +103,7 @@ void Pool::RefuseHeld() {
 void Pool::Close(std::function<void()> done) {
   home_->Post([this, done = std::move(done)]() mutable {
     closed_ = std::move(done);
+    journal_closed_ = false;
     journal_.Close([this] {
       journal_closed_ = true;
       MaybeClosed();

@@ -50,7 +50,7 @@ class Pool : private JournalObserver {
   void AddDisk(unsigned number, std::shared_ptr<Disk> disk) { disks_.Add(number, std::move(disk)); }
   // Nothing lies on the disk, nothing of it is granted, it carries no replica. `done` on the home loop, when nobody has it in hand any more.
   void RemoveDisk(unsigned number, std::function<void()> done);
-  // Every volume is closed. `done` on the home loop, when all is durable and no grace period is under way.
+  // Every volume is closed. `done` on the home loop, when all is durable and no grace period is under way. Once more for what came since.
   void Close(std::function<void()> done);
 
   Journal& journal() { return journal_; }

@@ -251,6 +251,8 @@ export type DataPlaneEvent =
   | { kind: 'disk-error'; pool: Handle; disk: number; error: number; message: string }
   /** The pool refuses writes from now on (failed sync or journal write). */
   | { kind: 'pool-failed'; pool: Handle; error: number; message: string }
+  /** Nothing is said to the pool any more; the end of `closePool` follows. */
+  | { kind: 'pool-closed'; pool: Handle }
   | { kind: 'client-connected'; client: number; export: string; address: string }
   | { kind: 'client-disconnected'; client: number; export: string; reason: string };
 
@@ -402,7 +404,7 @@ export interface Addon {
    * Done when nothing is on its way to that ring.
    */
   endReplica(token: Token, pool: Handle, number: number): void;
-  /** Everything of the pool must be closed; makes what is pending durable first. */
+  /** Everything of the pool must be closed; makes what is pending durable first. `pool-closed` precedes `done`. */
   closePool(token: Token, pool: Handle): void;
   /** Appends one record of that kind (2: batch) in order; done when durable, value: its sequence. A `durable` event precedes `done`. */
   journalAppend(token: Token, pool: Handle, kind: 2, payload: Uint8Array): void;
@@ -610,12 +612,15 @@ export interface Addon {
 }
 
 /** The addon's interface version this code was written for; checked before anything else is called. */
-export const addonAbi = 9;
+export const addonAbi = 10;
+
+/** Another build of it, as tests under a sanitizer need (tools/test/sanitized-addon.mjs). */
+const addonPath = process.env.VARVE_ADDON ?? '../../build/Release/varve.node';
 
 /** Loads the addon. @throws Error when it was not built or is of another version. */
 export function loadAddon(): Addon {
   const require = createRequire(import.meta.url);
-  const addon = require('../../build/Release/varve.node') as Addon;
+  const addon = require(addonPath) as Addon;
   if (addon.abi !== addonAbi) {
     throw new Error(
       `native addon is version ${addon.abi}, ${addonAbi} is needed: run npm run build`,

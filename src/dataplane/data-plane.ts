@@ -249,8 +249,8 @@ export class DataPlane {
   }
 
   /** @internal */
-  call(start: (token: Token) => void, atOnce?: () => void): Promise<Done> {
-    return this.#call(start, atOnce);
+  call(start: (token: Token) => void): Promise<Done> {
+    return this.#call(start);
   }
 
   /** @internal */
@@ -272,20 +272,16 @@ export class DataPlane {
   }
 
   /** @internal */
-  forgetPool(pool: Handle): void {
-    this.#pools.delete(pool);
+  isPoolOpen(pool: Handle): boolean {
+    return this.#pools.has(pool);
   }
 
-  /** @param atOnce runs with the end of the verb, before another event is handed out; whoever waits for the promise comes later */
-  #call(start: (token: Token) => void, atOnce = () => {}): Promise<Done> {
+  #call(start: (token: Token) => void): Promise<Done> {
     const token = this.#nextToken++;
     return new Promise<Done>((resolve, reject) => {
-      const settle = (done: Done) => {
-        atOnce();
-        resolve(done);
-      };
-      this.#pending.set(token, { resolve: settle, reject });
+      // Throws when it names what is closed; nothing ends then.
       start(token);
+      this.#pending.set(token, { resolve, reject });
     });
   }
 
@@ -324,6 +320,9 @@ export class DataPlane {
         return this.#pools.get(event.pool)?.diskError(event.disk, event.error, event.message);
       case 'pool-failed':
         return this.#pools.get(event.pool)?.failed(event.error, event.message);
+      case 'pool-closed':
+        this.#pools.delete(event.pool);
+        return;
       case 'client-connected':
         return this.#clients?.connected(event.client, event.export, event.address);
       case 'client-disconnected':
@@ -546,8 +545,6 @@ export class LeasePlane {
 
 /** A pool open in the data plane: the journal, the grants and the volumes. */
 export class PoolPlane {
-  #isOpen = true;
-
   constructor(
     readonly plane: DataPlane,
     readonly handle: Handle,
@@ -555,7 +552,7 @@ export class PoolPlane {
 
   /** False as soon as the data plane has let go of the pool: nothing is said to it any more. */
   get isOpen(): boolean {
-    return this.#isOpen;
+    return this.plane.isPoolOpen(this.handle);
   }
 
   addDisk(disk: DiskPlane, number: number): void {
@@ -663,13 +660,7 @@ export class PoolPlane {
   }
 
   async close(): Promise<void> {
-    await this.plane.call(
-      (token) => this.plane.addon.closePool(token, this.handle),
-      () => {
-        this.#isOpen = false;
-        this.plane.forgetPool(this.handle);
-      },
-    );
+    await this.plane.call((token) => this.plane.addon.closePool(token, this.handle));
   }
 }
 

@@ -75,6 +75,15 @@ test('after a failed sync nothing can be made durable, and all of it closes', as
   await inner.close();
 });
 
+test('a verb that names what is closed fails, and nothing ends with it', async () => {
+  const disk = await plane.openDisk({ kind: 'memory', sizeBytes: diskBytes });
+  await disk.close();
+  const told = `disk ${disk.handle} is not open`;
+  await expect(disk.read(0, 512)).rejects.toThrow(told);
+  await expect(plane.openPatientDisk(disk, 0)).rejects.toThrow(told);
+  expect(() => plane.addon.diskCondition(disk.handle)).toThrow(told);
+});
+
 test('a volume closes behind requests that nobody waited for', async () => {
   const disk = await plane.openDisk({ kind: 'memory', sizeBytes: diskBytes });
   const pool = await openPool(disk, () => {});

@@ -78,6 +78,13 @@ test('what is told before the end of a pool finds it open, what is told after it
   turnAll();
   const closed = pool.close();
   turnAll();
+  // Said to a pool that has closed, before anybody was told.
+  const late = [
+    pool.endReplica(0),
+    pool.appendBatch(new Uint8Array(8)),
+    pool.beginReplica(0, 65536),
+  ];
+  const refused = Promise.allSettled(late);
   // The read that is held is tried again, and succeeds.
   plane.addon.simulationAdvance(1000);
   turnAll();
@@ -88,5 +95,10 @@ test('what is told before the end of a pool finds it open, what is told after it
     ['online', false],
   ]);
   await ended(Promise.all([read, closed]));
+  expect((await refused).map(({ status }) => status)).toEqual([
+    'fulfilled',
+    'rejected',
+    'rejected',
+  ]);
   for (const open of [disk, memory]) await ended(open.close());
 });

@@ -45,7 +45,7 @@ export function buildAddon() {
 }
 
 /** Where this Node's own headers are; node-gyp would otherwise download them. */
-function headers() {
+export function headers() {
   const prefixes = [dirname(dirname(process.execPath)), '/usr', '/usr/local'];
   const found = prefixes.find((prefix) => existsSync(join(prefix, 'include/node/node_api.h')));
   if (found !== undefined) return found;

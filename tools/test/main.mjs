@@ -1,8 +1,8 @@
 /**
- * `npm test`: set-up, static checks, native tests (plain, asan, tsan), a minute of fuzzing, vitest (unit, then end to end).
+ * `npm test`: set-up, static checks, native tests (plain, asan, tsan), the addon under asan, a minute of fuzzing, vitest (unit, then end to end).
  *
  *   npm test                        everything; about 50 minutes on two cores
- *   npm test -- native vitest       only these pieces: checks, native, asan, tsan, fuzz, vitest
+ *   npm test -- native vitest       only these pieces: checks, native, asan, tsan, addon, fuzz, vitest
  *
  * All pieces run even when an early one fails. The end names what failed; the last line alone is `N passed, N failed`; the exit
  * status is 0 only when something ran and nothing failed.
@@ -11,6 +11,7 @@ import { orExplain, setUp } from '../setup/main.mjs';
 import { runChecks } from './checks.mjs';
 import { runFuzz } from './fuzz.mjs';
 import { runNative } from './native.mjs';
+import { runSanitizedAddon } from './sanitized-addon.mjs';
 import { sum } from './tally.mjs';
 import { runVitest } from './vitest.mjs';
 
@@ -19,6 +20,7 @@ const pieces = {
   native: () => runNative('plain'),
   asan: () => runNative('asan'),
   tsan: () => runNative('tsan'),
+  addon: runSanitizedAddon,
   fuzz: runFuzz,
   vitest: () => runVitest([]),
 };

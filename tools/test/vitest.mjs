@@ -5,12 +5,18 @@ import { oneFailure, succeeds, sum } from './tally.mjs';
 
 const report = 'build/reports/vitest.json';
 
-export function runVitest(args) {
+/** @param title of the headline and of a failure */
+export function runVitest(args, { title = 'vitest', env = {} } = {}) {
   rmSync(report, { force: true });
   mkdirSync('build/reports', { recursive: true });
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
-  const succeeded = succeeds('vitest', 'node_modules/.bin/vitest', ['run', ...reporters, ...args]);
-  if (!existsSync(report)) return oneFailure('vitest gave no report');
+  const succeeded = succeeds(
+    title,
+    'node_modules/.bin/vitest',
+    ['run', ...reporters, ...args],
+    env,
+  );
+  if (!existsSync(report)) return oneFailure(`${title} gave no report`);
   const found = JSON.parse(readFileSync(report, 'utf8'));
   const broken = found.testResults.filter(
     (file) => file.status === 'failed' && file.assertionResults.length === 0,
@@ -25,5 +31,5 @@ export function runVitest(args) {
   // Vitest also fails for errors outside of any test; they must not vanish from the count.
   return succeeded || told.failed > 0
     ? told
-    : sum([told, oneFailure('vitest: an error outside of any test')]);
+    : sum([told, oneFailure(`${title}: an error outside of any test`)]);
 }
