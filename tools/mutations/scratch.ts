@@ -24,6 +24,7 @@ const copied = [
   'build/Makefile',
   'build/binding.Makefile',
   'build/config.gypi',
+  'build/dataplane.target.mk',
   'build/varve.target.mk',
   'build/Release',
   'build/native/plain',
