@@ -46,6 +46,7 @@ export const scenes: readonly Scene[] = [
   { name: 'journal near full', run: journalNearFull },
   { name: 'checkpoint running', run: checkpointRunning },
   { name: 'merge running', run: mergeRunning },
+  { name: 'sealing of a frozen layer', run: sealing },
   { name: 'drain running', limit: 2, run: drainRunning },
   { name: 'one slow disk among fast ones', run: slowDisk },
   { name: 'one greedy client among polite ones', run: greedyClient },
@@ -119,6 +120,31 @@ function mergeRunning(plan: CliffPlan): Promise<Noticed> {
       await delay(2000 * plan.runtimeSeconds);
     });
   });
+}
+
+/** Another guest has a snapshot, all of which is read and hashed in the background. */
+function sealing(plan: CliffPlan): Promise<Noticed> {
+  return onStage({}, async (service) => {
+    await service.createPool('8GiB');
+    const guest = await filledVolume(service, 'guest', plan);
+    await filledVolume(service, 'other', plan);
+    const once = () => measure(guest, asQemu, plan);
+    await once();
+    const before = await once();
+    await service.rest('POST', '/v1/snapshots', { names: ['other@sealed'] });
+    while (!(await isMoving(service))) await delay(100);
+    const during = await once();
+    while (await isMoving(service)) await delay(100);
+    return p99s(before, during, await once());
+  });
+}
+
+/** Whether background work of the pool did anything within a second. */
+async function isMoving(service: Service): Promise<boolean> {
+  const movedBytes = () => service.metric('varve_pool_background_moved_bytes_total');
+  const before = await movedBytes();
+  await delay(1000);
+  return (await movedBytes()) > before;
 }
 
 async function drainRunning(plan: CliffPlan): Promise<Noticed> {

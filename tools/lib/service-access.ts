@@ -60,9 +60,20 @@ export class ServiceAccess {
 
   /** A request to REST without the command's start in its time. @throws Error the answer is an error's */
   async rest(method: string, path: string, body?: object): Promise<Document> {
+    return JSON.parse(await this.#answer(method, path, body)) as Document;
+  }
+
+  /** A metric of the service, the sum of its samples. */
+  async metric(name: string): Promise<number> {
+    const lines = (await this.#answer('GET', '/metrics')).split('\n');
+    const samples = lines.filter((line) => line.startsWith(`${name}{`));
+    return samples.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+  }
+
+  async #answer(method: string, path: string, body?: object): Promise<string> {
     const { status, text } = await exchange({ socketPath: this.apiSocket, method, path }, body);
     if (status >= 300) throw new Error(`${method} ${path} was answered with ${status}\n${text}`);
-    return JSON.parse(text) as Document;
+    return text;
   }
 
   /** Cuts a volume from pool `main` and exports it. @returns its NBD URI on the default listener */
