@@ -209,8 +209,10 @@ void Session::OnEndOfStream() {
 
 // True when the bytes were taken from the budget. Else Consume() comes again, when they were.
 bool Session::Charge(uint64_t bytes) {
-  if (bytes == 0 || memory_.granted || parts_.budget.TryTake(bytes)) return true;
+  if (bytes == 0 || memory_.granted) return true;
+  // Also when there is enough by now: then the grant is on its way, which must not be had besides.
   if (memory_.waiting) return false;
+  if (parts_.budget.TryTake(bytes)) return true;
   memory_.waiting = true;
   memory_.bytes = bytes;
   parts_.loop.SetTimer(&stall_timer_, kStallMax);

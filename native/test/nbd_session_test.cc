@@ -637,6 +637,24 @@ TEST(SessionLimits, AnnouncingALargeWriteTakesOneStepOfTheBudget) {
   for (auto& client : clients) client->Finish();
 }
 
+// Memory comes free, and before who waits for it is told, a reply has left: the request is begun with what it waited for, and once.
+TEST(SessionLimits, MemoryThatIsOnItsWayIsNotTakenTwice) {
+  Surroundings around;
+  Client client(around, Framing::kSimple);
+  ASSERT_TRUE(around.budget.TryTake(64 << 20));
+  client.transport->SetReading(false);
+  for (int i = 0; i < 2; i++) client.Put({Command::kRead, 0, 1, 0, 65536});  // as the overdraft; waits
+  around.loop.RunAll();
+  client.transport->SetReading(true);
+  around.budget.Give(64 << 20);
+  around.loop.RunAll();
+  EXPECT_EQ(client.transport->TakeOutput().size(), 2 * (16 + 65536u));
+  // It needs no memory, and leaves none behind either.
+  EXPECT_EQ(client.Ask({Command::kFlush, 0, 1, 0, 0}), SimpleReply(0));
+  client.Finish();
+  EXPECT_TRUE(around.budget.TryTake(64 << 20)) << "everything was given back";
+}
+
 // More clients in the middle of a payload than there is memory for: they end one after the other.
 TEST(SessionLimits, NoDeadlockWhenPayloadsExceedTheBudget) {
   Surroundings around;
