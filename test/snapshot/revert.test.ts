@@ -42,6 +42,24 @@ test('what the volume had become can be reverted to', async () => {
   expect(await shown()).toBe(2);
 });
 
+test('who has it open all the time sees what it was', async () => {
+  const { plane, close } = await fixture.volumes.open('v');
+  await plane.write(0, new Uint8Array(KiB).fill(2));
+  await fixture.snapshots.revert('v', 's');
+  expect((await plane.read(0, KiB))[0]).toBe(1);
+  await close();
+});
+
+test('what changed from one branch to another is what either changed', async () => {
+  await write(2);
+  const { safety } = await fixture.snapshots.revert('v', 's');
+  const { plane, close } = await fixture.volumes.open('v');
+  await plane.write(64 * KiB, new Uint8Array(KiB).fill(3));
+  await close();
+  const { extents } = await fixture.snapshots.diff('v', safety as string);
+  expect(extents.map(({ offset }) => offset)).toEqual([0, 64 * KiB]);
+});
+
 test.each([{}, { discard: true }, { dryRun: true }])(
   'again, with %o, it changes nothing',
   async (options) => {
