@@ -33,6 +33,8 @@ class ScriptTransport final : public Transport {
     reading_ = reading;
     TakeSend();
   }
+  // What is sent from now on is of no interest.
+  void DropOutput() { drops_output_ = true; }
   std::string TakeOutput() { return std::exchange(output_, {}); }
   size_t sent_bytes() const { return sent_bytes_; }
   bool receiving() const { return receive_ != nullptr; }
@@ -73,7 +75,7 @@ class ScriptTransport final : public Transport {
     for (size_t i = 0; i < message_->msg_iovlen && taken < room; i++) {
       const iovec& part = message_->msg_iov[i];
       const size_t bytes = std::min(part.iov_len, room - taken);
-      output_.append(static_cast<const char*>(part.iov_base), bytes);
+      if (!drops_output_) output_.append(static_cast<const char*>(part.iov_base), bytes);
       taken += bytes;
     }
     sent_bytes_ += taken;
@@ -87,7 +89,7 @@ class ScriptTransport final : public Transport {
   size_t slice_bytes_;
   size_t sent_bytes_ = 0;
   std::string input_, output_;
-  bool ended_ = false, reading_ = true, canceled_ = false;
+  bool ended_ = false, reading_ = true, canceled_ = false, drops_output_ = false;
   void* buffer_ = nullptr;
   size_t buffer_bytes_ = 0;
   CountedCompletion* receive_ = nullptr;
