@@ -1,5 +1,5 @@
 // Goal: a pool that closes can still be spoken to by whoever is told of something that came before its end, and by nobody who is
-//   told of something that came after it: a handle that is let go ends the process.
+//   told of something that came after it. It goes behind everything that was said to it until then.
 // Method: a simulated data plane, whose events are told in one batch: a disk falls silent, the pool is closed, the disk answers again.
 import { afterAll, expect, test } from 'vitest';
 import { DataPlane, type PoolListener, type PoolPlane } from '../../src/dataplane/data-plane.ts';
