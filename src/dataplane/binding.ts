@@ -1,7 +1,7 @@
 /**
  * The native addon: the only file that loads it, and the exact shape of what it exports.
  *
- * Verbs return at once; they validate nothing (data-plane.ts names, defaults and checks). A verb that takes a
+ * Verbs return at once; they validate nothing (data-plane.ts names, defaults and checks) but handles: one that is not open throws. A verb that takes a
  * `token` ends with one `done` event carrying it. All events come in batches through the one
  * callback given to `start`, in the order in which the data plane made them.
  *

@@ -11,7 +11,10 @@ import { Fixture } from '../pool/fixture.ts';
 const clusterBytes = 16 * KiB;
 const subBlockBytes = KiB;
 const slots = 4;
-const [inherited, own, late] = [1, 2, 3];
+/** What is written by whom. */
+const inherited = 1;
+const own = 2;
+const late = 3;
 const EBUSY = 16;
 
 let fixture: Fixture;
@@ -64,9 +67,7 @@ async function shown(): Promise<number[][]> {
 function expected(
   ...writes: readonly (readonly [slot: number, subBlock: number, value: number])[]
 ) {
-  const values = new Array<number>((slots * clusterBytes) / subBlockBytes).fill(
-    inherited as number,
-  );
+  const values = new Array<number>((slots * clusterBytes) / subBlockBytes).fill(inherited);
   for (const [slot, subBlock, value] of writes) {
     values[(slot * clusterBytes) / subBlockBytes + subBlock] = value;
   }
@@ -78,10 +79,10 @@ function depth(): number {
 }
 
 test('sub-blocks of its own stay beside those that it inherited', async () => {
-  await write(1, 3, own as number);
+  await write(1, 3, own);
   expect(await flatten()).toEqual({ changed: true });
   expect(depth()).toBe(1);
-  expect(await shown()).toEqual(expected([1, 3, own as number]));
+  expect(await shown()).toEqual(expected([1, 3, own]));
 });
 
 test('what the guest writes between the copy and the lock wins', async () => {
@@ -90,12 +91,12 @@ test('what the guest writes between the copy and the lock wins', async () => {
   pool.copyClusters = async (...args) => {
     await copy(...args);
     if (++copies > 1) return;
-    await write(0, 0, late as number);
-    await write(2, 15, late as number);
+    await write(0, 0, late);
+    await write(2, 15, late);
   };
   await flatten();
   expect(copies).toBeGreaterThan(0);
-  expect(await shown()).toEqual(expected([0, 0, late as number], [2, 15, late as number]));
+  expect(await shown()).toEqual(expected([0, 0, late], [2, 15, late]));
 });
 
 test('a leaf that writers are in the way of is copied in the next walk', async () => {
