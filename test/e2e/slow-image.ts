@@ -62,7 +62,9 @@ export class SlowImage {
   }
 
   #launch(): Daemon {
-    const args = ['-f', '-r', '-U', this.#socket, '--filter=rate', 'file', this.#options.image];
+    // One request at a time: nbdkit ends itself when a client goes while several of its requests wait (assertion in raw_send_socket).
+    const serving = ['-f', '-r', '-U', this.#socket, '--threads=1'];
+    const args = [...serving, '--filter=rate', 'file', this.#options.image];
     return new Daemon('nbdkit', [...args, `rate-file=${this.#rate}`]).drainOutput();
   }
 
