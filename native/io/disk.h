@@ -18,7 +18,7 @@
 //     WriteZeroes: reads as zero afterwards.
 //   - FindData: what it leaves out reads as zero as long as nobody writes there.
 //   - Operations on overlapping ranges in flight together have no order.
-//   - ETIME: the operation was held up on its way and has not been begun (event_loop.h).
+//   - ETIME: the operation was held up on its way and has not been begun, or a write not been carried on (event_loop.h): it may be submitted again.
 // Thread: any loop's; an implementation locks what it shares.
 #pragma once
 

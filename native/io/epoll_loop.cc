@@ -186,7 +186,7 @@ Status EpollLoop::Perform(FileOperation* operation) {
     case FileOperation::Kind::kRead:
       return FinishRead(&operation->transfer);
     case FileOperation::Kind::kWrite:
-      return FinishWrite(&operation->transfer);
+      return FinishWrite(&operation->transfer, operation->submitted_ns);
     case FileOperation::Kind::kSync:
       return SyncData(operation->fd);
     case FileOperation::Kind::kZero:

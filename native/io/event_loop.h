@@ -10,8 +10,8 @@
 //   - Each submission is completed exactly once, on the loop's thread, not
 //     from inside the submitting call.
 //   - What is queued for the kernel is gathered and handed over once per turn.
-//   - A write or zeroing of a file that could not be handed over within kEnterKernelMaxNs, because the process was stopped
-//     or starved, is not handed over any more: it ends with ETIME. Who had the right to write then may not have it now.
+//   - A write or zeroing of a file, or a piece of a long write, that could not be handed over within kEnterKernelMaxNs, because the process
+//     was stopped or starved, is not handed over any more: it ends with ETIME. Who had the right to write then may not have it now.
 // Thread: one per loop; loops share nothing.
 // Elsewhere: what a disk does with an operation (disk.h), NBD (nbd/).
 #pragma once

@@ -7,6 +7,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/boot_clock.h"
+#include "io/event_loop.h"
+
 namespace varve {
 
 void FileTransfer::Begin(int fd, const iovec* iov, int count, uint64_t offset) {
@@ -14,6 +17,7 @@ void FileTransfer::Begin(int fd, const iovec* iov, int count, uint64_t offset) {
   offset_ = offset;
   iov_ = iov;
   count_ = count;
+  rest_holds_iov_ = false;
   bytes_left_ = 0;
   for (int i = 0; i < count; ++i) bytes_left_ += iov[i].iov_len;
 }
@@ -30,12 +34,34 @@ void FileTransfer::Advance(uint64_t moved) {
     --count_;
   }
   if (moved == 0) return;
-  std::vector<iovec> rest(iov_, iov_ + count_);
-  rest.front().iov_base = static_cast<std::byte*>(rest.front().iov_base) + moved;
-  rest.front().iov_len -= moved;
-  rest_.swap(rest);
-  iov_ = rest_.data();
+  if (!rest_holds_iov_) rest_.assign(iov_, iov_ + count_);
+  iovec* first = rest_holds_iov_ ? rest_.data() + (iov_ - rest_.data()) : rest_.data();
+  first->iov_base = static_cast<std::byte*>(first->iov_base) + moved;
+  first->iov_len -= moved;
+  iov_ = first;
+  rest_holds_iov_ = true;
 }
+
+namespace {
+
+// More buffers than this are a piece of their own.
+constexpr int kBuffersMax = 16;
+
+ssize_t WritePiece(const FileTransfer& transfer, uint64_t piece_bytes) {
+  const auto offset = static_cast<off_t>(transfer.offset());
+  if (transfer.bytes_left() <= piece_bytes) return pwritev(transfer.fd(), transfer.iov(), transfer.count(), offset);
+  uint64_t room = piece_bytes - transfer.offset() % piece_bytes;
+  iovec piece[kBuffersMax];
+  int count = 0;
+  for (; room > 0 && count < kBuffersMax; ++count) {
+    const iovec& buffer = transfer.iov()[count];
+    piece[count] = {buffer.iov_base, std::min<size_t>(buffer.iov_len, room)};
+    room -= piece[count].iov_len;
+  }
+  return pwritev(transfer.fd(), piece, count, offset);
+}
+
+}  // namespace
 
 Status FinishRead(FileTransfer* transfer) {
   while (!transfer->done()) {
@@ -49,14 +75,15 @@ Status FinishRead(FileTransfer* transfer) {
   return Status::Ok();
 }
 
-Status FinishWrite(FileTransfer* transfer) {
+Status FinishWrite(FileTransfer* transfer, uint64_t submitted_ns, uint64_t piece_bytes) {
   while (!transfer->done()) {
-    ssize_t moved = pwritev(transfer->fd(), transfer->iov(), transfer->count(),
-                            static_cast<off_t>(transfer->offset()));
+    ssize_t moved = WritePiece(*transfer, piece_bytes);
     if (moved < 0 && errno == EINTR) continue;
     if (moved < 0) return Status(errno, "write");
     if (moved == 0) return PastTheEnd();
     transfer->Advance(static_cast<uint64_t>(moved));
+    const bool late = !transfer->done() && BootNanoseconds() - submitted_ns > EventLoop::kEnterKernelMaxNs;
+    if (late) return Status(ETIME, "held up");
   }
   return Status::Ok();
 }

@@ -62,15 +62,16 @@ void LoopBase::WriteFile(int fd, const iovec* iov, int count, uint64_t offset, C
   transfer_.Begin(fd, iov, count, offset);
   Clock::time_point now = Clock::now();
   if (inline_writes_.MayWriteInline(fd, transfer_.bytes_left(), now)) WriteInline(done, now);
+  else if (transfer_.bytes_left() > kWritePieceBytes) large_writes_.Start(&transfer_, turn_started_ns, done);
   else WriteFileLater(&transfer_, done);
 }
 
 void LoopBase::WriteInline(Completion* done, Clock::time_point start) {
   sleep_watch_.Begin();
-  Complete(done, FinishWrite(&transfer_));
+  Complete(done, FinishWrite(&transfer_, BootNanoseconds()));
   Clock::time_point end = Clock::now();
   bool stalled = end - start > InlineWritePolicy::kSlowWrite && sleep_watch_.Slept();
-  if (stalled) inline_writes_.Stalled(transfer_.fd(), end);
+  if (stalled) inline_writes_.Stalled(transfer_.fd(), start, end);
 }
 
 void LoopBase::RunBlocking(std::function<Status()> work, Completion* done) {

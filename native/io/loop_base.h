@@ -19,6 +19,7 @@
 #include "io/helper_threads.h"
 #include "io/inbox.h"
 #include "io/inline_write_policy.h"
+#include "io/large_writes.h"
 #include "io/sleep_watch.h"
 #include "io/timer_heap.h"
 
@@ -93,6 +94,7 @@ class LoopBase : public EventLoop {
   std::vector<Completion*> deferred_, deferred_batch_;
   uint64_t worked_until_ns_ = 0;
   std::thread thread_;
+  LargeWrites large_writes_{helpers_, inbox_};
   HelperThreads helpers_;  // destroyed first: helpers post to the inbox
 };
 

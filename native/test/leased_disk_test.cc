@@ -144,34 +144,34 @@ TEST_P(LeasedDiskTest, LabelsHaveATimeLimitOfTheirOwn) {
 
 // As a process that was stopped between the look at the clock and the system call at the end of the turn. (The other
 // backend's helpers begin beside the turn.)
-TEST(LeasedFile, AWriteHeldUpOnItsWayDoesNotReachTheFile) {
+TEST(LeasedFile, AChangeHeldUpOnItsWayDoesNotReachTheFile) {
   RunningLoop loop(LoopBackend::kUring);
   char path[] = "/tmp/varve-leased-XXXXXX";
   int fd = mkstemp(path);
   ASSERT_EQ(ftruncate(fd, kSizeBytes), 0);
+  const Bytes before(512 * 1024, 1);
+  ASSERT_EQ(pwrite(fd, before.data(), before.size(), kAt), static_cast<ssize_t>(before.size()));
   std::shared_ptr<Disk> file;
   ASSERT_TRUE(OpenFileDisk(path, false, &file).ok());
   LeasedDisk leased(file);
   auto lease = std::make_shared<Lease>(BootNanoseconds() + EventLoop::kEnterKernelMaxNs / 2);
   leased.SetLease(lease);
-  // Larger than what is written inside the call, so that it is queued.
-  Bytes data(512 * 1024, 1);
-  Waiting write;
-  write.piece = {data.data(), data.size()};
+  // Zeroes of that length are the kernel's to make, so that it is queued.
+  Waiting zero;
   RunOn(*loop, [&] {
-    leased.Write(*loop, kAt, &write.piece, 1, &write.done);
+    leased.WriteZeroes(*loop, kAt, before.size(), &zero.done);
     const uint64_t from = BootNanoseconds();
     while (BootNanoseconds() - from < EventLoop::kEnterKernelMaxNs * 3 / 2) std::this_thread::yield();
   });
-  EXPECT_FALSE(Ended(*loop, write));
+  EXPECT_FALSE(Ended(*loop, zero));
   Bytes found(4096);
   ASSERT_EQ(pread(fd, found.data(), found.size(), kAt), 4096);
-  EXPECT_EQ(found, Bytes(4096, 0));
+  EXPECT_EQ(found, Bytes(4096, 1));
 
   lease->Renew(Later());
-  EXPECT_TRUE(write.future.get().ok());
+  EXPECT_TRUE(zero.future.get().ok());
   ASSERT_EQ(pread(fd, found.data(), found.size(), kAt), 4096);
-  EXPECT_EQ(found, Bytes(4096, 1));
+  EXPECT_EQ(found, Bytes(4096, 0));
   close(fd);
   unlink(path);
 }

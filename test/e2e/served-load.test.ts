@@ -77,6 +77,11 @@ async function serversOf(here: Service): Promise<number[]> {
   return stdout.split('\n').filter(Boolean).map(Number);
 }
 
+async function imageState(here: Service): Promise<unknown> {
+  const { items = [] } = await here.rest('GET', '/v1/disks');
+  return items.find(({ role }) => role === 'adopted')?.state;
+}
+
 async function finish({ here, source, operation }: Loading): Promise<void> {
   source.hurry();
   await here.rest('POST', `/v1/operations/${operation}/actions/resume`);
@@ -187,6 +192,20 @@ test('a source that goes away fails what has not arrived, nothing else; it comes
   await expectWhole(load, 8 * MiB);
 });
 
+test('a source that goes away and comes back within the patience is read again, and nobody notices', {
+  timeout: 240_000,
+}, async () => {
+  const load = await loading();
+  const { here, source } = load;
+  await source.end();
+  const reading = qemuIo(here.uri('v'), 'read -P 7 63M 1M');
+  await expect.poll(() => imageState(here), { timeout: 20_000 }).toBe('suspended');
+  await source.comeBack();
+  await reading;
+  await finish(load);
+  await expectWhole(load, 8 * MiB);
+});
+
 test('the service starts without a source that does not answer; what has not arrived waits for it', {
   timeout: 240_000,
 }, async () => {
@@ -198,11 +217,7 @@ test('the service starts without a source that does not answer; what has not arr
   await here.restart();
   await qemuIo(here.uri('v'), 'read -P 8 41M 1M', 'read -P 0 50M 1M');
   const waiting = qemuIo(here.uri('v'), 'read -P 7 63M 1M');
-  const isHeld = async () => {
-    const { items = [] } = await here.rest('GET', '/v1/disks');
-    return items.find(({ role }) => role === 'adopted')?.state;
-  };
-  await expect.poll(isHeld, { timeout: 20_000 }).toBe('suspended');
+  await expect.poll(() => imageState(here), { timeout: 20_000 }).toBe('suspended');
   source.hurry();
   source.goOn();
   await waiting;

@@ -4,6 +4,8 @@
  * The guest is as QEMU is: one connection, sixteen requests in flight, 70/30 random 4 KiB, a flush after every 64 writes; as fast as it
  * gets answers. So it takes all of the machine that is left, and whoever computes beside it costs it time.
  */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Tgt } from '../../test/servers/tgt.ts';
@@ -14,7 +16,10 @@ import type { Noticed } from './cliff-report.ts';
 import { type Extent, fill, type Measurement, measure, measureBeside, withLoad } from './fio.ts';
 import { mapWhole } from './map-whole.ts';
 import { movers } from './movers.ts';
+import { ownPeers } from './peer-tools.ts';
+import { qsdRaw } from './peers.ts';
 import type { RunningServer } from './servers.ts';
+import { plainSetting } from './settings.ts';
 import type { IoPattern } from './workloads.ts';
 
 export interface CliffPlan extends Extent {
@@ -50,6 +55,7 @@ export const scenes: readonly Scene[] = [
   { name: 'drain running', limit: 2, run: drainRunning },
   { name: 'one slow disk among fast ones', run: slowDisk },
   { name: 'one greedy client among polite ones', run: greedyClient },
+  { name: 'one greedy client of qemu-storage-daemon, raw files', run: greedyClientOfPeer },
 ];
 
 /** JavaScript does nothing at all meanwhile. */
@@ -187,12 +193,35 @@ function greedyClient(plan: CliffPlan): Promise<Noticed> {
     await service.createPool('8GiB');
     const guest = await filledVolume(service, 'guest', plan);
     const other = await filledVolume(service, 'other', plan);
-    const greedy: IoPattern = { ...asQemu, blockSize: '64k', depth: 32, connections: 4 };
-    const load = { spanMiB: plan.spanMiB };
-    return noticed(guest, plan, () =>
-      withLoad(other, greedy, load, () => delay(1000 * (plan.runtimeSeconds + 1))),
-    );
+    return besideGreed(guest, other, plan);
   });
+}
+
+/** What two such clients cost each other by themselves, as they share the machine's processors: no map, no snapshots, two images. */
+async function greedyClientOfPeer(plan: CliffPlan): Promise<Noticed> {
+  const folder = mkdtempSync(join(tmpdir(), 'varve-peer-'));
+  const setting = { ...plainSetting, volumes: 2 };
+  const server = await qsdRaw(ownPeers).start({ folder, sizeMiB: plan.spanMiB, setting });
+  try {
+    const other = { ...server, uri: server.others?.[0] ?? '' };
+    for (const each of [server, other]) await settle(each, plan);
+    return await besideGreed(server, other, plan);
+  } finally {
+    await server.stop();
+    rmSync(folder, { recursive: true });
+  }
+}
+
+function besideGreed(
+  guest: RunningServer,
+  other: RunningServer,
+  plan: CliffPlan,
+): Promise<Noticed> {
+  const greedy: IoPattern = { ...asQemu, blockSize: '64k', depth: 32, connections: 4 };
+  const load = { spanMiB: plan.spanMiB };
+  return noticed(guest, plan, () =>
+    withLoad(other, greedy, load, () => delay(1000 * (plan.runtimeSeconds + 1))),
+  );
 }
 
 /** A server that is stopped most of the time. */

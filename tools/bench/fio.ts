@@ -5,6 +5,7 @@ import { run } from '../lib/command.ts';
 import { Daemon } from '../lib/daemon.ts';
 import { cpuSeconds } from './cpu.ts';
 import { forgetPeak, peakMiB } from './process-memory.ts';
+import { onFirstProcessor } from './processor.ts';
 import type { RunningServer } from './servers.ts';
 import type { IoPattern } from './workloads.ts';
 
@@ -32,7 +33,9 @@ export async function measure(
   workload: IoPattern,
   extent: Extent,
 ): Promise<Measurement> {
-  return measureJob(server, patternArguments(workload, extent), extent.runtimeSeconds + 120);
+  const once = () =>
+    measureJob(server, patternArguments(workload, extent), extent.runtimeSeconds + 120);
+  return workload.oneProcessor ? onFirstProcessor(server.pid, once) : once();
 }
 
 /**
@@ -195,5 +198,6 @@ function patternArguments(workload: IoPattern, extent: Extent): string[] {
     ...[`--rw=${pattern}`, `--bs=${blockSize}`, `--iodepth=${depth}`, `--numjobs=${connections}`],
     ...[...place, `--runtime=${Math.round(1000 * extent.runtimeSeconds)}ms`],
     ...(flushEvery === undefined ? [] : [`--fsync=${flushEvery}`]),
+    ...(workload.oneProcessor ? ['--cpus_allowed=0'] : []),
   ];
 }

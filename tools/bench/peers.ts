@@ -38,12 +38,7 @@ export function peerKinds(tools: PeerTools): readonly ServerKind[] {
       takes: servesOne,
       start: (order) => startQemuNbd(tools, order),
     },
-    {
-      name: named('qsd raw'),
-      role: 'raw',
-      takes: () => true,
-      start: (order) => startImages(tools, order, 'raw'),
-    },
+    qsdRaw(tools),
     {
       name: named('nbdkit file'),
       role: 'raw',
@@ -61,6 +56,15 @@ export function peerKinds(tools: PeerTools): readonly ServerKind[] {
       start: (order) => startNbdkit(tools, order, ['memory', `${order.sizeMiB}M`]),
     },
   ];
+}
+
+export function qsdRaw(tools: PeerTools): ServerKind {
+  return {
+    name: `qsd raw${tools.suffix}`,
+    role: 'raw',
+    takes: () => true,
+    start: (order) => startImages(tools, order, 'raw'),
+  };
 }
 
 function servesOne({ volumes }: Setting): boolean {
