@@ -6,8 +6,7 @@
  *   started ─▶ (listens on ID.sock.new) looked at ─▶ (on ID.sock) serving ─▶ ended, or not what it was: again        closed is final
  *
  * Guarantees: opened for reading only; nothing is read on ID.sock of what was not looked at since its process began, so that nothing reads two
- * states of one image; one that is not there, or has lost its source, is tried again for as long as it takes; the kernel ends those of a service
- * that is killed.
+ * states of one image; one that is not there is tried again for as long as it takes; the kernel ends those of a service that is killed.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,7 +19,6 @@ import { newUuid } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
 import type {
   Image,
-  ImageReader,
   ImageWatch,
   ImageServer as Server,
   ImageServers as Servers,
@@ -31,12 +29,6 @@ const lookMs = 20;
 /** Before one that ended, or could not be had, is tried again: longer each time, for as long as it takes. */
 const retryMsMin = 500;
 const retryMsMax = 10_000;
-/** Between looks whether what it serves can be read. */
-const watchMs = 5_000;
-/** It is started again when it has served for so long, longer each time that this did not help. */
-const renewMsMin = 5_000;
-const renewMsMax = 60_000;
-const EIO = 5;
 /** A URL that does not answer keeps qemu-nbd from listening. */
 const readyMs = 60_000;
 /** Of what it complains of. */
@@ -84,7 +76,7 @@ export class ImageServers implements Servers {
     return server;
   }
 
-  /** Starts those of the image again: qemu does not look for a source that it has lost. Whoever reads waits for that moment. */
+  /** Starts those of the image again: of some sources (ssh) qemu does not look for one that it has lost. Whoever reads waits for that moment. */
   renew({ format, source }: Image): void {
     for (const server of this.#open) {
       if (server.image.format === format && server.image.source === source) server.renew();
@@ -107,9 +99,6 @@ class ImageServer implements Server {
   #isClosed = false;
   #pause = new AbortController();
   #kept: Promise<void> = Promise.resolve();
-  #watching: NodeJS.Timeout | undefined;
-  /** Far away while it does not. */
-  #servingSinceMs = Number.POSITIVE_INFINITY;
 
   constructor(
     readonly image: Image,
@@ -138,25 +127,9 @@ class ImageServer implements Server {
     this.#pause.abort();
   }
 
-  /** qemu answers with errors from when its source is lost, and does not look for it again. */
-  watch(disk: ImageReader): void {
-    let renewMs = renewMsMin;
-    this.#watching = setInterval(() => {
-      const { state, error } = disk.condition;
-      if (state === 'online') renewMs = renewMsMin;
-      else if (error === EIO && performance.now() - this.#servingSinceMs >= renewMs) {
-        renewMs = Math.min(renewMsMax, 2 * renewMs);
-        const { source } = this.image;
-        this.#parts.log.warn({ image: source }, 'an image answers with errors; it is opened again');
-        this.renew();
-      }
-    }, watchMs);
-  }
-
   /** May be called twice. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    clearInterval(this.#watching);
     this.#pause.abort();
     await endOf(this.#child);
     await this.#kept;
@@ -169,7 +142,6 @@ class ImageServer implements Server {
     for (let child = first; ; ) {
       if (child !== undefined) {
         await endOf(child, { kill: false });
-        this.#servingSinceMs = Number.POSITIVE_INFINITY;
         pauseMs = retryMsMin;
         this.#noteEnd();
       }
@@ -192,7 +164,6 @@ class ImageServer implements Server {
       await this.#listening(child, unseenPath);
       await this.#parts.accept(unseenPath);
       await rename(unseenPath, this.socketPath);
-      this.#servingSinceMs = performance.now();
       return child;
     } catch (cause) {
       await endOf(child);

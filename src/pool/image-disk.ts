@@ -17,15 +17,11 @@ export interface Image {
   readonly source: string;
 }
 
-export type ImageReader = Pick<PatientDiskPlane, 'condition'>;
-
 export interface ImageServer {
   /** Its unix socket; the default export is what a guest would see of the image. */
   readonly socketPath: string;
   /** Why it does not serve, as far as is known; null while it does, and until it was tried. */
   readonly problem: string | null;
-  /** The disk that reads on the socket: while its reads fail, the image is opened again now and then. */
-  watch(disk: ImageReader): void;
   /** Nobody reads the image any more. */
   close(): Promise<void>;
 }
@@ -124,9 +120,7 @@ async function openServed(
   try {
     const disk = await dataPlane.openDisk({ kind: 'nbd', path: server.socketPath, ...size });
     disk.onClosed(() => server.close());
-    const patient = await dataPlane.openPatientDisk(disk, 0);
-    server.watch(patient);
-    return patient;
+    return await dataPlane.openPatientDisk(disk, 0);
   } catch (error) {
     await server.close();
     throw error;
