@@ -23,7 +23,8 @@ HelperThreads::~HelperThreads() {
 void HelperThreads::Run(std::function<void()> work) {
   std::lock_guard lock(mutex_);
   queue_.push_back(std::move(work));
-  if (queue_.size() > idle_ && threads_.size() < kThreadsMax) {
+  // Not while they are being joined: work may come from their own.
+  if (!closing_ && queue_.size() > idle_ && threads_.size() < kThreadsMax) {
     threads_.push_back(StartThread("varve-helper", [this] { Body(); }));
   }
   wake_.notify_one();

@@ -36,6 +36,7 @@ export class Daemon {
       const end = (status: number | null, signal: NodeJS.Signals | null) => {
         alive.delete(this);
         this.#exit = { status, signal };
+        if (signal !== null) this.#keep(Buffer.from(`${this.#name} was ended by ${signal}\n`));
         resolve(this.#exit);
       };
       this.#child.once('close', end);
