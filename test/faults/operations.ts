@@ -12,6 +12,8 @@ export interface Operation {
   /** The last step before the fault; no content can be read behind it. */
   readonly closes?: (world: FaultWorld) => Promise<unknown>;
   readonly run: (world: FaultWorld) => Promise<unknown>;
+  /** It opens a pool: a disk that is gone at that moment is not waited for, and of one that hangs nobody is told. */
+  readonly opens?: true;
   /** Contents afterwards; as before unless given. */
   readonly changes?: (before: Contents) => Contents;
   /** Whether it has taken place, where contents do not tell. */
@@ -81,6 +83,7 @@ async function moveAway({ above, fixture }: FaultWorld): Promise<void> {
 
 export const operations: Readonly<Record<string, Operation>> = {
   'service restart': {
+    opens: true,
     run: async (world) => {
       await world.restart();
       world.fixture.pools.get('gold').expectOnline();
@@ -100,6 +103,7 @@ export const operations: Readonly<Record<string, Operation>> = {
     run: ({ fixture }) => fixture.pools.export('gold'),
   },
   'pool import': {
+    opens: true,
     closes: ({ fixture }) => fixture.pools.export('gold'),
     run: ({ fixture, path }) => fixture.pools.import([path('a'), path('b')]),
     whenDone: ['pool/exists'],

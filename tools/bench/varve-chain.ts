@@ -19,7 +19,6 @@ import { cpuSeconds } from './cpu.ts';
 import { measureReplay, measureStride } from './fio.ts';
 import { readFirst } from './first-read.ts';
 import { mapWhole } from './map-whole.ts';
-import { residentMiB } from './process-memory.ts';
 import { writtenBytes } from './process-writes.ts';
 import { writeReplayLog } from './replay-log.ts';
 import type { RunningServer } from './servers.ts';
@@ -171,10 +170,10 @@ class VarveChain implements ChainDisk {
 
   async #misses(figures: Map<string, number>): Promise<void> {
     await this.#idle();
-    const before = residentMiB(this.#service.pid);
     const server = await this.serve();
     const miss = await measureStride(server, regionMiB, this.#sizeMiB);
-    figures.set('memory of the map, MiB', residentMiB(this.#service.pid) - before);
+    const mapBytes = await this.#service.metric('varve_volume_map_bytes');
+    figures.set('memory of the map, MiB', mapBytes / 2 ** 20);
     figures.set('first read of a region, µs', miss.p50Us);
     const hit = await measureStride(server, regionMiB, this.#sizeMiB);
     figures.set('second read of it, µs', hit.p50Us);
