@@ -12,7 +12,7 @@ export interface Operation {
   /** The last step before the fault; no content can be read behind it. */
   readonly closes?: (world: FaultWorld) => Promise<unknown>;
   readonly run: (world: FaultWorld) => Promise<unknown>;
-  /** It opens a pool: a disk that is gone at that moment is not waited for, and of one that hangs nobody is told. */
+  /** It opens disks: one that is gone at that moment is not waited for, and of one that hangs nobody is told. */
   readonly opens?: true;
   /** Contents afterwards; as before unless given. */
   readonly changes?: (before: Contents) => Contents;
@@ -90,6 +90,7 @@ export const operations: Readonly<Record<string, Operation>> = {
     },
   },
   'pool create': {
+    opens: true,
     run: ({ fixture, uri }) => fixture.pools.create('new', [uri('c')]),
     isDone: ({ fixture }) => fixture.pools.list().some(({ name }) => name === 'new'),
   },
