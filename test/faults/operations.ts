@@ -12,7 +12,7 @@ export interface Operation {
   /** The last step before the fault; no content can be read behind it. */
   readonly closes?: (world: FaultWorld) => Promise<unknown>;
   readonly run: (world: FaultWorld) => Promise<unknown>;
-  /** It opens disks, writes labels or asks for disks that answer: one that is gone at that moment is not waited for, and of one that hangs nobody is told. */
+  /** It opens disks: nobody is told of one that hangs then, so there is nothing to wait for before it gets well. */
   readonly opens?: true;
   /** Contents afterwards; as before unless given. */
   readonly changes?: (before: Contents) => Contents;
@@ -95,14 +95,12 @@ export const operations: Readonly<Record<string, Operation>> = {
     isDone: ({ fixture }) => fixture.pools.list().some(({ name }) => name === 'new'),
   },
   'pool delete': {
-    opens: true,
     prepare: ({ fixture, uri }) => fixture.pools.create('new', [uri('c')]),
     run: ({ fixture }) => fixture.pools.delete('new'),
     isDone: ({ fixture }) => fixture.pools.list().every(({ name }) => name !== 'new'),
     whenDone: ['pool/not-found'],
   },
   'pool export': {
-    opens: true,
     run: ({ fixture }) => fixture.pools.export('gold'),
   },
   'pool import': {
@@ -121,7 +119,6 @@ export const operations: Readonly<Record<string, Operation>> = {
   },
   checkpoint: { run: fillRing },
   'disk add': {
-    opens: true,
     run: (world) => world.fixture.pools.addDisk('gold', world.uri('c'), { force: true }),
     isDone: (world) => has(world, 'c'),
     whenDone: ['disk/in-use'],
@@ -132,13 +129,12 @@ export const operations: Readonly<Record<string, Operation>> = {
     copies: true,
   },
   'disk remove': {
-    opens: true,
     prepare: (world) => world.migration.drain(second, steadily),
     run: (world) => world.fixture.pools.removeDisk('gold', 1),
     isDone: (world) => !has(world, 'b'),
     whenDone: ['disk/not-found'],
   },
-  'disk replace': { opens: true, run: replace, isDone: (world) => !has(world, 'b'), copies: true },
+  'disk replace': { run: replace, isDone: (world) => !has(world, 'b'), copies: true },
   'pool rebalance': {
     prepare: (world) => world.fixture.pools.addDisk('gold', world.uri('c')),
     run: (world) => world.migration.rebalance('gold', steadily),
@@ -177,13 +173,11 @@ export const operations: Readonly<Record<string, Operation>> = {
     copies: true,
   },
   'volume move to a pool': {
-    opens: true,
     run: moveAway,
     isDone: ({ fixture }) => fixture.volumes.get('v').pool === 'silver',
     copies: true,
   },
   'volume adopt': {
-    opens: true,
     run: adopt,
     changes: (before) =>
       changed(before, { old: Buffer.alloc(volumeBytes, Buffer.from([9, 0, 17, 9])) }),
