@@ -35,6 +35,8 @@ export const errorCodes = {
   'pool/damaged': { status: 500, exit: 7, retry: false },
   /** The disks carry a newer format or a feature this version does not know. Use the version that made them. */
   'pool/format': { status: 409, exit: 1, retry: false },
+  /** The pool is being opened, which takes longer than usual: a disk may not answer. Wait, or bring the disk back. */
+  'pool/opening': { status: 503, exit: 4, retry: true },
   /** The pool stopped after a disk error; nothing unconfirmed was said to be safe. Mend the disk, restart. */
   'pool/failed': { status: 503, exit: 1, retry: true },
   /** The pool was imported to be read. Export it, bring all of its disks, import it without `--read-only`. */
@@ -163,6 +165,11 @@ export class StorageError extends Error {
     super(message, options);
     this.actions = options.actions ?? remediesFor(code);
   }
+}
+
+/** A disk did not do what it was asked, for now or for good. */
+export function isDiskIo(error: unknown): error is StorageError {
+  return error instanceof StorageError && error.code === 'disk/io';
 }
 
 /** A bug in this program. No request may cause one; nothing recovers from it. */

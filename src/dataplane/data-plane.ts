@@ -176,7 +176,7 @@ export class DataPlane {
   async openPatientDisk(inner: DiskPlane, patienceMs: number): Promise<PatientDiskPlane> {
     const spec: DiskSpec = { kind: 'patient', inner: inner.handle, patienceMs };
     const { value } = await this.#call((token) => this.#addon.openDisk(token, spec));
-    const disk = new PatientDiskPlane(this, value, inner);
+    const disk = new PatientDiskPlane(this, value, inner, patienceMs);
     this.#patientDisks.set(value, disk);
     return disk;
   }
@@ -465,6 +465,7 @@ const onlineCondition: DiskCondition = {
 /** A disk whose faults are waited out for a while (native/io/patient_disk.h). */
 export class PatientDiskPlane extends DiskPlane {
   #listener: (condition: DiskCondition) => void = () => {};
+  #patienceMs: number;
   #closed = false;
 
   /** @param inner the disk without the patience, for what must not wait: closed with this one */
@@ -472,8 +473,10 @@ export class PatientDiskPlane extends DiskPlane {
     plane: DataPlane,
     handle: Handle,
     readonly inner: DiskPlane,
+    patienceMs: number,
   ) {
     super(plane, handle, inner.sizeBytes, inner.identity);
+    this.#patienceMs = patienceMs;
   }
 
   override get paths(): readonly DiskPath[] {
@@ -495,7 +498,13 @@ export class PatientDiskPlane extends DiskPlane {
     return this.plane.addon.diskCondition(this.handle);
   }
 
+  /** Whether it is waited for at all. */
+  get isPatient(): boolean {
+    return !this.#closed && this.#patienceMs > 0;
+  }
+
   setPatience(patienceMs: number): void {
+    this.#patienceMs = patienceMs;
     if (!this.#closed) this.plane.addon.diskPatience(this.handle, patienceMs);
   }
 

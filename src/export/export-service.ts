@@ -227,7 +227,7 @@ export class ExportService {
     });
   }
 
-  /** Serves what a pool remembers that was opened later; what cannot be served is kept as failed and said. */
+  /** Serves what a pool remembers that was opened later, or again; what cannot be served is kept as failed and said. */
   restore(pool: RecordPool): Promise<void> {
     return this.#turns.run(async () => {
       for (const each of await this.#openStored(storeOf(pool))) await this.#serveStored(each);
@@ -433,10 +433,11 @@ export class ExportService {
     const opened: Opened[] = [];
     for (const record of store.all()) {
       const entry: Entry = { record, pool: store.pool, served: null, failure: null };
-      const clash = this.#entries.get(record.name);
-      if (clash?.pool === entry.pool) continue;
-      if (clash !== undefined) {
-        this.#fail(entry, new Error(`${homeOf(clash)} has an export of the same name`));
+      const known = this.#entries.get(record.name);
+      const isSame = known?.pool === entry.pool;
+      if (isSame && known?.served !== null) continue;
+      if (known !== undefined && !isSame) {
+        this.#fail(entry, new Error(`${homeOf(known)} has an export of the same name`));
         continue;
       }
       this.#entries.set(record.name, entry);

@@ -11,10 +11,10 @@
  */
 import { allEnded } from '../base/all-ended.ts';
 import { yieldToOthers } from '../base/clock.ts';
-import { StorageError } from '../base/errors.ts';
+import { isDiskIo, StorageError } from '../base/errors.ts';
 import { Mutex } from '../base/mutex.ts';
 import type { Allocator } from './allocator.ts';
-import { type DiskSet, explained, type PoolDisk } from './disk-set.ts';
+import { type DiskSet, explained, type LabelChange, type PoolDisk } from './disk-set.ts';
 import { type CheckpointBlock, CheckpointWriter } from './format/checkpoint-codec.ts';
 import { hostKey, isHostKey } from './format/index-keys.ts';
 import type { CheckpointRef } from './format/label.ts';
@@ -63,6 +63,8 @@ export class Checkpointer {
   readonly #running = new Mutex();
   /** Chains that no label will name, and blocks are still on their way to. */
   readonly #abandoned = new Map<PoolDisk, Promise<void>>();
+  /** Whole chains of checkpoints that failed in the end: the disk's label names one of them, or that of `#chains`. */
+  #doubtful: readonly ChainInWriting[] = [];
   #chains: Chains;
   #onReplicaFailure: OnReplicaFailure = () => false;
   #stopped = false;
@@ -87,7 +89,8 @@ export class Checkpointer {
    */
   take(onTail: OnTail = () => {}, joining?: JoiningReplica): Promise<void> {
     return this.#running.run(async () => {
-      await this.#parts.disks.expectOwned();
+      const { disks } = this.#parts;
+      await disks.expectOwned(disks.journals);
       const { snapshot, applied } = await this.#parts.index.foldedSnapshot();
       try {
         await this.#replace(snapshot, { applied, onTail, joining });
@@ -111,14 +114,15 @@ export class Checkpointer {
     });
   }
 
-  /** No label that counts names the checkpoint on that disk any more, durably: its clusters are free. */
-  forget({ label }: PoolDisk): void {
-    const number = label.diskNumber;
+  /** No label that counts names a checkpoint on that disk any more, durably: its clusters are free. */
+  forget(disk: PoolDisk): void {
+    const number = disk.label.diskNumber;
     const rest = new Map(this.#chains);
     const clusters = rest.get(number) ?? [];
     rest.delete(number);
     this.#chains = rest;
     this.#parts.allocator.freeCheckpoint(number, clusters);
+    this.#settleDoubts((doubtful) => doubtful === disk);
   }
 
   /** Nothing is on its way to a chain on that disk any more, which is none of `journals`. */
@@ -138,15 +142,38 @@ export class Checkpointer {
     const begun = replicas.map((disk) => new ChainInWriting(disk, allocator, applied));
     const chains = await this.#writeChains(snapshot, begun);
     this.#expectGoing();
-    // From here on some label may name a new chain: when this fails, neither chain is given back.
-    await this.#switchLabels(chains, step);
+    const switched = await this.#switchOrDoubt(begun, chains, step);
     step.onTail(applied.position);
     const old = this.#chains;
     const kept = chains.filter(({ disk }) => !disks.isLeftBehind(disk));
     this.#chains = new Map(kept.map((chain) => [chain.number, chain.clusters]));
     for (const [number, clusters] of old) allocator.freeCheckpoint(number, clusters);
+    this.#settleDoubts((disk) => switched.has(disk) || disks.isLeftBehind(disk));
     this.#abandon(begun.filter((chain) => !kept.includes(chain)));
     await rememberChains(index.store, applied.sequence, this.#chains);
+  }
+
+  /** From its beginning on some label may name a new chain: when it fails, neither the new chains nor the old ones are given back. */
+  async #switchOrDoubt(
+    begun: readonly ChainInWriting[],
+    chains: readonly ChainInWriting[],
+    step: Step,
+  ): Promise<ReadonlySet<PoolDisk>> {
+    try {
+      return await this.#switchLabels(chains, step);
+    } catch (error) {
+      this.#doubtful = [...this.#doubtful, ...chains];
+      this.#abandon(begun.filter((chain) => !chains.includes(chain)));
+      throw error;
+    }
+  }
+
+  /** The labels of these disks are known again, and name none of the chains that were in doubt. */
+  #settleDoubts(isKnown: (disk: PoolDisk) => boolean): void {
+    const { allocator } = this.#parts;
+    const known = this.#doubtful.filter(({ disk }) => isKnown(disk));
+    this.#doubtful = this.#doubtful.filter(({ disk }) => !isKnown(disk));
+    for (const { number, clusters } of known) allocator.freeCheckpoint(number, clusters);
   }
 
   #abandon(chains: readonly ChainInWriting[]): void {
@@ -164,8 +191,7 @@ export class Checkpointer {
     try {
       return await this.#parts.disks.whileReplica(disk, work);
     } catch (error) {
-      const isDisks = error instanceof StorageError && error.code === 'disk/io';
-      if (!isDisks || !this.#onReplicaFailure(disk, error)) throw error;
+      if (!isDiskIo(error) || !this.#onReplicaFailure(disk, error)) throw error;
       return false;
     }
   }
@@ -210,10 +236,11 @@ export class Checkpointer {
     if (this.#stopped) throw new StorageError('pool/failed', 'the pool stopped');
   }
 
+  /** @returns the disks whose labels name the new chains, or none */
   async #switchLabels(
     chains: readonly ChainInWriting[],
     { applied, joining }: Step,
-  ): Promise<void> {
+  ): Promise<ReadonlySet<PoolDisk>> {
     const references = new Map(chains.map((chain) => [chain.number, chain.reference]));
     const { disks } = this.#parts;
     const change = (disk: PoolDisk) => ({
@@ -223,8 +250,38 @@ export class Checkpointer {
       ...(disk === joining?.disk ? joining.ring : {}),
     });
     // No replica is left out, be it given up or not: its label would name a chain that is free.
-    const written = new Set([...chains.map(({ disk }) => disk), ...disks.answering]);
-    await allEnded([...written].map((disk) => this.#part(disk, disks.writeLabels(change, [disk]))));
+    const replicas = new Set([...chains.map(({ disk }) => disk), ...disks.journals]);
+    const others = disks.answering.filter((disk) => !replicas.has(disk));
+    const switched = new Set(replicas);
+    await allEnded([
+      ...[...replicas].map((disk) => this.#switchReplica(disk, change)),
+      ...others.map(async (disk) => {
+        const written = disks.whileReplica(disk, disks.writeLabel(disk, change));
+        if (await unlessSilent(written)) switched.add(disk);
+      }),
+    ]);
+    return switched;
+  }
+
+  /** Waited for with its patience only when no other replica remains. */
+  async #switchReplica(disk: PoolDisk, change: LabelChange): Promise<void> {
+    const { disks } = this.#parts;
+    try {
+      await this.#part(disk, disks.writeLabel(disk, change));
+    } catch (error) {
+      if (!isDiskIo(error)) throw error;
+      await this.#part(disk, disks.writeLabels(change, [disk]));
+    }
+  }
+}
+
+/** A label of a disk without a replica may lag behind. @returns false when it does */
+async function unlessSilent(written: Promise<boolean>): Promise<boolean> {
+  try {
+    return await written;
+  } catch (error) {
+    if (!isDiskIo(error)) throw error;
+    return false;
   }
 }
 

@@ -5,6 +5,7 @@
  *
  * Elsewhere: what the pool does without a disk (grants.ts avoids it, the label and checkpoint writers leave a failed one out).
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { StorageError } from '../base/errors.ts';
 import type { DiskCondition } from '../dataplane/binding.ts';
 import type { PoolDisk } from './disk-set.ts';
@@ -21,6 +22,10 @@ export const patienceSecondsDefault = 60;
 
 /** A service manager kills what does not stop within 90 s; a server that restarts needs a moment. */
 const closingPatienceMs = 5_000;
+
+/** Whoever asks for something is told within a few seconds that a disk does not answer. */
+const askingPatienceMs = 5_000;
+const askingLookMs = 50;
 
 export interface DiskConditionsParts {
   /** Whom the events are about: the pool, or the export that serves the disk. */
@@ -95,8 +100,14 @@ export function conditionWarnings({ location, plane }: Watched): PoolWarning[] {
   return [{ level: 'warning', code: 'disk/suspended', message: `${since}: ${waiting}`, actions }];
 }
 
-/** @throws StorageError disk/io a disk does not answer: what the pool holds cannot be made whole on it now */
-export function expectAnswering(disks: readonly Watched[], doing: string): void {
+/**
+ * Waits a moment for disks that do not answer.
+ *
+ * @throws StorageError disk/io one does not: what the pool holds cannot be made whole on it now
+ */
+export async function expectAnswering(disks: readonly Watched[], doing: string): Promise<void> {
+  const giveUpAt = performance.now() + askingPatienceMs;
+  while (disks.some(isSuspended) && performance.now() < giveUpAt) await delay(askingLookMs);
   for (const { location, plane } of disks) {
     const { state, error, message } = plane.condition;
     if (state === 'online') continue;
@@ -104,6 +115,10 @@ export function expectAnswering(disks: readonly Watched[], doing: string): void 
       actions: actionsFor(location.uri, error),
     });
   }
+}
+
+function isSuspended({ plane }: Watched): boolean {
+  return plane.condition.state === 'suspended';
 }
 
 /**

@@ -10,7 +10,7 @@
 
 import { setTimeout } from 'node:timers/promises';
 import { allEnded } from '../base/all-ended.ts';
-import { invariant, messageOf, StorageError } from '../base/errors.ts';
+import { invariant, isDiskIo, messageOf, StorageError } from '../base/errors.ts';
 import { Mutex } from '../base/mutex.ts';
 import type { Secret } from '../base/secret.ts';
 import {
@@ -38,8 +38,9 @@ import { networkRemedies } from './network-remedies.ts';
 const EWOULDBLOCK = 11;
 const EBUSY = 16;
 const ETIME = 62;
-/** A label that was held up that often between reading and writing: the host is too busy to own anything. */
+/** A label that was held up that often between reading and writing: the host is too busy to own anything. Refused that often, too, the disk is one that reads and does not write. */
 const labelAttemptsMax = 5;
+const labelRetryMs = 200;
 
 /** `image`: read through a server that knows its format (image-disk.ts). */
 export type DiskKind = 'file' | 'block' | 'nfs' | 'iscsi' | 'image';
@@ -104,15 +105,25 @@ export async function openDiskPlane(
 }
 
 /**
- * As `openDiskPlane`, for a disk that is to serve. It has no patience until then (disk-conditions.ts): who opens it is told at once what
- * is wrong.
+ * Who opens a disk waits a moment for what it does not do: a path is switched, a server answers again. Longer than that, he is told. Once it
+ * serves it has its pool's patience (disk-conditions.ts).
  */
+const openingPatienceMs = 5_000;
+
+export interface DiskAccess {
+  readonly readOnly?: boolean;
+  /** 0: what is wrong is told at once. */
+  readonly patienceMs?: number;
+}
+
+/** As `openDiskPlane`, for a disk that is to serve. */
 export async function openPatientDiskPlane(
   dataPlane: PatientDiskOpener,
   location: DiskLocation,
-  access?: { readonly readOnly: boolean },
+  { readOnly = false, patienceMs = openingPatienceMs }: DiskAccess = {},
 ): Promise<PatientDiskPlane> {
-  return dataPlane.openPatientDisk(await openDiskPlane(dataPlane, location, access), 0);
+  const plane = await openDiskPlane(dataPlane, location, { readOnly });
+  return dataPlane.openPatientDisk(plane, patienceMs);
 }
 
 function isLocked(error: unknown): boolean {
@@ -210,7 +221,7 @@ export async function openDisks(
 export async function openThoseThere(
   dataPlane: DataPlane,
   locations: readonly DiskLocation[],
-  access?: { readonly readOnly: boolean },
+  access?: DiskAccess,
 ): Promise<{ opened: PoolDisk[]; failure: StorageError | undefined }> {
   const opened: PoolDisk[] = [];
   let failure: StorageError | undefined;
@@ -228,7 +239,7 @@ export async function openThoseThere(
 async function openDisk(
   dataPlane: DataPlane,
   location: DiskLocation,
-  access: { readonly readOnly: boolean } | undefined,
+  access: DiskAccess | undefined,
 ): Promise<PoolDisk> {
   const plane = await openPatientDiskPlane(dataPlane, location, access);
   try {
@@ -238,6 +249,9 @@ async function openDisk(
     throw error;
   }
 }
+
+/** What is to differ in the label of each disk. */
+export type LabelChange = (disk: PoolDisk) => Partial<Label>;
 
 export class DiskSet {
   #disks: PoolDisk[];
@@ -369,29 +383,38 @@ export class DiskSet {
   }
 
   /**
-   * Writes a new generation of labels and syncs it; resolves when it is durable on every disk given.
+   * Writes a new generation of labels and syncs it; resolves when it is durable on every disk given. One that does not answer is waited
+   * for with its patience.
    *
    * @param change what is to differ, per disk
    * @throws StorageError disk/io some labels may be written; pool/held another host took the pool over
    */
-  async writeLabels(change: (disk: PoolDisk) => Partial<Label>, disks = this.all): Promise<void> {
-    await allEnded(
-      disks.map((disk) =>
-        this.#labelWritesOf(disk).run(() => this.#writeLabel(disk, change(disk))),
-      ),
-    );
+  async writeLabels(change: LabelChange, disks = this.all): Promise<void> {
+    await allEnded(disks.map((disk) => this.#patiently(disk, () => this.writeLabel(disk, change))));
   }
 
-  /** @throws StorageError pool/held another host took the pool over; disk/io */
-  async expectOwned(disks = this.answering): Promise<void> {
+  /** As `writeLabels`, for who can go on without the disk: nobody waits for it. */
+  writeLabel(disk: PoolDisk, change: LabelChange): Promise<void> {
+    return this.#labelWritesOf(disk).run(() => this.#writeLabel(disk, change(disk)));
+  }
+
+  /**
+   * A host that takes the pool over writes every label. Disks that do not answer are waited for with their patience, replicas no longer than
+   * until they are left behind.
+   *
+   * @throws StorageError pool/held another host took the pool over; disk/io
+   */
+  async expectOwned(disks: readonly PoolDisk[]): Promise<void> {
+    const look = (disk: PoolDisk) =>
+      this.#labelWritesOf(disk).run(async () => {
+        this.#expectOpen(disk);
+        await expectOurs(disk);
+      });
     await allEnded(
       disks.map((disk) =>
         this.whileReplica(
           disk,
-          this.#labelWritesOf(disk).run(async () => {
-            this.#expectOpen(disk);
-            await expectOurs(disk);
-          }),
+          this.#patiently(disk, () => look(disk)),
         ),
       ),
     );
@@ -415,6 +438,17 @@ export class DiskSet {
 
   #setLostRings(numbers: readonly number[]): void {
     this.#lostRings = { generation: (this.#lostRings?.generation ?? 0) + 1, numbers };
+  }
+
+  /** Does work that goes past the disk's patience again when the disk answers, as long as its patience lasts. */
+  async #patiently(disk: PoolDisk, work: () => Promise<void>): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!isDiskIo(error) || this.#isClosed || !(await answers(disk, attempt))) throw error;
+      }
+    }
   }
 
   #labelWritesOf(disk: PoolDisk): Mutex {
@@ -450,6 +484,20 @@ export class DiskSet {
       }
     }
   }
+}
+
+/** @returns whether the disk may do now what it refused; held as everything else on it is, until its patience is over */
+async function answers({ plane }: PoolDisk, attempt: number): Promise<boolean> {
+  if (!plane.isPatient) return false;
+  try {
+    await plane.read(0, labelBytes);
+  } catch (error) {
+    if (error instanceof DataPlaneError) return false;
+    throw error;
+  }
+  const { state } = plane.condition;
+  if (attempt > 1) await setTimeout(labelRetryMs);
+  return state === 'suspended' || (state === 'online' && attempt < labelAttemptsMax);
 }
 
 function isHeldUp(error: unknown): boolean {

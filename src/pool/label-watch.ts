@@ -6,7 +6,7 @@
  * everything here fails. What was answered in the seconds before it was noticed may be of the new owner's.
  */
 import type { Clock } from '../base/clock.ts';
-import { StorageError } from '../base/errors.ts';
+import { isDiskIo, StorageError } from '../base/errors.ts';
 import { labelNow, type PoolDisk } from './disk-set.ts';
 import { FencedError } from './fenced.ts';
 import type { LeaseListener, PoolLease } from './lease-keeper.ts';
@@ -67,8 +67,7 @@ export class LabelWatch implements PoolLease {
     try {
       await this.expectUnchanged();
     } catch (error) {
-      const isSilent = error instanceof StorageError && error.code === 'disk/io';
-      if (!isSilent && !this.#stopped) this.#listener?.lost(error);
+      if (!isDiskIo(error) && !this.#stopped) this.#listener?.lost(error);
     }
   }
 }

@@ -11,7 +11,7 @@
  */
 import { setTimeout } from 'node:timers/promises';
 import type { Clock } from '../base/clock.ts';
-import { StorageError } from '../base/errors.ts';
+import { isDiskIo, StorageError } from '../base/errors.ts';
 import type { DataPlane, LeasePlane } from '../dataplane/data-plane.ts';
 import type { DiskSet, PoolDisk } from './disk-set.ts';
 import type { LeaseTimes } from './lease.ts';
@@ -136,7 +136,7 @@ export class LeaseKeeper {
     const startedMs = this.#now;
     const held = startedMs < this.#untilMs;
     try {
-      await disks.writeLabels(() => ({ heartbeatMs: clock.nowMs() }), [disk]);
+      await disks.writeLabel(disk, () => ({ heartbeatMs: clock.nowMs() }));
       if (!held) {
         await setTimeout(times.settleMs);
         await disks.expectOwned([disk]);
@@ -161,7 +161,7 @@ export class LeaseKeeper {
   #beatFailed(disk: PoolDisk, error: unknown): void {
     const hasLeft = !this.#parts.disks.all.includes(disk);
     if (hasLeft) return;
-    if (!(error instanceof StorageError && error.code === 'disk/io')) return this.#lose(error);
+    if (!isDiskIo(error)) return this.#lose(error);
     if (this.#failing.has(disk)) return;
     this.#failing.add(disk);
     this.#listener?.beatFailed(disk, error);

@@ -1,7 +1,7 @@
 /**
  * Reads from disks that may fail in places: what can be had is had, page by page.
  */
-import { StorageError } from '../base/errors.ts';
+import { isDiskIo } from '../base/errors.ts';
 import type { ReadDisk } from './format/ring.ts';
 
 const pageBytes = 4096;
@@ -41,7 +41,7 @@ async function readOrFail(
   try {
     return await read(offset, length);
   } catch (error) {
-    if (error instanceof StorageError && error.code === 'disk/io') return undefined;
+    if (isDiskIo(error)) return undefined;
     throw error;
   }
 }

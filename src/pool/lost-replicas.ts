@@ -15,7 +15,7 @@
 import { getSystemErrorName } from 'node:util';
 import { allEnded } from '../base/all-ended.ts';
 import type { Clock } from '../base/clock.ts';
-import { StorageError } from '../base/errors.ts';
+import { isDiskIo, StorageError } from '../base/errors.ts';
 import type { LaggingReplica } from '../dataplane/binding.ts';
 import type { DiskSet, PoolDisk } from './disk-set.ts';
 import type { Replicas } from './replicas.ts';
@@ -170,7 +170,7 @@ export class LostReplicas {
         for (const disk of leaving) this.#lost(disk);
       }
     } catch (error) {
-      if (!(error instanceof StorageError && error.code === 'disk/io')) onError(error);
+      if (!isDiskIo(error)) onError(error);
     }
   }
 
@@ -182,11 +182,10 @@ export class LostReplicas {
     try {
       await disks.whileReplica(
         disk,
-        disks.writeLabels(() => ({}), [disk]),
+        disks.writeLabel(disk, () => ({})),
       );
     } catch (error) {
-      const isDisks = error instanceof StorageError && error.code === 'disk/io';
-      if (!isDisks || !this.failed(disk, error)) throw error;
+      if (!isDiskIo(error) || !this.failed(disk, error)) throw error;
     } finally {
       clearTimeout(timer);
     }

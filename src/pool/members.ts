@@ -149,20 +149,21 @@ export class Members {
       invariant(others > 0, 'a journal remains');
       await this.#replicas.end(disk);
     }
-    await this.#replicas.settled(disk);
     // Behind it no record speaks of the disk.
     await checkpointer.take(onTail);
+    await this.#replicas.settled(disk);
   }
 
   async #leave(disk: PoolDisk): Promise<void> {
-    const { disks, allocator, plane, commit } = this.#parts;
+    const { disks, allocator, plane, checkpointer, commit } = this.#parts;
     const number = disk.label.diskNumber;
     this.#leaving.add(disk);
     const others = disks.all.filter((other) => other !== disk);
     const members = this.#membersWith(this.#numbers.filter((member) => member !== number));
     await disks.writeLabels(() => members, others);
-    // Its number may be another disk's from now on.
+    // Its number may be another disk's from now on, and its own label counts no more.
     disks.takeUp(disk);
+    checkpointer.forget(disk);
     await commit([deleteRecord(diskRecordName(number))]);
     await plane.removeDisk(number);
     allocator.removeDisk(number);

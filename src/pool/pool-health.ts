@@ -3,7 +3,7 @@
  *
  * Failing is final. Warnings hold until their cause is gone.
  */
-import { StorageError } from '../base/errors.ts';
+import { isDiskIo, StorageError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { isFenced, type NewOwner } from './fenced.ts';
 import type { RecoveredPool } from './recovery.ts';
@@ -130,7 +130,7 @@ export class PoolHealth {
 
 /** A disk may have lost what was written to it, or is not ours any more. */
 function isFatal(error: unknown): boolean {
-  return isFenced(error) || (error instanceof StorageError && error.code === 'disk/io');
+  return isFenced(error) || isDiskIo(error);
 }
 
 export function messageOf(error: unknown): string {

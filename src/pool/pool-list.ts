@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { readFileIfThere, writeFileAtomically } from '../base/atomic-file.ts';
 import { StorageError } from '../base/errors.ts';
 import { isUuid, newUuid } from '../base/ids.ts';
+import { Mutex } from '../base/mutex.ts';
 import { readSecrets, withSecret, writeSecrets } from './disk-secrets.ts';
 import { type DiskLocation, isDiskLocation } from './disk-set.ts';
 import { PoolFolder } from './lineage.ts';
@@ -21,6 +22,7 @@ export interface PoolEntry {
 export class PoolList {
   readonly #stateDir: string;
   readonly hostId: string;
+  readonly #turns = new Mutex();
   #entries: readonly PoolEntry[];
 
   private constructor(stateDir: string, hostId: string, entries: readonly PoolEntry[]) {
@@ -54,12 +56,16 @@ export class PoolList {
   }
 
   /** Adds the pool, or replaces what was known of it. */
-  async put(entry: PoolEntry): Promise<void> {
-    await this.#write([...this.#entries.filter(({ uuid }) => uuid !== entry.uuid), entry]);
+  put(entry: PoolEntry): Promise<void> {
+    return this.#turns.run(() => this.#write([...this.#without(entry.uuid), entry]));
   }
 
-  async remove(uuid: string): Promise<void> {
-    await this.#write(this.#entries.filter((entry) => entry.uuid !== uuid));
+  remove(uuid: string): Promise<void> {
+    return this.#turns.run(() => this.#write(this.#without(uuid)));
+  }
+
+  #without(uuid: string): PoolEntry[] {
+    return this.#entries.filter((entry) => entry.uuid !== uuid);
   }
 
   async #write(entries: readonly PoolEntry[]): Promise<void> {

@@ -3,7 +3,7 @@
  *
  * What an operator may do with pools as wholes: create, import, export, delete, add a disk, check. Everything is checked
  * before anything is written; one such change runs at a time. A pool that cannot be opened at the start of the
- * service is listed as failed with the reason; the others serve.
+ * service is listed as failed with the reason, and opened when it can be (known-pools.ts); the others serve.
  */
 import type { Clock } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
@@ -28,6 +28,7 @@ import { type ExistingDisk, findExistingDisk } from './existing-disk.ts';
 import { foreignUse } from './foreign-disks.ts';
 import { defaultClusterBytes, isClusterBytes } from './format/geometry.ts';
 import type { ImageServers } from './image-disk.ts';
+import { KnownPools } from './known-pools.ts';
 import { expectLeaseFree, type LeaseTimes, leaseTimes } from './lease.ts';
 import { expectNoClash, type NamedRecords } from './name-clash.ts';
 import { checkOnline } from './online-check.ts';
@@ -55,7 +56,7 @@ import type {
   PoolInfo,
   PoolSettings,
 } from './types.ts';
-import { describeUnopened, type UnopenedPool } from './unopened-pool.ts';
+import { describeUnopened } from './unopened-pool.ts';
 
 export interface PoolsOptions {
   /** Unflushed writes become durable within this. */
@@ -82,19 +83,32 @@ export class Pools {
   readonly #services: PoolServices;
   readonly #list: PoolList;
   readonly #open = new Map<string, Pool>();
-  readonly #unopened = new Map<string, UnopenedPool>();
+  readonly #known: KnownPools;
   readonly #changing = new Mutex();
   readonly #afterOpen: ((pool: Pool) => void)[] = [];
   readonly #beforeClose: ((pool: Pool) => Promise<void>)[] = [];
   readonly #otherUses: (() => readonly DiskUse[])[] = [];
+  readonly #returned = new Set<string>();
   #whenFenced: (pool: Pool) => void = () => {};
+  #whenReturned: (name: string) => void = (name) => this.#returned.add(name);
+  #isClosed = false;
 
   private constructor(services: PoolServices, list: PoolList) {
     this.#services = services;
     this.#list = list;
+    this.#known = new KnownPools({
+      clock: services.clock,
+      open: (entry) => this.#openKnown(entry),
+      inTurn: (work) => this.#changing.run(work),
+      onRefused: (entry, error) => this.#tellUnopened(entry, error),
+      onReturned: ({ name }) => {
+        this.#tell('pool/opened', name, `pool ${name} can be opened by now, and is`);
+        this.#whenReturned(name);
+      },
+    });
   }
 
-  /** Opens every pool of the state folder that can be opened. @throws StorageError service/state-version */
+  /** Opens every pool of the state folder that can be opened; what takes longer goes on behind it. @throws StorageError service/state-version */
   static async open(dependencies: PoolsDependencies): Promise<Pools> {
     const { stateDir, options, ...services } = dependencies;
     const list = await PoolList.open(stateDir);
@@ -102,13 +116,13 @@ export class Pools {
     const { flushWindowMs, leaseTimes: times = leaseTimes() } = options;
     const given = { flushWindowMs, patienceSeconds, leaseTimes: times };
     const pools = new Pools({ ...services, ...given }, list);
-    for (const entry of list.entries) await pools.#openKnown(entry);
+    await pools.#known.open(list.entries);
     return pools;
   }
 
   list(): PoolInfo[] {
     const open = [...this.#open.values()].map((pool) => pool.info());
-    const unopened = [...this.#unopened.values()]
+    const unopened = this.#known.all
       .filter(({ entry }) => !this.#open.has(entry.name))
       .map(describeUnopened);
     return [...open, ...unopened].sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -128,7 +142,7 @@ export class Pools {
   get(name: string): Pool {
     const pool = this.#open.get(name);
     if (pool !== undefined) return pool;
-    const unopened = this.#unopened.get(name);
+    const unopened = this.#known.byName(name);
     if (unopened !== undefined) throw unopened.error;
     throw new StorageError('pool/not-found', `there is no pool ${name}`, {
       actions: ['varve pool list'],
@@ -144,6 +158,12 @@ export class Pools {
   /** `work` runs at once when a pool turns out to be another host's. One. */
   onFenced(work: (pool: Pool) => void): void {
     this.#whenFenced = work;
+  }
+
+  /** `work` runs when a pool is served that could not be at the service's start. One. */
+  onReturned(work: (name: string) => void): void {
+    this.#whenReturned = work;
+    for (const name of this.#returned) work(name);
   }
 
   /** `work` runs before a pool is closed or let go, so that nobody above still uses it. */
@@ -283,15 +303,16 @@ export class Pools {
    * Lets go of a pool cleanly, so that any host may import it; one that could not be opened, or was taken over by another host, is
    * forgotten.
    *
-   * @throws StorageError pool/not-found, export/busy, disk/io
+   * @throws StorageError pool/not-found, pool/opening, export/busy, disk/io
    */
   export(name: string, options: { readonly dryRun?: boolean } = {}): Promise<void> {
     return this.#changing.run(async () => {
-      const unopened = this.#unopened.get(name);
+      const unopened = this.#known.byName(name);
       if (unopened !== undefined && !this.#open.has(name)) {
+        this.#known.expectIdle(name);
         if (options.dryRun) return;
         await this.#forget(unopened.entry.uuid);
-        this.#unopened.delete(name);
+        this.#known.forget(name);
         return;
       }
       const pool = this.get(name);
@@ -304,7 +325,7 @@ export class Pools {
   /**
    * Opens a pool from its disks alone.
    *
-   * @throws StorageError pool/exists; volume/exists it has volumes or exports of names in use here; pool/held, pool/disk-missing, pool/format, pool/damaged, disk/unusable, disk/io
+   * @throws StorageError pool/exists; volume/exists it has volumes or exports of names in use here; pool/held, pool/opening, pool/disk-missing, pool/format, pool/damaged, disk/unusable, disk/io
    */
   import(uris: readonly string[], options: ImportPoolOptions = {}): Promise<PoolInfo> {
     return this.#changing.run(async () => {
@@ -313,6 +334,7 @@ export class Pools {
       const disks = await locateDisks(this.#services.dataPlane, uris);
       const { uuid, name } = await identifyPool(this.#services.dataPlane, disks);
       this.#expectNotServed(name);
+      this.#known.expectIdle(name);
       if (readOnly) return this.#importReadOnly(disks, { uuid, dryRun: dryRun ?? false });
       if (dryRun) {
         await this.#checkImport(disks, takeover);
@@ -320,7 +342,7 @@ export class Pools {
       }
       const pool = await this.#start(disks, { takeover });
       await this.#remember(pool);
-      this.#unopened.delete(name);
+      this.#known.forget(name);
       this.#tell('pool/imported', name, `pool ${name} was imported`);
       return pool.info();
     });
@@ -382,22 +404,21 @@ export class Pools {
   /** Closes every pool; the same service may open them again. @param options.soon see Pool.close */
   close(options: { readonly soon?: boolean } = {}): Promise<void> {
     return this.#changing.run(async () => {
+      this.#isClosed = true;
+      await this.#known.close();
       for (const pool of this.#open.values()) await this.#close(pool, options);
-      this.#unopened.clear();
     });
   }
 
   async #openKnown(entry: PoolEntry): Promise<void> {
-    try {
-      const pool = await this.#start(entry.disks, { remembered: true });
-      if (pool.disks.length !== entry.disks.length) await this.#remember(pool);
-    } catch (error) {
-      if (!(error instanceof StorageError)) throw error;
-      this.#unopened.set(entry.name, { entry, error });
-      const message = `pool ${entry.name} cannot be opened: ${error.message}`;
-      this.#services.log.error({ pool: entry.name, error }, message);
-      this.#services.emit({ kind: 'pool/unopened', level: 'error', subject: entry.name, message });
-    }
+    const pool = await this.#start(entry.disks, { remembered: true });
+    if (pool.disks.length !== entry.disks.length) await this.#remember(pool);
+  }
+
+  #tellUnopened({ name }: PoolEntry, error: StorageError): void {
+    const message = `pool ${name} cannot be opened: ${error.message}`;
+    this.#services.log.error({ pool: name, error }, message);
+    this.#services.emit({ kind: 'pool/unopened', level: 'error', subject: name, message });
   }
 
   async #start(
@@ -417,8 +438,21 @@ export class Pools {
       folderOf: (uuid) => this.#list.folderOf(uuid),
     });
     const pool = await Pool.start(recovered, this.#services);
+    try {
+      this.#expectWelcome(pool);
+    } catch (error) {
+      await pool.close();
+      throw error;
+    }
     this.#serve(pool);
     return pool;
+  }
+
+  /** Of an opening that took its time: others may have come before it. @throws StorageError pool/exists, volume/exists, pool/failed */
+  #expectWelcome(pool: Pool): void {
+    if (this.#isClosed) throw new StorageError('pool/failed', 'the service stops');
+    this.#expectNotServed(pool.name);
+    expectNoClash(namedRecords(pool), this.all().map(namedRecords));
   }
 
   #serve(pool: Pool): void {
@@ -513,7 +547,7 @@ export class Pools {
     const isOurs = !fenced && !pool.isReadOnly;
     if (letGo && isOurs) pool.expectOnline();
     if (letGo) pool.expectUnused();
-    if (letGo && isOurs) expectAnswering(pool.disks, `pool ${pool.name} cannot be let go`);
+    if (letGo && isOurs) await expectAnswering(pool.disks, `pool ${pool.name} cannot be let go`);
     for (const work of this.#beforeClose) await work(pool);
     try {
       await pool.close({ letGo: letGo && isOurs, soon });
@@ -529,7 +563,7 @@ export class Pools {
   #keepUnopened(uuid: string, error: unknown): void {
     const entry = this.#list.entries.find((candidate) => candidate.uuid === uuid);
     if (entry === undefined || !(error instanceof StorageError)) return;
-    this.#unopened.set(entry.name, { entry, error });
+    this.#known.keep(entry, error);
   }
 
   async #planBackings(uris: readonly string[], force: boolean): Promise<BackingPlan[]> {
@@ -544,7 +578,7 @@ export class Pools {
     uris: readonly string[],
     clusterBytes: number | undefined,
   ): Promise<PoolInfo | undefined> {
-    if (!this.#open.has(name) && !this.#unopened.has(name)) return undefined;
+    if (!this.#open.has(name) && this.#known.byName(name) === undefined) return undefined;
     const info = this.get(name).info();
     const paths = info.disks.map((disk) => disk.path).sort();
     const named = uris.map((uri) => parseDiskUri(uri).path).sort();

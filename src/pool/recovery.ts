@@ -94,7 +94,9 @@ export interface RecoveredPool {
  *   disk/io; the disks are closed then
  */
 export async function recoverPool(input: RecoveryInput): Promise<RecoveredPool> {
-  const { opened, failure } = await openThoseThere(input.dataPlane, input.locations);
+  // Nobody waits for an opening that nobody asked for: it is tried again.
+  const access = input.remembered ? { patienceMs: 0 } : {};
+  const { opened, failure } = await openThoseThere(input.dataPlane, input.locations, access);
   try {
     if (failure !== undefined && !input.remembered) throw failure;
     return await recoverDisks(input, truthOf(opened, failure));
@@ -266,7 +268,7 @@ async function takeEpoch(input: RecoveryInput, claim: Claim): Promise<Lineage> {
   }
   if (isAnothers) {
     await setTimeout(times.settleMs);
-    await disks.expectOwned();
+    await disks.expectOwned(disks.all);
   }
   return lineage;
 }
@@ -296,7 +298,7 @@ async function expectUnchanged(
 ): Promise<boolean> {
   let grows = false;
   for (const disk of disks.all) {
-    const label = await labelNow(disk.plane.inner, disk.location.uri);
+    const label = await labelNow(disk.plane, disk.location.uri);
     const found = seenFrom(truth, disk, label);
     grows ||= found.clusterCount > label.clusterCount;
     const same =

@@ -116,6 +116,19 @@ test('what cannot be restored is kept, told, and served when added again', async
   expect(service.get('gold').failure).toBeNull();
 });
 
+test('what cannot be served is served when its pool is opened again', async () => {
+  const service = openService();
+  await service.add({ volume: 'gold', name: 'gold' });
+  await service.release('main');
+  volumes.damaged.add('gold');
+  await service.restore(pool);
+  expect(service.get('gold').failure).toMatch('map is damaged');
+  volumes.damaged.clear();
+  await service.restore(pool);
+  expect(service.get('gold').failure).toBeNull();
+  expect(dataPlane.exports.has('gold')).toBe(true);
+});
+
 test('nothing stays open when the record cannot be written', async () => {
   const service = openService();
   pool.broken = true;

@@ -32,8 +32,8 @@ describe(`operations on disks with faults, seed ${seed}`, () => {
     await operation.prepare?.(world);
     before = await world.contents();
     if (fault.waitedFor) {
-      await world.fixture.pools.set('gold', { patienceSeconds: 86_400 });
-      await world.fixture.pools.set('silver', { patienceSeconds: 86_400 });
+      const { pools } = world.fixture;
+      for (const { name } of pools.list()) await pools.set(name, { patienceSeconds: 86_400 });
     }
     await operation.closes?.(world);
     const after = operation.changes?.(before) ?? before;
@@ -56,6 +56,7 @@ describe(`operations on disks with faults, seed ${seed}`, () => {
   /** @returns whether it took place, as it says itself */
   async function attempt({ operation, fault, after, disks }: FaultCase): Promise<boolean> {
     world.fixture.events.length = 0;
+    world.plane.waitsAtOpenings = fault.waitedFor === true;
     world.setFaults(disks, fault.rules(after));
     let ended = false;
     const work = operation.run(world).finally(() => {
@@ -77,7 +78,8 @@ describe(`operations on disks with faults, seed ${seed}`, () => {
     }
   }
 
-  const isNoticed = () => world.fixture.events.some(({ kind }) => kind === 'disk/suspended');
+  const isNoticed = () =>
+    world.fixture.events.some(({ kind }) => kind === 'disk/suspended' || kind === 'pool/unopened');
 
   function expectClear(error: unknown): void {
     expect(error).toBeInstanceOf(StorageError);

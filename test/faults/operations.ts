@@ -12,7 +12,7 @@ export interface Operation {
   /** The last step before the fault; no content can be read behind it. */
   readonly closes?: (world: FaultWorld) => Promise<unknown>;
   readonly run: (world: FaultWorld) => Promise<unknown>;
-  /** It opens disks: nobody is told of one that hangs then, so there is nothing to wait for before it gets well. */
+  /** It opens disks: nobody is told of what they do then, so there is nothing to wait for before they get well. */
   readonly opens?: true;
   /** Contents afterwards; as before unless given. */
   readonly changes?: (before: Contents) => Contents;
@@ -86,6 +86,7 @@ export const operations: Readonly<Record<string, Operation>> = {
     opens: true,
     run: async (world) => {
       await world.restart();
+      await world.returned('gold');
       world.fixture.pools.get('gold').expectOnline();
     },
   },
@@ -95,6 +96,7 @@ export const operations: Readonly<Record<string, Operation>> = {
     isDone: ({ fixture }) => fixture.pools.list().some(({ name }) => name === 'new'),
   },
   'pool delete': {
+    opens: true,
     prepare: ({ fixture, uri }) => fixture.pools.create('new', [uri('c')]),
     run: ({ fixture }) => fixture.pools.delete('new'),
     isDone: ({ fixture }) => fixture.pools.list().every(({ name }) => name !== 'new'),
@@ -119,6 +121,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   },
   checkpoint: { run: fillRing },
   'disk add': {
+    opens: true,
     run: (world) => world.fixture.pools.addDisk('gold', world.uri('c'), { force: true }),
     isDone: (world) => has(world, 'c'),
     whenDone: ['disk/in-use'],
@@ -134,7 +137,7 @@ export const operations: Readonly<Record<string, Operation>> = {
     isDone: (world) => !has(world, 'b'),
     whenDone: ['disk/not-found'],
   },
-  'disk replace': { run: replace, isDone: (world) => !has(world, 'b'), copies: true },
+  'disk replace': { opens: true, run: replace, isDone: (world) => !has(world, 'b'), copies: true },
   'pool rebalance': {
     prepare: (world) => world.fixture.pools.addDisk('gold', world.uri('c')),
     run: (world) => world.migration.rebalance('gold', steadily),
@@ -178,6 +181,7 @@ export const operations: Readonly<Record<string, Operation>> = {
     copies: true,
   },
   'volume adopt': {
+    opens: true,
     run: adopt,
     changes: (before) =>
       changed(before, { old: Buffer.alloc(volumeBytes, Buffer.from([9, 0, 17, 9])) }),

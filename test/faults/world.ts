@@ -17,11 +17,13 @@ import type { EventInput } from '../../src/pool/types.ts';
 import { Adoption } from '../../src/volume/adoption.ts';
 import { type Above, startAbove, stopAbove } from '../migration/above.ts';
 import { FaultyPlane } from '../pool/faulty-plane.ts';
-import { Fixture } from '../pool/fixture.ts';
+import { Fixture, until } from '../pool/fixture.ts';
 
 export const clusterBytes = 16 * KiB;
 export const volumeBytes = MiB;
 const diskBytes = 24 * MiB;
+/** Longer than it takes to notice that a disk is to be made well. */
+const returnMsMax = 500;
 const diskNames = ['a', 'b', 'c', 'm', 'image', 'left'];
 
 /** By name, as `v` or `v@s1`. */
@@ -110,6 +112,15 @@ export class FaultWorld {
   async restart(): Promise<void> {
     await this.stop();
     await this.start();
+  }
+
+  /** A pool that could not be opened at the start is opened when its disks are well again; as long as they are not, nobody waits. */
+  async returned(pool: string): Promise<void> {
+    const isOnline = () =>
+      this.fixture.pools.list().some(({ name, state }) => name === pool && state === 'online');
+    const giveUpAt = performance.now() + returnMsMax;
+    const isHopeless = () => this.plane.hasFaults && performance.now() > giveUpAt;
+    await until(() => isOnline() || isHopeless());
   }
 
   /** Everything as it was when the world was opened. */

@@ -1,16 +1,22 @@
-// Goal: the tail of the journal moves, and the old checkpoint is given up, only behind durable labels that name the new one.
+// Goal: the tail of the journal moves, and the old checkpoint is given up, only behind durable labels that name the new one. A chain that a label may name,
+//   because it could not be written, is given up behind the next labels, or when the disk carries none any more.
 // Method: a checkpointer over a disk, an index and an allocator that only write down what was asked of them.
-import { expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { StorageError } from '../../src/base/errors.ts';
 import type { Allocator } from '../../src/pool/allocator.ts';
 import { Checkpointer } from '../../src/pool/checkpoint.ts';
 import type { DiskSet, PoolDisk } from '../../src/pool/disk-set.ts';
 import type { PoolIndex } from '../../src/pool/pool-index.ts';
 
 const oldChain = [200, 201];
+/** The first cluster of the first chain that is written. */
+const newChain = 100;
+/** Which step fails. */
+let failing: string | undefined;
 
-function recordingCheckpointer(done: string[], failing?: string): Checkpointer {
+function recordingCheckpointer(done: string[]): { checkpointer: Checkpointer; disk: PoolDisk } {
   const step = async (name: string) => {
-    if (name === failing) throw new Error(`${name} failed`);
+    if (name === failing) throw new StorageError('disk/io', `${name} failed`);
     done.push(name);
   };
   const disk = {
@@ -28,6 +34,7 @@ function recordingCheckpointer(done: string[], failing?: string): Checkpointer {
     },
     expectOwned: async () => {},
     sync: () => step('sync'),
+    writeLabel: () => step('labels'),
     writeLabels: () => step('labels'),
   } as unknown as DiskSet;
   const snapshot = { entries: async function* () {}, close: async () => {} };
@@ -36,29 +43,65 @@ function recordingCheckpointer(done: string[], failing?: string): Checkpointer {
     foldedSnapshot: async () => ({ snapshot, applied }),
     store: { write: async () => {} },
   } as unknown as PoolIndex;
-  let next = 100;
+  let next = newChain;
   const allocator = {
     holdForCheckpoint: (_disk: number, count: number) =>
       Array.from({ length: count }, () => next++),
     freeCheckpoint: (_disk: number, clusters: readonly number[]) => {
       if (clusters.includes(oldChain[0] as number)) done.push('old chain free');
+      if (clusters.includes(newChain)) done.push('new chain free');
     },
   } as unknown as Allocator;
-  return new Checkpointer({ disks, index, allocator, chains: new Map([[0, oldChain]]) });
+  const chains = new Map([[0, oldChain]]);
+  return { checkpointer: new Checkpointer({ disks, index, allocator, chains }), disk };
 }
+
+beforeEach(() => {
+  failing = undefined;
+});
 
 test('chain, sync, labels, tail, old chain', async () => {
   const done: string[] = [];
-  await recordingCheckpointer(done).take((position) => done.push(`tail ${position}`));
+  const { checkpointer } = recordingCheckpointer(done);
+  await checkpointer.take((position) => done.push(`tail ${position}`));
   expect(done).toEqual(['chain', 'sync', 'labels', 'tail 4096', 'old chain free']);
 });
 
-for (const failing of ['chain', 'sync', 'labels']) {
-  test(`when ${failing} fails, tail and old chain stay`, async () => {
+for (const at of ['chain', 'sync', 'labels']) {
+  test(`when ${at} fails, tail and old chain stay`, async () => {
     const done: string[] = [];
-    const checkpointer = recordingCheckpointer(done, failing);
+    failing = at;
+    const { checkpointer } = recordingCheckpointer(done);
     const taken = checkpointer.take((position) => done.push(`tail ${position}`));
-    await expect(taken).rejects.toThrow(`${failing} failed`);
+    await expect(taken).rejects.toThrow(`${at} failed`);
     expect(done.filter((name) => /tail|old/.test(name))).toEqual([]);
   });
 }
+
+describe('when labels fail', () => {
+  const done: string[] = [];
+  let parts: ReturnType<typeof recordingCheckpointer>;
+
+  beforeEach(async () => {
+    done.length = 0;
+    failing = 'labels';
+    parts = recordingCheckpointer(done);
+    await expect(parts.checkpointer.take()).rejects.toThrow('labels failed');
+    failing = undefined;
+  });
+
+  test('the new chain stays, until the next labels name another one', async () => {
+    expect(done).not.toContain('new chain free');
+    await parts.checkpointer.take();
+    expect(done.slice(done.indexOf('labels'))).toEqual([
+      'labels',
+      'old chain free',
+      'new chain free',
+    ]);
+  });
+
+  test('the new chain stays, until the disk carries no checkpoint', () => {
+    parts.checkpointer.forget(parts.disk);
+    expect(done.slice(-2)).toEqual(['old chain free', 'new chain free']);
+  });
+});

@@ -34,10 +34,10 @@ function recordingParts(failing: { labels: boolean }) {
       await work;
       return true;
     },
-    writeLabels: async (_change: unknown, [disk]: readonly PoolDisk[]) => {
+    writeLabel: async (disk: PoolDisk) => {
       await new Promise((resolve) => setImmediate(resolve));
       if (failing.labels) throw new StorageError('disk/io', 'no label');
-      done.push(`label ${disk?.label.diskNumber}`);
+      done.push(`label ${disk.label.diskNumber}`);
     },
   } as unknown as DiskSet;
   const replicas = {

@@ -116,7 +116,9 @@ export class RecordingPlane extends DataPlane {
 
   override async openPatientDisk(inner: DiskPlane, patienceMs: number): Promise<PatientDiskPlane> {
     const patient = await super.openPatientDisk(inner, patienceMs);
-    return inner instanceof LeftDisk ? new PatientLeftDisk(this, patient.handle, inner) : patient;
+    return inner instanceof LeftDisk
+      ? new PatientLeftDisk(this, patient.handle, inner, patienceMs)
+      : patient;
   }
 
   /** A handle of its own for the recorded disk; closing it leaves the disk open. */

@@ -2,8 +2,8 @@
  * /v1/pools: create, list, show, delete, and the actions export, import, check.
  */
 import { Type } from 'typebox';
-import type { RecordPool } from '../../export/export-store.ts';
 import type { PoolInfo } from '../../pool/types.ts';
+import { arrived } from '../arrival.ts';
 import { checkReportDocument, envelope, planDocument, poolItem } from '../documents.ts';
 import type { ApiServices } from '../ports.ts';
 import { checkIfMatch } from '../precondition.ts';
@@ -206,15 +206,6 @@ export function poolRoutes(app: ApiApp, services: ApiServices): void {
 /** A pool that could not be opened is shown all the same, with its reason among the warnings. */
 function shownPool({ pools }: ApiServices, name: string): PoolInfo {
   return pools.list().find((pool) => pool.name === name) ?? pools.get(name).info();
-}
-
-/** Volumes that were on their way from or to the pool are found to be in one; then what is here is served. */
-async function arrived(services: ApiServices, name: string): Promise<void> {
-  const { exports, operations, poolMoves, pools } = services;
-  const changed = await poolMoves.settle();
-  await poolMoves.dropAbandoned((volume) => operations.find('volume-move', volume) !== undefined);
-  const isMeant = (pool: RecordPool) => [name, ...changed].includes(pool.info().name);
-  for (const pool of pools.all().filter(isMeant)) await exports.restore(pool);
 }
 
 /** Exports stop first; they are served again when the pool could not be let go. */

@@ -23,8 +23,8 @@ export async function planMove(
   const { source, target, move } = underWay;
   const nothing = { copiedBytes: 0, roomBytes: 0, volumes: [], exports: [], changed: false };
   if (source === target) return nothing;
-  expectWorking(source);
-  expectWorking(target);
+  await expectWorking(source);
+  await expectWorking(target);
   expectSameClusters(source, target);
   const family = LayerTree.of(source).familyOf(move.volume);
   expectMovable(underWay, family);
@@ -70,9 +70,9 @@ function bytesToCopy(underWay: MoveUnderWay, family: Family): number {
 }
 
 /** A disk that is silent now would hold the guests up in the middle of the switch. @throws StorageError pool/failed, pool/read-only, disk/io */
-function expectWorking(pool: Pool): void {
+async function expectWorking(pool: Pool): Promise<void> {
   pool.expectWritable();
-  expectAnswering(pool.disks, `nothing is moved from or to pool ${pool.name} now`);
+  await expectAnswering(pool.disks, `nothing is moved from or to pool ${pool.name} now`);
 }
 
 /** @throws StorageError request/invalid a slot of one is no slot of the other */

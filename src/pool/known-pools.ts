@@ -1,0 +1,163 @@
+/**
+ * KnownPools: pools that this host remembers and does not serve; each is opened as soon as that can be done.
+ *
+ *   remembered ──opened──▶ served, and none of these any more
+ *        └──refused, or late──▶ listed with the reason ──┐
+ *                                        ▲               │ every 5 s, while the reason may pass
+ *                                        └───────────────┘
+ *
+ * A start of the service waits for none of them longer than 20 s: one with a disk that hangs, or an index that is to be built anew, is opened
+ * beside the guests of the others.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Clock } from '../base/clock.ts';
+import { type ErrorCode, messageOf, StorageError } from '../base/errors.ts';
+import type { PoolEntry } from './pool-list.ts';
+import type { UnopenedPool } from './unopened-pool.ts';
+
+/** Longer than an index takes to be built anew at any usual size. */
+const startPatienceMs = 20_000;
+const retryMs = 5_000;
+/** One more attempt holds up no command for longer; it goes on beside them. */
+const retryPatienceMs = 1_000;
+/** A service manager kills what does not stop. */
+const closingPatienceMs = 5_000;
+
+/** A disk that is gone comes back, a server that does not answer is mended: nobody need say so. */
+const passing: readonly ErrorCode[] = ['disk/io', 'disk/unusable', 'pool/disk-missing'];
+
+export interface KnownPoolsParts {
+  readonly clock: Clock;
+  /** Opens and serves the pool. @throws whatever keeps it from being opened */
+  readonly open: (entry: PoolEntry) => Promise<void>;
+  /** Runs what must not meet a change of the same pool. */
+  readonly inTurn: (work: () => Promise<void>) => Promise<void>;
+  /** Told of the first reason only. */
+  readonly onRefused: (entry: PoolEntry, error: StorageError) => void;
+  /** It is served now, though not since the service's start. */
+  readonly onReturned: (entry: PoolEntry) => void;
+}
+
+export class KnownPools {
+  readonly #parts: KnownPoolsParts;
+  readonly #unopened = new Map<string, UnopenedPool>();
+  readonly #underWay = new Map<string, Promise<void>>();
+  readonly #stopTrying: () => void;
+  #isStarting = true;
+  #isWaitingForTurn = false;
+  #isClosed = false;
+
+  constructor(parts: KnownPoolsParts) {
+    this.#parts = parts;
+    this.#stopTrying = parts.clock.every(retryMs, () => void this.#tryAgain());
+  }
+
+  /** Resolves when each is open or refused, or late. */
+  async open(entries: readonly PoolEntry[]): Promise<void> {
+    await within(startPatienceMs, Promise.all(entries.map((entry) => this.#open(entry))));
+    this.#isStarting = false;
+  }
+
+  get all(): readonly UnopenedPool[] {
+    return [...this.#unopened.values()];
+  }
+
+  byName(name: string): UnopenedPool | undefined {
+    return this.#unopened.get(name);
+  }
+
+  /** It was served, is remembered still, and was closed for that reason. */
+  keep(entry: PoolEntry, error: StorageError): void {
+    this.#unopened.set(entry.name, { entry, error });
+  }
+
+  /** It is served otherwise, or not to be served. */
+  forget(name: string): void {
+    this.#unopened.delete(name);
+  }
+
+  /** @throws StorageError pool/opening nothing else can be done with it now */
+  expectIdle(name: string): void {
+    if (this.#underWay.has(name)) throw beingOpened(name);
+  }
+
+  /** Nothing is opened any more when it resolves, but for what a disk that hangs holds up. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#stopTrying();
+    this.#unopened.clear();
+    await within(closingPatienceMs, Promise.all(this.#underWay.values()));
+  }
+
+  async #tryAgain(): Promise<void> {
+    if (this.#isWaitingForTurn || !this.#isAnyDue) return;
+    this.#isWaitingForTurn = true;
+    await this.#parts.inTurn(() => within(retryPatienceMs, this.#openDue()));
+    this.#isWaitingForTurn = false;
+  }
+
+  get #due(): readonly PoolEntry[] {
+    return this.all
+      .filter(({ entry, error }) => mayPass(error) && !this.#underWay.has(entry.name))
+      .map(({ entry }) => entry);
+  }
+
+  get #isAnyDue(): boolean {
+    return this.#due.length > 0;
+  }
+
+  #openDue(): Promise<unknown> {
+    return Promise.all(this.#due.map((entry) => this.#open(entry)));
+  }
+
+  #open(entry: PoolEntry): Promise<void> {
+    const attempt = this.#attempt(entry).finally(() => this.#underWay.delete(entry.name));
+    this.#underWay.set(entry.name, attempt);
+    return attempt;
+  }
+
+  /** Never throws. */
+  async #attempt(entry: PoolEntry): Promise<void> {
+    const { open, onRefused, onReturned } = this.#parts;
+    const { name } = entry;
+    const isFirst = !this.#unopened.has(name);
+    if (isFirst) this.keep(entry, beingOpened(name));
+    try {
+      await open(entry);
+      this.forget(name);
+      if (!this.#isStarting) onReturned(entry);
+    } catch (cause) {
+      if (this.#isClosed) return;
+      const error = cause instanceof StorageError ? cause : broken(name, cause);
+      this.keep(entry, error);
+      if (isFirst) onRefused(entry, error);
+    }
+  }
+}
+
+function mayPass(error: StorageError | null): boolean {
+  return error !== null && passing.includes(error.code);
+}
+
+function beingOpened(name: string): StorageError {
+  const text = `pool ${name} is being opened, which takes longer than usual: a disk may not answer, or its index is built anew`;
+  return new StorageError('pool/opening', text, {
+    actions: ['wait: it is served by itself as soon as it is open', `varve pool show ${name}`],
+  });
+}
+
+function broken(name: string, cause: unknown): StorageError {
+  const text = `pool ${name} cannot be opened: ${messageOf(cause)}`;
+  return new StorageError('pool/failed', text, { cause });
+}
+
+/** Waits for the work, but no longer than that; it goes on. */
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  const timer = new AbortController();
+  const late = delay(ms, undefined, { ref: false, signal: timer.signal }).catch(() => {});
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    timer.abort();
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * Goal: a command that meets disks which are away for a moment is done, as if nothing had been.
+ * Method: every disk refuses what it is asked while a command runs, and is well again shortly behind its beginning. The whole table, by count of
+ *   calls, is test/faults.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { checkOffline } from '../../src/pool/check/check-offline.ts';
+import { FaultyPlane } from './faulty-plane.ts';
+import { Fixture } from './fixture.ts';
+
+const ENODEV = 19;
+const outageMs = 300;
+const disks = ['a', 'b', 'c', 'n'];
+
+let plane: FaultyPlane;
+let fixture: Fixture;
+beforeEach(async () => {
+  plane = new FaultyPlane({ loops: 2 });
+  plane.waitsAtOpenings = true;
+  fixture = await Fixture.open({ dataPlane: plane, patienceSeconds: 60 });
+  await fixture.pools.create('gold', [uri('a'), uri('b')]);
+  await fixture.pools.create('silver', [uri('n')]);
+});
+afterEach(async () => {
+  plane.healAll();
+  await fixture.close();
+});
+
+const path = (name: string) => fixture.path(name);
+const uri = (name: string) => `file:${path(name)}?size=64MiB`;
+
+function fail(after: number): void {
+  const refused = (['read', 'write', 'zero'] as const).map(
+    (op) => ({ op, kind: 'error', error: ENODEV, after }) as const,
+  );
+  for (const disk of disks) plane.setFaults(path(disk), refused);
+}
+
+const commands: Readonly<Record<string, () => Promise<unknown>>> = {
+  'pool create': () => fixture.pools.create('new', [uri('c')]),
+  'pool export': () => fixture.pools.export('gold'),
+  'pool delete': () => fixture.pools.delete('silver'),
+  'disk add': () => fixture.pools.addDisk('gold', uri('c')),
+  'disk remove': () => fixture.pools.removeDisk('gold', 1),
+};
+
+const cases = Object.keys(commands).flatMap((name) => [0, 1, 3].map((after) => [name, after]));
+
+test.each(cases)('%s, disks away from call %i on', async (name, after) => {
+  fail(Number(after));
+  const work = (commands[String(name)] as () => Promise<unknown>)();
+  const [, result] = await Promise.allSettled([delay(outageMs).then(() => plane.healAll()), work]);
+  expect(result).toMatchObject({ status: 'fulfilled' });
+});
+
+test('pool import, disks away', async () => {
+  await fixture.pools.export('gold');
+  fail(0);
+  const work = fixture.pools.import([path('a'), path('b')]);
+  await delay(outageMs);
+  plane.healAll();
+  await work;
+  await fixture.pools.export('gold');
+  expect((await checkOffline([path('a'), path('b')])).findings).toEqual([]);
+});
+
+test('what stays away is told within seconds, and nothing has changed', async () => {
+  fail(0);
+  const told = { code: 'disk/io' };
+  await expect(fixture.pools.create('new', [uri('c')])).rejects.toMatchObject(told);
+  plane.healAll();
+  await expect(fixture.pools.create('new', [uri('c')])).resolves.toMatchObject({ changed: true });
+});
