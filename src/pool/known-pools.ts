@@ -68,7 +68,8 @@ export class KnownPools {
 
   /** It was served, is remembered still, and was closed for that reason. */
   keep(entry: PoolEntry, error: StorageError): void {
-    this.#unopened.set(entry.name, { entry, error });
+    const told = mayPass(error) ? hopeful(entry.name, error) : error;
+    this.#unopened.set(entry.name, { entry, error: told });
   }
 
   /** It is served otherwise, or not to be served. */
@@ -137,6 +138,13 @@ export class KnownPools {
 
 function mayPass(error: StorageError | null): boolean {
   return error !== null && passing.includes(error.code);
+}
+
+function hopeful(name: string, cause: StorageError): StorageError {
+  return new StorageError(cause.code, cause.message, {
+    cause,
+    actions: [`bring the disk back: pool ${name} is opened by itself then, within seconds`],
+  });
 }
 
 function beingOpened(name: string): StorageError {

@@ -2,8 +2,9 @@
 // Method: fill a volume, take something away (the process, the index folder, the state folder), and compare the
 //   volume with the file it was filled from.
 import { randomBytes } from 'node:crypto';
-import { readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { outcomeOf, run } from '../../tools/lib/command.ts';
 import { Service } from '../../tools/lib/service.ts';
@@ -57,6 +58,34 @@ test('a lost index is rebuilt from the disks', async () => {
   for (const folder of folders) rmSync(folder, { recursive: true });
   await service.restart();
   expect(await compare(uri)).toContain('identical');
+});
+
+test('a disk that is away at the start: its pool is served as soon as it is back, and a guest that waits goes on', async () => {
+  const [disk] = disks as [string];
+  await service.stop();
+  renameSync(disk, `${disk}.away`);
+  await service.restart();
+  const { items } = await service.varve('pool', 'list');
+  expect(items).toMatchObject([{ name: 'main', state: 'failed' }]);
+  const shown = await service.outcome(['volume', 'list']);
+  expect(shown.status).toBe(0);
+  const asked = await service.outcome(['volume', 'create', 'new', '--size', '1GiB']);
+  expect(asked.status).not.toBe(0);
+  expect(asked.stderr).toContain(disk);
+  expect(asked.stderr).toContain('by itself');
+  const reconnecting = `driver=nbd,server.type=unix,server.path=${service.nbdSocket},export=kept,reconnect-delay=60,open-timeout=60`;
+  const guest = run('qemu-img', [
+    'compare',
+    '--image-opts',
+    `driver=raw,file.driver=file,file.filename=${image}`,
+    `driver=raw,${reconnecting.replaceAll(/(^|,)/g, '$1file.')}`,
+  ]);
+  await delay(1_000);
+  renameSync(`${disk}.away`, disk);
+  expect(await guest).toContain('identical');
+  const events = await service.varve('events', '--since', '5m');
+  const kinds = events.items?.map(({ event }) => event);
+  expect(kinds).toEqual(expect.arrayContaining(['pool/unopened', 'pool/opened']));
 });
 
 test('a second service on the same state folder is refused and harms nothing', async () => {
