@@ -8,7 +8,7 @@
  * Elsewhere: the label's bytes (format/label.ts), which label is the truth (recovery.ts).
  */
 
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { allEnded } from '../base/all-ended.ts';
 import { invariant, isDiskIo, messageOf, StorageError } from '../base/errors.ts';
 import { Mutex } from '../base/mutex.ts';
@@ -38,9 +38,11 @@ import { networkRemedies } from './network-remedies.ts';
 const EWOULDBLOCK = 11;
 const EBUSY = 16;
 const ETIME = 62;
-/** A label that was held up that often between reading and writing: the host is too busy to own anything. Refused that often, too, the disk is one that reads and does not write. */
+/** A label that was held up that often between reading and writing: the host is too busy to own anything. One that was refused so often is a disk's that reads and does not write. */
 const labelAttemptsMax = 5;
 const labelRetryMs = 200;
+/** A label that takes longer may hang. */
+const labelNoticeMs = 1_000;
 
 /** `image`: read through a server that knows its format (image-disk.ts). */
 export type DiskKind = 'file' | 'block' | 'nfs' | 'iscsi' | 'image';
@@ -100,7 +102,7 @@ export async function openDiskPlane(
       if (!isLocked(cause)) throw cannotOpen(location, cause);
       if (performance.now() > giveUpAt) throw heldByOther(location, cause);
     }
-    await setTimeout(lockRetryMs);
+    await delay(lockRetryMs);
   }
 }
 
@@ -395,7 +397,7 @@ export class DiskSet {
 
   /** As `writeLabels`, for who can go on without the disk: nobody waits for it. */
   writeLabel(disk: PoolDisk, change: LabelChange): Promise<void> {
-    return this.#labelWritesOf(disk).run(() => this.#writeLabel(disk, change(disk)));
+    return this.#inTurn(disk, () => this.#writeLabel(disk, change(disk)));
   }
 
   /**
@@ -406,7 +408,7 @@ export class DiskSet {
    */
   async expectOwned(disks: readonly PoolDisk[]): Promise<void> {
     const look = (disk: PoolDisk) =>
-      this.#labelWritesOf(disk).run(async () => {
+      this.#inTurn(disk, async () => {
         this.#expectOpen(disk);
         await expectOurs(disk);
       });
@@ -449,6 +451,21 @@ export class DiskSet {
         if (!isDiskIo(error) || this.#isClosed || !(await answers(disk, attempt))) throw error;
       }
     }
+  }
+
+  /** One at a time per disk. It goes past the patience, which does not see it hang: then something is asked that is seen. */
+  #inTurn(disk: PoolDisk, work: () => Promise<void>): Promise<void> {
+    return this.#labelWritesOf(disk).run(async () => {
+      const ask = () => {
+        if (!this.#isClosed) disk.plane.read(0, labelBytes).catch(() => {});
+      };
+      const timer = setTimeout(ask, labelNoticeMs);
+      try {
+        await work();
+      } finally {
+        clearTimeout(timer);
+      }
+    });
   }
 
   #labelWritesOf(disk: PoolDisk): Mutex {
@@ -496,7 +513,7 @@ async function answers({ plane }: PoolDisk, attempt: number): Promise<boolean> {
     throw error;
   }
   const { state } = plane.condition;
-  if (attempt > 1) await setTimeout(labelRetryMs);
+  if (attempt > 1) await delay(labelRetryMs);
   return state === 'suspended' || (state === 'online' && attempt < labelAttemptsMax);
 }
 
