@@ -1,11 +1,13 @@
 // DiskTable: the disks of one pool by number, and which hold writes not yet synced.
 //
-// Thread: any. A disk is added before anything on it can be reached, and removed when nothing on it can be any more.
+// Thread: any. A disk is added before anything on it can be reached, and removed when nothing on it can be any more, but for whoever was told of a
+// place on it before: he asks by Hold, and is told that the disk is gone, or keeps it until he has ended.
 #pragma once
 
 #include <array>
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "io/disk.h"
@@ -16,13 +18,23 @@ class DiskTable {
  public:
   static constexpr unsigned kDisksMax = 256;  // the last is nobody's: kNowhere
 
-  void Add(unsigned number, std::shared_ptr<Disk> disk) { rows_[number].disk = std::move(disk); }
-  // No request, round or copy has the disk in hand. What was written to it is not synced any more.
+  void Add(unsigned number, std::shared_ptr<Disk> disk) {
+    std::lock_guard lock(mutex_);
+    rows_[number].disk = std::move(disk);
+  }
+  // No request or round has the disk in hand. What was written to it is not synced any more.
   void Remove(unsigned number) {
     rows_[number].dirty.store(false);
+    std::lock_guard lock(mutex_);
     rows_[number].disk = nullptr;
   }
+  // By whoever knows that it is not removed meanwhile.
   Disk* at(unsigned number) const { return rows_[number].disk.get(); }
+  // Null: there is none of that number any more.
+  std::shared_ptr<Disk> Hold(unsigned number) const {
+    std::lock_guard lock(mutex_);
+    return rows_[number].disk;
+  }
 
   // A write to the disk completed: the next round syncs it.
   void MarkDirty(unsigned number) {
@@ -44,6 +56,7 @@ class DiskTable {
     std::shared_ptr<Disk> disk;
     std::atomic<bool> dirty{false};
   };
+  mutable std::mutex mutex_;  // Row::disk, but for at()
   std::array<Row, kDisksMax> rows_;
 };
 

@@ -1,4 +1,5 @@
-// Goal: copies arrive whole, and spare guests when they are to: small pieces, one at a time, each sent on its way before the next.
+// Goal: copies arrive whole, and spare guests when they are to: small pieces, one at a time, each sent on its way before the next. A disk that has
+//   left the pool is not read.
 // Method: a memory disk that logs what it is asked for, below the real wrappers of a pool's disks.
 #include "volume/cluster_copy.h"
 
@@ -104,6 +105,17 @@ TEST_F(ClusterCopyTest, FreeOneIsLeftToTheNextSync) {
     if (asked.what == 'w') written += asked.bytes;
   }
   EXPECT_EQ(written, kCopied);
+}
+
+TEST_F(ClusterCopyTest, FromADiskThatHasLeftIsTold) {
+  Pool& pool = plane_->pool();
+  pool.AddDisk(7, std::make_shared<MemoryDisk>(kMiB));
+  std::promise<void> removed;
+  pool.RemoveDisk(7, [&removed] { removed.set_value(); });
+  removed.get_future().wait();
+  std::promise<Status> ended;
+  ClusterCopy::Start(&pool, &pool, &plane_->loop(0), {{7, 0, 0, kTo, 4096}}, [&ended](Status status) { ended.set_value(status); });
+  EXPECT_EQ(ended.get_future().get().error(), ENODEV);
 }
 
 }  // namespace

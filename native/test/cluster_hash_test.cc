@@ -1,4 +1,5 @@
-// Goal: a cluster hashes to what its named sub-blocks hold, in order, whatever lies between them; one that cannot be read harms no other.
+// Goal: a cluster hashes to what its named sub-blocks hold, in order, whatever lies between them; one that cannot be read, or whose disk has left, harms
+//   no other.
 // Method: random bytes under a pool, random masks, compared with XXH64 of the same bytes put together here; both efforts.
 #include "volume/cluster_hash.h"
 
@@ -27,6 +28,12 @@ class ClusterHashTest : public testing::TestWithParam<bool> {
     ClusterHashing::Start(&control.pool(), &control.loop(0), std::move(clusters),
                           [&](const std::vector<ClusterToHash>& all) { hashed.set_value(all); });
     return hashed.get_future().get();
+  }
+
+  void RemoveDisk(unsigned number) {
+    std::promise<void> removed;
+    control.pool().RemoveDisk(number, [&removed] { removed.set_value(); });
+    removed.get_future().wait();
   }
 
   uint64_t Expected(uint64_t n, SlotMask mask) const {
@@ -85,6 +92,29 @@ TEST_P(ClusterHashTest, WhatCannotBeReadIsToldOfThatClusterAlone) {
     EXPECT_EQ(hashed[n].hash, Expected(n, 1));
   }
   EXPECT_EQ(failed, 1);
+}
+
+TEST_P(ClusterHashTest, ADiskThatHasLeftIsToldOfItsClusterAlone) {
+  control.pool().AddDisk(7, std::make_shared<MemoryDisk>(kTestClusterBytes));
+  RemoveDisk(7);
+  const std::vector<ClusterToHash> hashed = Hash({{Address::Of(7, 0), 1}, {Address::Of(0, kFirst), 1}, {Address::Of(7, 0), 1}});
+  EXPECT_EQ(hashed[0].error, ENODEV);
+  EXPECT_EQ(hashed[2].error, ENODEV);
+  EXPECT_EQ(hashed[1].error, 0);
+  EXPECT_EQ(hashed[1].hash, Expected(0, 1));
+}
+
+TEST_P(ClusterHashTest, ADiskThatLeavesMeanwhileStaysUntilItHasAnswered) {
+  auto leaving = std::make_shared<FaultDisk>(std::make_shared<MemoryDisk>(kTestClusterBytes));
+  std::weak_ptr<FaultDisk> there = leaving;
+  leaving->Set({{.op = DiskOp::kRead, .kind = FaultKind::kDelay, .times = 1, .delay = std::chrono::milliseconds(100)}});
+  control.pool().AddDisk(7, std::move(leaving));
+  std::promise<std::vector<ClusterToHash>> hashed;
+  ClusterHashing::Start(&control.pool(), &control.loop(0), {{Address::Of(7, 0), 1}},
+                        [&](const std::vector<ClusterToHash>& all) { hashed.set_value(all); });
+  RemoveDisk(7);
+  EXPECT_FALSE(there.expired());
+  EXPECT_EQ(hashed.get_future().get()[0].error, 0);
 }
 
 TEST_P(ClusterHashTest, NothingToDoEnds) { EXPECT_TRUE(Hash({}).empty()); }

@@ -1,6 +1,7 @@
 #include "volume/cluster_copy.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 namespace varve {
@@ -51,10 +52,15 @@ bool ClusterCopy::TakePiece(CopyRun* piece) {
 
 void ClusterCopy::Lane::Next() {
   if (!copy->TakePiece(&piece)) return copy->LaneEnded();
+  source = copy->source_->HoldDisk(piece.source_disk);
+  if (source == nullptr) {
+    copy->status_ = Status(ENODEV, "the disk has left the pool");
+    return copy->LaneEnded();
+  }
   buffer.resize(piece.bytes);
   iov = {buffer.data(), buffer.size()};
   step = Step::kReading;
-  copy->source_->disk(piece.source_disk).Read(*copy->loop_, piece.source_offset, &iov, 1, this);
+  source->Read(*copy->loop_, piece.source_offset, &iov, 1, this);
 }
 
 void ClusterCopy::Lane::OnIo(Completion* self, Status status) {

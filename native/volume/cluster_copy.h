@@ -2,7 +2,8 @@
 //
 // A few pieces are on their way at once, more and larger ones unless guests are to be spared (Pool::SetGentleCopies); each is read,
 // written, and its disk marked, so that the next round of its pool's journal syncs
-// it: a record appended after the end of the copy is durable only behind it (rule 1). The first error ends the copying.
+// it: a record appended after the end of the copy is durable only behind it (rule 1). The first error ends the copying; ENODEV when the disk that is
+// read has left its pool since.
 // Thread: `loop`.
 #pragma once
 
@@ -45,6 +46,7 @@ class ClusterCopy {
     ClusterCopy* copy;
     std::vector<std::byte> buffer;
     CopyRun piece{};
+    std::shared_ptr<Disk> source;  // that `piece` is read from
     iovec iov{};
     enum class Step : uint8_t { kReading, kWriting, kWritingBack } step = Step::kReading;
   };

@@ -1,6 +1,7 @@
 #include "volume/cluster_hash.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 namespace varve {
@@ -20,11 +21,21 @@ void ClusterHashing::Begin() {
 }
 
 void ClusterHashing::Lane::NextCluster() {
-  if (hashing->next_ == hashing->clusters_.size()) return hashing->LaneEnded();
+  disk = nullptr;
+  while (disk == nullptr) {
+    if (!TakeCluster()) return hashing->LaneEnded();
+    disk = hashing->pool_->HoldDisk(cluster->address.disk());
+    if (disk == nullptr) cluster->error = ENODEV;
+  }
+  NextRun();
+}
+
+bool ClusterHashing::Lane::TakeCluster() {
+  if (hashing->next_ == hashing->clusters_.size()) return false;
   cluster = &hashing->clusters_[hashing->next_++];
   sub = 0;
   XXH64_reset(&state, 0);
-  NextRun();
+  return true;
 }
 
 // Neighbouring sub-blocks are read together, as many as a piece holds.
@@ -43,7 +54,7 @@ void ClusterHashing::Lane::NextRun() {
   buffer.resize((sub - first) * sub_bytes);
   iov = {buffer.data(), buffer.size()};
   const uint64_t offset = (cluster->address.cluster() << shift) + first * sub_bytes;
-  hashing->pool_->disk(cluster->address.disk()).Read(*hashing->loop_, offset, &iov, 1, this);
+  disk->Read(*hashing->loop_, offset, &iov, 1, this);
 }
 
 void ClusterHashing::Lane::OnRead(Completion* self, Status status) {

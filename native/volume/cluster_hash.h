@@ -1,7 +1,8 @@
 // ClusterHashing: what sub-blocks of clusters hash to, for whoever seals frozen layers or verifies their seals.
 //
 // XXH64 (seed 0) of the sub-blocks that a mask names, ascending, as docs/format.md section 10 has it. A few clusters are read at once, more and in
-// larger pieces unless guests are to be spared. What cannot be read is told of that cluster alone; the others go on.
+// larger pieces unless guests are to be spared. What cannot be read is told of that cluster alone; the others go on. So is one whose disk has left
+// the pool since (ENODEV).
 // Thread: `loop`.
 #pragma once
 
@@ -41,7 +42,10 @@ class ClusterHashing {
     void NextCluster();
     void NextRun();
     ClusterHashing* hashing;
+    // False when there is none left.
+    bool TakeCluster();
     ClusterToHash* cluster = nullptr;
+    std::shared_ptr<Disk> disk;  // of `cluster`
     unsigned sub = 0;  // of the cluster, not looked at yet
     XXH64_state_t state;
     std::vector<std::byte> buffer;

@@ -64,6 +64,8 @@ class Pool : private JournalObserver {
   Admissions& admissions() { return admissions_; }
   Latencies& latencies() { return latencies_; }
   Disk& disk(unsigned number) { return *disks_.at(number); }
+  // For who goes by a map that may have changed since: null when the disk has left. Any thread.
+  std::shared_ptr<Disk> HoldDisk(unsigned number) { return disks_.Hold(number); }
   EventLoop* home() { return home_; }
   unsigned cluster_shift() const { return cluster_shift_; }
   bool failed() const { return journal_.failed(); }

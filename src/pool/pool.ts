@@ -264,6 +264,11 @@ export class Pool {
     return describePool(this.#description());
   }
 
+  /** Whether there is a disk of that number, which is not only read. */
+  hasDisk(number: number): boolean {
+    return this.#disks.byNumber(number) !== undefined;
+  }
+
   diskInfo(number: number): DiskInfo {
     return describeDisk(this.#diskOf(number), this.#description());
   }

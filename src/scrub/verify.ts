@@ -3,7 +3,8 @@
  *
  *   hashed → differs from its seal → hashed once more → differs again, and still is what it was → damaged
  *
- * Read twice, because what a disk or a cable got wrong once is not lost. A cluster that was given up meanwhile says nothing.
+ * Read twice, because what a disk or a cable got wrong once is not lost. A cluster that was given up meanwhile says nothing, nor does one whose disk has
+ * left the pool.
  */
 import type { ClusterHash } from '../dataplane/data-plane.ts';
 import { isSealOf, type Seal } from '../pool/format/seal.ts';
@@ -51,7 +52,10 @@ export async function verifyClusters(
   try {
     const suspicious = await unsound(pool, clusters);
     const bad = suspicious.length === 0 ? [] : await unsound(pool, suspicious);
-    const still = bad.filter((cluster) => !releases.wasReleased(placeOf(cluster)));
+    const still = bad.filter((cluster) => {
+      const place = placeOf(cluster);
+      return !releases.wasReleased(place) && pool.hasDisk(place.disk);
+    });
     return {
       damaged: still.filter(({ error }) => error === 0),
       unreadable: still.filter(({ error }) => error !== 0),
