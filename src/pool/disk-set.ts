@@ -132,6 +132,11 @@ function isLocked(error: unknown): boolean {
   return error instanceof DataPlaneError && error.errno === EWOULDBLOCK;
 }
 
+/** Another process had the disk open, which may have let go of it since. */
+export function isHeldByProcess(error: StorageError): boolean {
+  return error.code === 'pool/held' && isLocked(error.cause);
+}
+
 function heldByOther({ uri }: DiskLocation, cause: unknown): StorageError {
   return new StorageError('pool/held', `disk ${uri} is in use by another process`, {
     cause,

@@ -12,6 +12,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '../base/clock.ts';
 import { type ErrorCode, messageOf, StorageError } from '../base/errors.ts';
+import { isHeldByProcess } from './disk-set.ts';
 import type { PoolEntry } from './pool-list.ts';
 import type { UnopenedPool } from './unopened-pool.ts';
 
@@ -99,7 +100,7 @@ export class KnownPools {
 
   get #due(): readonly PoolEntry[] {
     return this.all
-      .filter(({ entry, error }) => mayPass(error) && !this.#underWay.has(entry.name))
+      .filter(({ entry, error }) => error && mayPass(error) && !this.#underWay.has(entry.name))
       .map(({ entry }) => entry);
   }
 
@@ -136,15 +137,14 @@ export class KnownPools {
   }
 }
 
-function mayPass(error: StorageError | null): boolean {
-  return error !== null && passing.includes(error.code);
+function mayPass(error: StorageError): boolean {
+  return passing.includes(error.code) || isHeldByProcess(error);
 }
 
-function hopeful(name: string, cause: StorageError): StorageError {
-  return new StorageError(cause.code, cause.message, {
-    cause,
-    actions: [`bring the disk back: pool ${name} is opened by itself then, within seconds`],
-  });
+function hopeful(name: string, { code, message, cause }: StorageError): StorageError {
+  const first = code === 'pool/held' ? 'stop the other process' : 'bring the disk back';
+  const actions = [`${first}: pool ${name} is opened by itself then, within seconds`];
+  return new StorageError(code, message, { cause, actions });
 }
 
 function beingOpened(name: string): StorageError {

@@ -24,9 +24,13 @@ function recordingCheckpointer(done: string[]): { checkpointer: Checkpointer; di
     label: { diskNumber: 0, clusterBytes: 16384 },
     plane: { write: () => step('chain') },
   } as unknown as PoolDisk;
+  const other = { label: { diskNumber: 1 } } as unknown as PoolDisk;
+  const noReplica = async () => {
+    if (failing === 'another label') throw new StorageError('disk/io', 'no label');
+  };
   const disks = {
     journals: [disk],
-    answering: [disk],
+    answering: [disk, other],
     isLeftBehind: () => false,
     whileReplica: async (_disk: PoolDisk, work: Promise<unknown>) => {
       await work;
@@ -34,7 +38,7 @@ function recordingCheckpointer(done: string[]): { checkpointer: Checkpointer; di
     },
     expectOwned: async () => {},
     sync: () => step('sync'),
-    writeLabel: () => step('labels'),
+    writeLabel: (of: PoolDisk) => (of === other ? noReplica() : step('labels')),
     writeLabels: () => step('labels'),
   } as unknown as DiskSet;
   const snapshot = { entries: async function* () {}, close: async () => {} };
@@ -77,6 +81,14 @@ for (const at of ['chain', 'sync', 'labels']) {
     expect(done.filter((name) => /tail|old/.test(name))).toEqual([]);
   });
 }
+
+test('a disk without a replica may keep its old label', async () => {
+  const done: string[] = [];
+  failing = 'another label';
+  const { checkpointer } = recordingCheckpointer(done);
+  await checkpointer.take();
+  expect(done).toContain('old chain free');
+});
 
 describe('when labels fail', () => {
   const done: string[] = [];

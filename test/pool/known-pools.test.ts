@@ -3,6 +3,8 @@
  *   answer keeps nobody waiting; what is not for this host to open is left alone.
  * Method: the real data plane on files that are away for a while, or hang on demand; a test decides when it is tried again.
  */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { rename } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { MiB } from '../../src/base/units.ts';
@@ -91,13 +93,25 @@ describe('pools that cannot be opened at the start', () => {
     expect(open).not.toHaveBeenCalled();
   });
 
+  test('opened when another process has let go of the disk', async () => {
+    await fixture.stop();
+    const holding = ['sh', '-c', 'echo held; exec sleep 60'];
+    const other = spawn('flock', ['--no-fork', path('a'), ...holding]);
+    await once(other.stdout, 'data');
+    await fixture.start();
+    expect(() => fixture.pools.get('gold')).toThrow(expect.objectContaining({ code: 'pool/held' }));
+    other.kill();
+    await once(other, 'exit');
+    await tryAgain();
+    await expect.poll(() => stateOf('gold')).toBe('online');
+  });
+
   test('a pool that another host had since is not tried again', async () => {
-    const other = await fixture.restart(async () => {
+    await fixture.restart(async () => {
       const pools = await fixture.openPools(path('other'));
       await pools.import([path('a')], { takeover: true });
       await pools.close();
     });
-    expect(other).toBeUndefined();
     expect(() => fixture.pools.get('gold')).toThrow(expect.objectContaining({ code: 'pool/held' }));
     const open = vi.spyOn(plane, 'openDisk');
     await tryAgain();

@@ -5,7 +5,10 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { StorageError } from '../../src/base/errors.ts';
 import { KiB, MiB } from '../../src/base/units.ts';
 import { drain } from '../../src/migration/drain.ts';
+import { placeOf } from '../../src/pool/pending-moves.ts';
+import { sealClusters } from '../../src/scrub/sealing.ts';
 import type { ScrubCursor, ScrubFinding } from '../../src/scrub/types.ts';
+import { verifyClusters } from '../../src/scrub/verify.ts';
 import type { OpenVolume } from '../../src/volume/volume-service.ts';
 import { Fixture } from '../pool/fixture.ts';
 import { flipAt, flipIn } from './at-rest.ts';
@@ -234,6 +237,23 @@ test('damage that moved before it was found is found where it is', async () => {
   await drain(context, 0, { before: async () => {}, report() {} });
   expect(await untrueSeals(pool())).toHaveLength(1);
   expect(extentsOf(await scrub()).map(({ name }) => name)).toEqual(['v', 'v@s']);
+});
+
+test('what lay on a disk that has left since the map was read is neither damaged nor sealed', async () => {
+  const seals = await frozen();
+  const number = placeOf(seals[0] as FoundSeal).disk;
+  const gone = seals.filter((seal) => placeOf(seal).disk === number);
+  const context = { pool: pool(), volumes: fixture.volumes };
+  await drain(context, number, { before: async () => {}, report() {} });
+  await fixture.pools.removeDisk('p', number);
+  const found = await verifyClusters(
+    pool(),
+    gone.map((seal) => ({ ...seal, seal })),
+  );
+  expect(found).toEqual({ damaged: [], unreadable: [] });
+  await sealClusters(pool(), gone);
+  expect(await untrueSeals(pool())).toEqual([]);
+  expect(await scrub()).toMatchObject({ code: 'ok', findings: [] });
 });
 
 test('a clone shows it too; to flatten it says why it cannot', async () => {
