@@ -9,7 +9,8 @@
  * The round of the journal that waits for it, and the flushes behind that round, are answered only when those labels are durable: whoever
  * opens the pool afterwards, with that disk among the others, does not believe its ring. No other replica: nothing is left behind.
  * A disk that is lost again soon waits longer each time, because rounds wait for the copy. One that is given up (its patience is over)
- * gives its place to another disk, if there is one.
+ * gives its place to another disk, if there is one. When those that remain cannot say it, the round waits for them with their patience; then the
+ * pool has failed.
  * Elsewhere: who notices (native/journal/ring_writer.h), beginning and ending (replicas.ts), the labels' order (label-order.ts).
  */
 import { getSystemErrorName } from 'node:util';
@@ -39,8 +40,13 @@ export interface LostReplicasParts {
   /** Begins replicas where some are missing, `back` among them, one caller at a time; never throws. */
   readonly complete: (back: readonly PoolDisk[]) => Promise<void>;
   readonly tell: (level: 'info' | 'warning', kind: string, message: string) => void;
-  /** What is not a fault of a disk: the pool is another's. */
+  /** No replica can be written any more, or the pool is another's. */
   readonly onError: (error: unknown) => void;
+}
+
+/** Nobody waits for the disk any more. */
+function isGivenUp({ plane }: PoolDisk): boolean {
+  return !plane.isPatient || plane.condition.state === 'failed';
 }
 
 interface Loss {
@@ -170,11 +176,11 @@ export class LostReplicas {
         for (const disk of leaving) this.#lost(disk);
       }
     } catch (error) {
-      if (!isDiskIo(error)) onError(error);
+      if (!isDiskIo(error) || disks.journals.every(isGivenUp)) onError(error);
     }
   }
 
-  /** One that does not answer for a label is left behind as well, while another remains. */
+  /** One that does not answer for a label is left behind as well, while another remains; the last one is waited for. */
   async #writeLabel(disk: PoolDisk): Promise<void> {
     const { disks } = this.#parts;
     const late = () => this.failed(disk, new StorageError('disk/io', 'its label is not written'));
@@ -185,7 +191,8 @@ export class LostReplicas {
         disks.writeLabel(disk, () => ({})),
       );
     } catch (error) {
-      if (!isDiskIo(error) || !this.failed(disk, error)) throw error;
+      if (!isDiskIo(error)) throw error;
+      if (!this.failed(disk, error)) await disks.writeLabels(() => ({}), [disk]);
     } finally {
       clearTimeout(timer);
     }

@@ -962,7 +962,10 @@ export class Pool {
       replicas,
       complete: (back) => this.#members.completeReplicas(back),
       tell: (level, kind, message) => this.#health.tell(level, kind, message),
-      onError: (error) => this.#health.fail(error),
+      // Once the data plane has let go of it, no round waits.
+      onError: (error) => {
+        if (this.#planeOpen) this.#health.fail(error);
+      },
     });
     this.#checkpointer.onReplicaFailure((disk, error) => this.#lostReplicas.failed(disk, error));
   }

@@ -17,9 +17,14 @@ function recordingParts(failing: { labels: boolean }) {
       ({
         label: sampleLabel({ diskNumber }),
         location: { uri: `disk${diskNumber}` },
-        plane: { condition: { state: 'online' } },
+        plane: { isPatient: true, condition: { state: 'online' } },
       }) as unknown as PoolDisk,
   );
+  const writeLabel = async (disk: PoolDisk) => {
+    await new Promise((resolve) => setImmediate(resolve));
+    if (failing.labels) throw new StorageError('disk/io', 'no label');
+    done.push(`label ${disk.label.diskNumber}`);
+  };
   const disks = {
     all,
     get journals() {
@@ -34,11 +39,8 @@ function recordingParts(failing: { labels: boolean }) {
       await work;
       return true;
     },
-    writeLabel: async (disk: PoolDisk) => {
-      await new Promise((resolve) => setImmediate(resolve));
-      if (failing.labels) throw new StorageError('disk/io', 'no label');
-      done.push(`label ${disk.label.diskNumber}`);
-    },
+    writeLabel,
+    writeLabels: (_change: unknown, [disk]: readonly PoolDisk[]) => writeLabel(disk as PoolDisk),
   } as unknown as DiskSet;
   const replicas = {
     lose: ({ label }: PoolDisk) => done.push(`go on without ${label.diskNumber}`),
@@ -82,6 +84,14 @@ test('labels that cannot be written keep the round waiting, until told again', a
   expect(done.indexOf('go on without 1')).toBeGreaterThan(
     done.findIndex((step) => /label/.test(step)),
   );
+});
+
+test('labels that cannot be written, and nobody waits for: the pool has failed', async () => {
+  const { lost, done, disks } = recordingParts({ labels: true });
+  for (const { plane } of disks.all) Object.assign(plane, { isPatient: false });
+  lost.lag([{ disk: 1, error: 5 }]);
+  await settled();
+  expect(done).toEqual(['error']);
 });
 
 test('the last replica is not left behind', async () => {
