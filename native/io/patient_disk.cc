@@ -240,6 +240,7 @@ DiskCondition PatientDisk::condition() const {
 void PatientDisk::SetPatience(milliseconds patience) {
   std::lock_guard lock(mutex_);
   policy_.patience = patience;
+  surrendered_ = false;
 }
 
 void PatientDisk::Surrender() {

@@ -69,7 +69,7 @@ class PatientDisk final : public WrappedDisk, public std::enable_shared_from_thi
   ~PatientDisk() override;
 
   void SetPatience(std::chrono::milliseconds patience);
-  // Holds nothing any more, syncs included: what is held gets its error now. For closing.
+  // Holds nothing any more, syncs included, until a patience is set: what is held gets its error now. For closing, and openings that fail.
   void Surrender();
   DiskCondition condition() const;
   // Lock-free.

@@ -35,6 +35,7 @@ import type {
   VolumeInfo,
   VolumeMapExtent,
 } from '../volume/types.ts';
+import type { Arrivals } from './arrival.ts';
 import type { EventLog } from './event-log.ts';
 import type { Operations } from './operations.ts';
 
@@ -133,6 +134,7 @@ export interface ApiServices {
   readonly domainDisks: Pick<DomainDisks, 'attach' | 'detach'>;
   readonly migration: MigrationPort;
   readonly poolMoves: PoolMovesPort;
+  readonly arrivals: Pick<Arrivals, 'arrived'>;
   readonly scrubs: Pick<ScrubService, 'expectScrubbable'>;
   readonly operations: Operations;
   readonly events: EventLog;

@@ -37,7 +37,7 @@ import { ScrubService } from '../scrub/scrub-service.ts';
 import { SnapshotService } from '../snapshot/snapshot-service.ts';
 import { Adoption } from '../volume/adoption.ts';
 import { VolumeService } from '../volume/volume-service.ts';
-import { arrived } from './arrival.ts';
+import { Arrivals } from './arrival.ts';
 import type { Config } from './config.ts';
 import { EventLog } from './event-log.ts';
 import type { ServiceLog } from './logger.ts';
@@ -215,13 +215,13 @@ export class Service {
       (opened) => opened.close(),
     );
     await poolMoves.dropAbandoned((volume) => operations.find('volume-move', volume) !== undefined);
+    const arrivals = this.#opened(
+      new Arrivals({ exports, operations, poolMoves, pools }),
+      (opened) => opened.close(),
+    );
     pools.onReturned((name) => {
-      arrived({ exports, operations, poolMoves, pools }, name).catch((error) =>
-        log.error(
-          { pool: name, err: error },
-          'a pool came back, and what it exports is not all served',
-        ),
-      );
+      const text = 'a pool came back, and what it exports is not all served';
+      arrivals.arrived(name).catch((err) => log.error({ pool: name, err }, text));
     });
     const service = this.#info(state.path, dataPlane.backend, startedAt);
     const scan = (address: string) => scanDisks(dataPlane, address);
@@ -239,6 +239,7 @@ export class Service {
       domainDisks: new DomainDisks(exports),
       migration,
       poolMoves,
+      arrivals,
       scrubs,
       operations,
       events,

@@ -64,6 +64,8 @@ export interface ClientListener {
 }
 
 /** The operating system's or the data plane's error, with its errno name as `code`. */
+const ESHUTDOWN = 108;
+
 export class DataPlaneError extends Error {
   override readonly name = 'DataPlaneError';
   constructor(
@@ -100,6 +102,7 @@ export class DataPlane {
   readonly #diskPaths = new Map<Handle, readonly DiskPath[]>();
   readonly #pathListeners = new Map<Handle, DiskPathListener>();
   #nextToken = 1;
+  #isStopped = false;
   readonly backend: string;
   /** Of `Latency.counts`; see Addon.latencyBounds. */
   readonly latencyBounds: Float64Array;
@@ -115,6 +118,7 @@ export class DataPlane {
   /** Stops the loops. Everything opened must be closed. */
   stop(): void {
     invariant(this.#pools.size === 0, 'every pool is closed before the data plane stops');
+    this.#isStopped = true;
     this.#addon.stop();
   }
 
@@ -279,6 +283,7 @@ export class DataPlane {
   #call(start: (token: Token) => void): Promise<Done> {
     const token = this.#nextToken++;
     return new Promise<Done>((resolve, reject) => {
+      if (this.#isStopped) throw new DataPlaneError(ESHUTDOWN, 'the data plane has stopped');
       // Throws when it names what is closed; nothing ends then.
       start(token);
       this.#pending.set(token, { resolve, reject });
@@ -463,9 +468,12 @@ const onlineCondition: DiskCondition = {
 };
 
 /** A disk whose faults are waited out for a while (native/io/patient_disk.h). */
+const openingLookMs = 500;
+
 export class PatientDiskPlane extends DiskPlane {
   #listener: (condition: DiskCondition) => void = () => {};
   #patienceMs: number;
+  #opening: NodeJS.Timeout | undefined;
   #closed = false;
 
   /** @param inner the disk without the patience, for what must not wait: closed with this one */
@@ -503,7 +511,21 @@ export class PatientDiskPlane extends DiskPlane {
     return !this.#closed && this.#patienceMs > 0;
   }
 
+  /**
+   * Until `setPatience` is called the patience ends everything, also what otherwise waits for as long as it takes (a sync that found no connection,
+   * native/io/patient_disk.h): nobody was told yet that it is safe.
+   */
+  beginOpening(): void {
+    if (this.#patienceMs === 0) return;
+    this.#opening = setInterval(() => {
+      const { state, failingMs } = this.condition;
+      if (state !== 'online' && failingMs >= this.#patienceMs) this.surrender();
+    }, openingLookMs);
+    this.#opening.unref();
+  }
+
   setPatience(patienceMs: number): void {
+    clearInterval(this.#opening);
     this.#patienceMs = patienceMs;
     if (!this.#closed) this.plane.addon.diskPatience(this.handle, patienceMs);
   }
@@ -515,6 +537,7 @@ export class PatientDiskPlane extends DiskPlane {
 
   override async close(): Promise<void> {
     this.#closed = true;
+    clearInterval(this.#opening);
     this.plane.forgetPatientDisk(this.handle);
     await super.close();
     await this.inner.close();

@@ -9,6 +9,7 @@
  * A replica that is left behind meanwhile is waited for no longer: the checkpoint ends without it. One whose disk fails is left behind, if
  * another remains.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { allEnded } from '../base/all-ended.ts';
 import { yieldToOthers } from '../base/clock.ts';
 import { isDiskIo, StorageError } from '../base/errors.ts';
@@ -46,6 +47,8 @@ interface Step {
 export type OnReplicaFailure = (disk: PoolDisk, error: StorageError) => boolean;
 
 const chainsKey = hostKey('checkpoint');
+/** As long as a replica has (lost-replicas.ts). */
+const lateLabelMs = 2_000;
 const clustersPerHold = 16;
 /** Blocks written together: about 1 MiB at the default cluster size, then others have their turn. */
 const blocksPerStep = 16;
@@ -275,13 +278,17 @@ export class Checkpointer {
   }
 }
 
-/** A label of a disk without a replica may lag behind. @returns false when it does */
+/** A label of a disk without a replica may lag behind, or come later. @returns false when it does */
 async function unlessSilent(written: Promise<boolean>): Promise<boolean> {
+  const ended = new AbortController();
+  const late = delay(lateLabelMs, false, { ref: false, signal: ended.signal });
   try {
-    return await written;
+    return await Promise.race([written, late]);
   } catch (error) {
     if (!isDiskIo(error)) throw error;
     return false;
+  } finally {
+    ended.abort();
   }
 }
 

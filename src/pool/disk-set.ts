@@ -38,8 +38,10 @@ import { networkRemedies } from './network-remedies.ts';
 const EWOULDBLOCK = 11;
 const EBUSY = 16;
 const ETIME = 62;
-/** A label that was held up that often between reading and writing: the host is too busy to own anything. One that was refused so often is a disk's that reads and does not write. */
+/** A label that was held up that often between reading and writing: the host is too busy to own anything. */
 const labelAttemptsMax = 5;
+/** Of a disk that reads and refuses labels. */
+const labelRetriesMax = 5;
 const labelRetryMs = 200;
 /** A label that takes longer may hang. */
 const labelNoticeMs = 1_000;
@@ -125,7 +127,9 @@ export async function openPatientDiskPlane(
   { readOnly = false, patienceMs = openingPatienceMs }: DiskAccess = {},
 ): Promise<PatientDiskPlane> {
   const plane = await openDiskPlane(dataPlane, location, { readOnly });
-  return dataPlane.openPatientDisk(plane, patienceMs);
+  const patient = await dataPlane.openPatientDisk(plane, patienceMs);
+  patient.beginOpening();
+  return patient;
 }
 
 function isLocked(error: unknown): boolean {
@@ -263,6 +267,8 @@ export type LabelChange = (disk: PoolDisk) => Partial<Label>;
 export class DiskSet {
   #disks: PoolDisk[];
   readonly #labelWrites = new Map<PoolDisk, Mutex>();
+  /** Labels whose writing ended with an error: they may be there all the same. */
+  readonly #attempted = new Map<PoolDisk, Label>();
   #isClosed = false;
   readonly #labelMs: number;
   /** What labels say of rings left behind: null when none is, so that with the next epoch older versions know the labels again. */
@@ -387,6 +393,7 @@ export class DiskSet {
     this.#disks = this.#disks.filter((other) => other !== disk);
     await this.#labelWritesOf(disk).run(() => wipeAndClose(disk));
     this.#labelWrites.delete(disk);
+    this.#attempted.delete(disk);
   }
 
   /**
@@ -412,19 +419,16 @@ export class DiskSet {
    * @throws StorageError pool/held another host took the pool over; disk/io
    */
   async expectOwned(disks: readonly PoolDisk[]): Promise<void> {
-    const look = (disk: PoolDisk) =>
-      this.#inTurn(disk, async () => {
-        this.#expectOpen(disk);
-        await expectOurs(disk);
-      });
-    await allEnded(
-      disks.map((disk) =>
-        this.whileReplica(
-          disk,
-          this.#patiently(disk, () => look(disk)),
-        ),
-      ),
-    );
+    const look = (disk: PoolDisk) => this.#patiently(disk, () => this.expectOwnedNow(disk));
+    await allEnded(disks.map((disk) => this.whileReplica(disk, look(disk))));
+  }
+
+  /** The same of one disk, which nobody waits for. */
+  expectOwnedNow(disk: PoolDisk): Promise<void> {
+    return this.#inTurn(disk, async () => {
+      this.#expectOpen(disk);
+      await this.#expectOurs(disk);
+    });
   }
 
   /** Everything written to the disks so far is durable. @throws StorageError disk/io */
@@ -481,6 +485,14 @@ export class DiskSet {
     return mutex;
   }
 
+  async #expectOurs(disk: PoolDisk): Promise<void> {
+    const { plane, location, label } = disk;
+    const found = await labelNow(plane.inner, location.uri);
+    const isOurs =
+      found.epoch < label.epoch || (found.epoch === label.epoch && found.owner === label.owner);
+    if (!isOurs && !isSameWriting(found, this.#attempted.get(disk))) throw new FencedError(found);
+  }
+
   async #writeLabel(disk: PoolDisk, change: Partial<Label>): Promise<void> {
     const isFirst = disk.label.generation === 0;
     const generation = disk.label.generation + 1;
@@ -488,8 +500,9 @@ export class DiskSet {
     for (let attempt = 1; ; attempt++) {
       const readMs = disk.plane.plane.bootTimeMs();
       this.#expectOpen(disk);
-      if (!isFirst) await expectOurs(disk);
+      if (!isFirst) await this.#expectOurs(disk);
       this.#expectOpen(disk);
+      this.#attempted.set(disk, label);
       const untilMs = Math.max(readMs + this.#labelMs, this.#leaseEnd());
       try {
         await disk.plane.inner.writeLabel(
@@ -498,6 +511,7 @@ export class DiskSet {
           untilMs,
         );
         disk.label = label;
+        this.#attempted.delete(disk);
         return;
       } catch (cause) {
         if (!isHeldUp(cause) || attempt === labelAttemptsMax) {
@@ -519,7 +533,7 @@ async function answers({ plane }: PoolDisk, attempt: number): Promise<boolean> {
   }
   const { state } = plane.condition;
   if (attempt > 1) await delay(labelRetryMs);
-  return state === 'suspended' || (state === 'online' && attempt < labelAttemptsMax);
+  return state === 'suspended' || (state === 'online' && attempt < labelRetriesMax);
 }
 
 function isHeldUp(error: unknown): boolean {
@@ -545,11 +559,15 @@ function inOrder(disks: readonly PoolDisk[]): PoolDisk[] {
   return [...disks].sort((a, b) => a.label.diskNumber - b.label.diskNumber);
 }
 
-async function expectOurs({ plane, location, label }: PoolDisk): Promise<void> {
-  const found = await labelNow(plane.inner, location.uri);
-  const ours =
-    found.epoch < label.epoch || (found.epoch === label.epoch && found.owner === label.owner);
-  if (!ours) throw new FencedError(found);
+/** Whether a label is the one that was to be written, as far as whose it is goes. */
+function isSameWriting(found: Label, written: Label | undefined): boolean {
+  return (
+    written !== undefined &&
+    found.diskUuid === written.diskUuid &&
+    found.generation === written.generation &&
+    found.epoch === written.epoch &&
+    found.owner === written.owner
+  );
 }
 
 /** Runs a disk's operation; its error names the disk. */

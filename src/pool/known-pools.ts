@@ -30,10 +30,12 @@ const passing: readonly ErrorCode[] = ['disk/io', 'disk/unusable', 'pool/disk-mi
 export interface KnownPoolsParts {
   readonly clock: Clock;
   /** Opens and serves the pool. @throws whatever keeps it from being opened */
-  readonly open: (entry: PoolEntry) => Promise<void>;
+  readonly open: (entry: PoolEntry, how: { readonly isRetry: boolean }) => Promise<void>;
+  /** Some pool of that name is. */
+  readonly isServed: (name: string) => boolean;
   /** Runs what must not meet a change of the same pool. */
   readonly inTurn: (work: () => Promise<void>) => Promise<void>;
-  /** Told of the first reason only. */
+  /** Told of the first reason, and of one that does not pass. */
   readonly onRefused: (entry: PoolEntry, error: StorageError) => void;
   /** It is served now, though not since the service's start. */
   readonly onReturned: (entry: PoolEntry) => void;
@@ -41,12 +43,12 @@ export interface KnownPoolsParts {
 
 export class KnownPools {
   readonly #parts: KnownPoolsParts;
+  /** By uuid, as all here: two may have one name. */
   readonly #unopened = new Map<string, UnopenedPool>();
   readonly #underWay = new Map<string, Promise<void>>();
   readonly #stopTrying: () => void;
   #isStarting = true;
   #isWaitingForTurn = false;
-  #isClosed = false;
 
   constructor(parts: KnownPoolsParts) {
     this.#parts = parts;
@@ -64,75 +66,80 @@ export class KnownPools {
   }
 
   byName(name: string): UnopenedPool | undefined {
-    return this.#unopened.get(name);
+    return this.all.find(({ entry }) => entry.name === name);
+  }
+
+  /** False: it was forgotten, or nothing is opened any more. */
+  isWanted({ uuid }: PoolEntry): boolean {
+    return this.#unopened.has(uuid);
   }
 
   /** It was served, is remembered still, and was closed for that reason. */
   keep(entry: PoolEntry, error: StorageError): void {
     const told = mayPass(error) ? hopeful(entry.name, error) : error;
-    this.#unopened.set(entry.name, { entry, error: told });
+    this.#unopened.set(entry.uuid, { entry, error: told });
   }
 
-  /** It is served otherwise, or not to be served. */
-  forget(name: string): void {
-    this.#unopened.delete(name);
+  /** It is served otherwise, or not to be served. An opening under way ends before it writes anything. */
+  forget(uuid: string): void {
+    this.#unopened.delete(uuid);
   }
 
-  /** @throws StorageError pool/opening nothing else can be done with it now */
-  expectIdle(name: string): void {
-    if (this.#underWay.has(name)) throw beingOpened(name);
+  /** @throws StorageError pool/opening one of these disks is in the hands of an opening */
+  expectIdle(paths: readonly string[]): void {
+    const opening = this.all.find(
+      ({ entry }) =>
+        this.#underWay.has(entry.uuid) && entry.disks.some(({ path }) => paths.includes(path)),
+    );
+    if (opening !== undefined) throw beingOpened(opening.entry.name);
   }
 
   /** Nothing is opened any more when it resolves, but for what a disk that hangs holds up. */
   async close(): Promise<void> {
-    this.#isClosed = true;
     this.#stopTrying();
     this.#unopened.clear();
     await within(closingPatienceMs, Promise.all(this.#underWay.values()));
   }
 
   async #tryAgain(): Promise<void> {
-    if (this.#isWaitingForTurn || !this.#isAnyDue) return;
+    if (this.#isWaitingForTurn || this.#due.length === 0) return;
     this.#isWaitingForTurn = true;
-    await this.#parts.inTurn(() => within(retryPatienceMs, this.#openDue()));
+    const openDue = () => Promise.all(this.#due.map((entry) => this.#open(entry)));
+    await this.#parts.inTurn(() => within(retryPatienceMs, openDue()));
     this.#isWaitingForTurn = false;
   }
 
   get #due(): readonly PoolEntry[] {
     return this.all
-      .filter(({ entry, error }) => error && mayPass(error) && !this.#underWay.has(entry.name))
+      .filter(({ entry, error }) => error !== null && mayPass(error) && this.#isFree(entry))
       .map(({ entry }) => entry);
   }
 
-  get #isAnyDue(): boolean {
-    return this.#due.length > 0;
-  }
-
-  #openDue(): Promise<unknown> {
-    return Promise.all(this.#due.map((entry) => this.#open(entry)));
+  #isFree({ uuid, name }: PoolEntry): boolean {
+    return !this.#underWay.has(uuid) && !this.#parts.isServed(name);
   }
 
   #open(entry: PoolEntry): Promise<void> {
-    const attempt = this.#attempt(entry).finally(() => this.#underWay.delete(entry.name));
-    this.#underWay.set(entry.name, attempt);
+    const attempt = this.#attempt(entry).finally(() => this.#underWay.delete(entry.uuid));
+    this.#underWay.set(entry.uuid, attempt);
     return attempt;
   }
 
   /** Never throws. */
   async #attempt(entry: PoolEntry): Promise<void> {
     const { open, onRefused, onReturned } = this.#parts;
-    const { name } = entry;
-    const isFirst = !this.#unopened.has(name);
-    if (isFirst) this.keep(entry, beingOpened(name));
+    const { uuid, name } = entry;
+    const isRetry = this.isWanted(entry);
+    if (!isRetry) this.keep(entry, beingOpened(name));
     try {
-      await open(entry);
-      this.forget(name);
-      if (!this.#isStarting) onReturned(entry);
+      await open(entry, { isRetry });
+      this.forget(uuid);
+      if (isRetry || !this.#isStarting) onReturned(entry);
     } catch (cause) {
-      if (this.#isClosed) return;
+      if (!this.isWanted(entry)) return;
       const error = cause instanceof StorageError ? cause : broken(name, cause);
       this.keep(entry, error);
-      if (isFirst) onRefused(entry, error);
+      if (!isRetry || !mayPass(error)) onRefused(entry, error);
     }
   }
 }

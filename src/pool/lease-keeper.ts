@@ -139,7 +139,7 @@ export class LeaseKeeper {
       await disks.writeLabel(disk, () => ({ heartbeatMs: clock.nowMs() }));
       if (!held) {
         await setTimeout(times.settleMs);
-        await disks.expectOwned([disk]);
+        await disks.expectOwnedNow(disk);
       }
       this.#failing.delete(disk);
       this.#renew(startedMs + times.validMs);

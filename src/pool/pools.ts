@@ -45,7 +45,7 @@ import { previewDisk } from './pool-info.ts';
 import { type PoolEntry, PoolList } from './pool-list.ts';
 import { openReadOnly } from './read-only-opening.ts';
 import { peekRecords } from './record-peek.ts';
-import { recoverPool } from './recovery.ts';
+import { type RecoveryInput, recoverPool } from './recovery.ts';
 import type {
   CheckReport,
   CreatePoolOptions,
@@ -91,14 +91,14 @@ export class Pools {
   readonly #returned = new Set<string>();
   #whenFenced: (pool: Pool) => void = () => {};
   #whenReturned: (name: string) => void = (name) => this.#returned.add(name);
-  #isClosed = false;
 
   private constructor(services: PoolServices, list: PoolList) {
     this.#services = services;
     this.#list = list;
     this.#known = new KnownPools({
       clock: services.clock,
-      open: (entry) => this.#openKnown(entry),
+      open: (entry, how) => this.#openKnown(entry, how),
+      isServed: (name) => this.#open.has(name),
       inTurn: (work) => this.#changing.run(work),
       onRefused: (entry, error) => this.#tellUnopened(entry, error),
       onReturned: ({ name }) => {
@@ -292,6 +292,9 @@ export class Pools {
       pool.expectWritable();
       expectEmpty(pool);
       if (options.dryRun) return;
+      await expectReady(pool);
+      // Whoever came meanwhile counts.
+      expectEmpty(pool);
       const locations = pool.disks.map((disk) => disk.location);
       await this.#letGo(pool);
       await wipeDisks(this.#services.dataPlane, locations);
@@ -303,20 +306,20 @@ export class Pools {
    * Lets go of a pool cleanly, so that any host may import it; one that could not be opened, or was taken over by another host, is
    * forgotten.
    *
-   * @throws StorageError pool/not-found, pool/opening, export/busy, disk/io
+   * @throws StorageError pool/not-found, export/busy, disk/io
    */
   export(name: string, options: { readonly dryRun?: boolean } = {}): Promise<void> {
     return this.#changing.run(async () => {
       const unopened = this.#known.byName(name);
       if (unopened !== undefined && !this.#open.has(name)) {
-        this.#known.expectIdle(name);
         if (options.dryRun) return;
+        this.#known.forget(unopened.entry.uuid);
         await this.#forget(unopened.entry.uuid);
-        this.#known.forget(name);
         return;
       }
       const pool = this.get(name);
       if (options.dryRun) return;
+      if (isOurs(pool)) await expectReady(pool);
       await this.#letGo(pool);
       this.#tell('pool/exported', name, `pool ${name} was let go`);
     });
@@ -331,10 +334,10 @@ export class Pools {
     return this.#changing.run(async () => {
       const { takeover = false, readOnly = false, dryRun } = options;
       expectOneWay({ takeover, readOnly });
+      this.#known.expectIdle(uris.map((uri) => parseDiskUri(uri).path));
       const disks = await locateDisks(this.#services.dataPlane, uris);
       const { uuid, name } = await identifyPool(this.#services.dataPlane, disks);
       this.#expectNotServed(name);
-      this.#known.expectIdle(name);
       if (readOnly) return this.#importReadOnly(disks, { uuid, dryRun: dryRun ?? false });
       if (dryRun) {
         await this.#checkImport(disks, takeover);
@@ -342,7 +345,7 @@ export class Pools {
       }
       const pool = await this.#start(disks, { takeover });
       await this.#remember(pool);
-      this.#known.forget(name);
+      this.#known.forget(uuid);
       this.#tell('pool/imported', name, `pool ${name} was imported`);
       return pool.info();
     });
@@ -404,14 +407,16 @@ export class Pools {
   /** Closes every pool; the same service may open them again. @param options.soon see Pool.close */
   close(options: { readonly soon?: boolean } = {}): Promise<void> {
     return this.#changing.run(async () => {
-      this.#isClosed = true;
       await this.#known.close();
       for (const pool of this.#open.values()) await this.#close(pool, options);
     });
   }
 
-  async #openKnown(entry: PoolEntry): Promise<void> {
-    const pool = await this.#start(entry.disks, { remembered: true });
+  async #openKnown(entry: PoolEntry, { isRetry }: { readonly isRetry: boolean }): Promise<void> {
+    const expectWanted = () => {
+      if (!this.#known.isWanted(entry)) throw notWanted(entry);
+    };
+    const pool = await this.#start(entry.disks, { remembered: true, isRetry, expectWanted });
     if (pool.disks.length !== entry.disks.length) await this.#remember(pool);
   }
 
@@ -423,8 +428,10 @@ export class Pools {
 
   async #start(
     disks: readonly DiskLocation[],
-    how: { readonly takeover?: boolean; readonly remembered?: boolean } = {},
+    how: Partial<Pick<RecoveryInput, 'takeover' | 'remembered' | 'isRetry' | 'expectWanted'>> = {},
   ): Promise<Pool> {
+    const { takeover = false, remembered = false, isRetry = false } = how;
+    const { expectWanted = () => {} } = how;
     const { dataPlane, clock, leaseTimes: times } = this.#services;
     const recovered = await recoverPool({
       dataPlane,
@@ -432,13 +439,16 @@ export class Pools {
       times,
       locations: disks,
       hostId: this.#list.hostId,
-      takeover: how.takeover ?? false,
-      remembered: how.remembered ?? false,
+      takeover,
+      remembered,
+      isRetry,
+      expectWanted,
       accept: (found) => expectNoClash(found, this.all().map(namedRecords)),
       folderOf: (uuid) => this.#list.folderOf(uuid),
     });
     const pool = await Pool.start(recovered, this.#services);
     try {
+      expectWanted();
       this.#expectWelcome(pool);
     } catch (error) {
       await pool.close();
@@ -448,9 +458,8 @@ export class Pools {
     return pool;
   }
 
-  /** Of an opening that took its time: others may have come before it. @throws StorageError pool/exists, volume/exists, pool/failed */
+  /** Of an opening that took its time: others may have come before it. @throws StorageError pool/exists, volume/exists */
   #expectWelcome(pool: Pool): void {
-    if (this.#isClosed) throw new StorageError('pool/failed', 'the service stops');
     this.#expectNotServed(pool.name);
     expectNoClash(namedRecords(pool), this.all().map(namedRecords));
   }
@@ -543,14 +552,12 @@ export class Pools {
   }
 
   async #close(pool: Pool, { letGo = false, soon = false }: ClosingOptions): Promise<void> {
-    const fenced = pool.fencedBy !== undefined;
-    const isOurs = !fenced && !pool.isReadOnly;
-    if (letGo && isOurs) pool.expectOnline();
+    const isLetGo = letGo && isOurs(pool);
+    if (isLetGo) pool.expectOnline();
     if (letGo) pool.expectUnused();
-    if (letGo && isOurs) await expectAnswering(pool.disks, `pool ${pool.name} cannot be let go`);
     for (const work of this.#beforeClose) await work(pool);
     try {
-      await pool.close({ letGo: letGo && isOurs, soon });
+      await pool.close({ letGo: isLetGo, soon });
     } catch (error) {
       this.#keepUnopened(pool.uuid, error);
       throw error;
@@ -598,6 +605,21 @@ export class Pools {
   #tell(kind: string, subject: string, message: string): void {
     this.#services.emit({ kind, level: 'info', subject, message });
   }
+}
+
+function notWanted({ name }: PoolEntry): StorageError {
+  return new StorageError('pool/failed', `pool ${name} is not to be opened any more`);
+}
+
+/** Its labels are to be written when it is let go. */
+function isOurs(pool: Pool): boolean {
+  return pool.fencedBy === undefined && !pool.isReadOnly;
+}
+
+/** Waits a moment for disks that do not answer. @throws StorageError pool/failed; disk/io what the pool holds cannot be made whole now */
+async function expectReady(pool: Pool): Promise<void> {
+  pool.expectOnline();
+  await expectAnswering(pool.disks, `pool ${pool.name} cannot be let go`);
 }
 
 /** @throws StorageError request/invalid */

@@ -59,6 +59,10 @@ export interface RecoveryInput {
    * other host had it since. Otherwise all of them are meant.
    */
   readonly remembered: boolean;
+  /** It failed before, and will be tried again when it does. */
+  readonly isRetry: boolean;
+  /** Asked before anything is written. @throws why the pool is not to be opened any more */
+  readonly expectWanted: () => void;
   readonly times: LeaseTimes;
   /** Called with the pool's records before anything is written; what it throws refuses the opening. */
   readonly accept: (pool: NamedRecords) => void;
@@ -94,8 +98,8 @@ export interface RecoveredPool {
  *   disk/io; the disks are closed then
  */
 export async function recoverPool(input: RecoveryInput): Promise<RecoveredPool> {
-  // Nobody waits for an opening that nobody asked for: it is tried again.
-  const access = input.remembered ? { patienceMs: 0 } : {};
+  // What is tried again and again waits for nothing.
+  const access = input.isRetry ? { patienceMs: 0 } : {};
   const { opened, failure } = await openThoseThere(input.dataPlane, input.locations, access);
   try {
     if (failure !== undefined && !input.remembered) throw failure;
@@ -183,12 +187,18 @@ async function recallLineage(
   truth: Label,
 ): Promise<Lineage | undefined> {
   const before = await folder.readLineage();
-  if (input.remembered && before !== undefined && truth.epoch > before.epoch)
-    throw movedAway(truth);
+  if (input.remembered && isAnothersSince(before, truth, input.hostId)) throw movedAway(truth);
   const unbroken = continues(before, truth, input.hostId) ? before : undefined;
   if (unbroken === undefined) await folder.dropMemories();
   await folder.dropCondemnedIndex();
   return unbroken;
+}
+
+/** An epoch that we promised ourselves and did not serve may be the next host's. */
+function isAnothersSince(before: Lineage | undefined, truth: Label, hostId: string): boolean {
+  if (before === undefined || truth.epoch < before.epoch) return false;
+  if (truth.epoch > before.epoch) return true;
+  return before.served < before.epoch && truth.owner !== hostId;
 }
 
 /** A host that comes back takes nothing from the one that took over, be it dead meanwhile or not. */
@@ -248,6 +258,7 @@ async function takeEpoch(input: RecoveryInput, claim: Claim): Promise<Lineage> {
   const { folder, disks, truth, unbroken } = claim;
   const { hostId, clock, times } = input;
   const grows = await expectUnchanged(input, disks, truth);
+  input.expectWanted();
   const epoch = truth.epoch + 1;
   const lineage = unbroken ? { ...unbroken, epoch } : { since: epoch, epoch, served: 0 };
   await folder.writeLineage(lineage);

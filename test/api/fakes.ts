@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import { Arrivals } from '../../src/api/arrival.ts';
 import { EventLog } from '../../src/api/event-log.ts';
 import { Operations } from '../../src/api/operations.ts';
 import type {
@@ -326,6 +327,7 @@ export async function openApi(): Promise<TestApi> {
     domainDisks: new DomainDisks(exports),
     migration,
     poolMoves,
+    arrivals: new Arrivals({ exports, operations, poolMoves, pools }),
     scrubs: { expectScrubbable() {} },
     adoption,
     scanDisks: async () => [],

@@ -6,6 +6,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { checkOffline } from '../../src/pool/check/check-offline.ts';
+import type { PoolDisk } from '../../src/pool/disk-set.ts';
 import { FaultyPlane } from './faulty-plane.ts';
 import { Fixture } from './fixture.ts';
 
@@ -63,6 +64,31 @@ test('pool import, disks away', async () => {
   await work;
   await fixture.pools.export('gold');
   expect((await checkOffline([path('a'), path('b')])).findings).toEqual([]);
+});
+
+test("a label that was written, and of which it was not heard, is nobody else's", async () => {
+  await fixture.pools.export('gold');
+  for (const disk of ['a', 'b']) plane.setFaults(path(disk), [{ op: 'sync', kind: 'error' }]);
+  const told = { code: 'disk/io' };
+  await expect(fixture.pools.import([path('a'), path('b')])).rejects.toMatchObject(told);
+  plane.healAll();
+  await fixture.pools.import([path('a'), path('b')]);
+});
+
+test('a volume that is made while a deletion waits for a disk keeps the pool', async () => {
+  const names = ['d0', 'd1', 'd2', 'd3', 'd4'];
+  await fixture.pools.create('wide', names.map(uri));
+  const { disks } = fixture.pools.get('wide');
+  const away = disks.find(({ label }) => label.journalBytes === 0) as PoolDisk;
+  plane.setFaults(away.location.path, [{ op: 'read', kind: 'error', error: ENODEV }]);
+  const held = away.plane.read(0, 512);
+  await expect.poll(() => away.plane.condition.state).toBe('suspended');
+  const deleting = fixture.pools.delete('wide').catch(({ code }) => code);
+  await fixture.volumes.create({ name: 'v', sizeBytes: 64 * 1024, pool: 'wide' });
+  plane.healAll();
+  await held;
+  expect(await deleting).toBe('pool/not-empty');
+  expect(fixture.volumes.get('v').pool).toBe('wide');
 });
 
 test('what stays away is told within seconds, and nothing has changed', async () => {

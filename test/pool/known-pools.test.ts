@@ -52,6 +52,12 @@ describe('pools that cannot be opened at the start', () => {
     await fixture.pools.set('silver', { patienceSeconds: 0 });
   }
 
+  /** The disk hangs, and is in the hands of one more attempt. */
+  async function untilOpening(): Promise<void> {
+    const importing = () => fixture.pools.import([path('a')]).catch(({ code }) => code);
+    await expect.poll(importing).toBe('pool/opening');
+  }
+
   test('opened when the disk is back, and told once each', async () => {
     await fixture.restart(() => rename(path('a'), path('away')));
     const returned: string[] = [];
@@ -134,7 +140,7 @@ describe('pools that cannot be opened at the start', () => {
     expect([stateOf('gold'), stateOf('silver')]).toEqual(['failed', 'online']);
     const opening = { code: 'pool/opening' };
     expect(() => fixture.pools.get('gold')).toThrow(expect.objectContaining(opening));
-    await expect(fixture.pools.export('gold')).rejects.toMatchObject(opening);
+    await expect(fixture.pools.import([path('a')])).rejects.toMatchObject(opening);
     await fixture.pools.create('new', [uri('n')]);
     expect(told('pool/unopened')).toEqual([]);
     plane.healAll();
@@ -143,14 +149,48 @@ describe('pools that cannot be opened at the start', () => {
     await expectStamp();
   }, 60_000);
 
+  test('what is forgotten while its disk hangs is not opened any more', async () => {
+    await fixture.restart(() => rename(path('a'), path('away')));
+    await rename(path('away'), path('a'));
+    plane.setFaults(path('a'), [{ op: 'any', kind: 'hang' }]);
+    clock.advance(retryMs);
+    await untilOpening();
+    await fixture.pools.export('gold');
+    expect(stateOf('gold')).toBeUndefined();
+    plane.healAll();
+    await vi.waitFor(() => fixture.pools.import([path('a')]), 10_000);
+    expect(told('pool/opened')).toEqual([]);
+    await expectStamp();
+  });
+
+  test('one that is only read here is not opened to be written', async () => {
+    await fixture.restart(() => rename(path('a'), path('away')));
+    await rename(path('away'), path('a'));
+    await fixture.pools.import([path('a')], { readOnly: true });
+    const open = vi.spyOn(plane, 'openDisk');
+    await tryAgain();
+    expect(open).not.toHaveBeenCalled();
+  });
+
+  test("an epoch that was promised and never taken is the next host's", async () => {
+    await fixture.stop();
+    plane.setFaults(path('a'), [{ op: 'write', kind: 'error' }]);
+    await fixture.start();
+    plane.healAll();
+    const other = await fixture.openPools(path('other'));
+    await other.import([path('a')], { takeover: true });
+    await other.export('gold');
+    await other.close();
+    await tryAgain();
+    expect(() => fixture.pools.get('gold')).toThrow(expect.objectContaining({ code: 'pool/held' }));
+  });
+
   test('a service that stops meanwhile serves it no more', async () => {
     await fixture.restart(() => rename(path('a'), path('away')));
     await rename(path('away'), path('a'));
     plane.setFaults(path('a'), [{ op: 'any', kind: 'hang' }]);
     clock.advance(retryMs);
-    await expect
-      .poll(() => fixture.pools.export('gold').catch(({ code }) => code))
-      .toBe('pool/opening');
+    await untilOpening();
     const { pools } = fixture;
     await pools.close();
     plane.healAll();

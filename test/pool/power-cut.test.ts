@@ -141,6 +141,8 @@ describe(`power cut, seed ${seed}`, () => {
       hostId: `00000000-0000-4000-8000-${String(hosts).padStart(12, '0')}`,
       takeover: true,
       remembered: false,
+      isRetry: false,
+      expectWanted() {},
       times: testLeaseTimes,
       accept() {},
       folderOf: async () => new PoolFolder(host),

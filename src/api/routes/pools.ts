@@ -3,7 +3,6 @@
  */
 import { Type } from 'typebox';
 import type { PoolInfo } from '../../pool/types.ts';
-import { arrived } from '../arrival.ts';
 import { checkReportDocument, envelope, planDocument, poolItem } from '../documents.ts';
 import type { ApiServices } from '../ports.ts';
 import { checkIfMatch } from '../precondition.ts';
@@ -182,7 +181,7 @@ export function poolRoutes(app: ApiApp, services: ApiServices): void {
       const options = defined({ takeover, readOnly, dryRun });
       const pool = await services.pools.import(disks, options);
       if (dryRun) return planDocument({ action: 'pool import', target: pool.name });
-      await arrived(services, pool.name);
+      await services.arrivals.arrived(pool.name);
       tag(reply, configuration(pool));
       reply.code(201);
       return envelope('Pool', { ...poolItem(pool), changed: true });
