@@ -40,10 +40,10 @@ class ClusterHashing {
     explicit Lane(ClusterHashing* hashing) : Completion(&OnRead), hashing(hashing) {}
     static void OnRead(Completion* self, Status status);
     void NextCluster();
-    void NextRun();
-    ClusterHashing* hashing;
     // False when there is none left.
     bool TakeCluster();
+    void NextRun();
+    ClusterHashing* hashing;
     ClusterToHash* cluster = nullptr;
     std::shared_ptr<Disk> disk;  // of `cluster`
     unsigned sub = 0;  // of the cluster, not looked at yet
