@@ -6,9 +6,13 @@
  */
 import { Mutex } from '../base/mutex.ts';
 import type { RecordPool } from '../export/export-store.ts';
+import { dropAbandonedMoments } from '../snapshot/moment.ts';
 import type { ApiServices } from './ports.ts';
 
-type ArrivalParts = Pick<ApiServices, 'exports' | 'operations' | 'poolMoves' | 'pools'>;
+type ArrivalParts = Pick<
+  ApiServices,
+  'exports' | 'operations' | 'poolMoves' | 'pools' | 'snapshots'
+>;
 
 export class Arrivals {
   readonly #parts: ArrivalParts;
@@ -25,6 +29,15 @@ export class Arrivals {
     });
   }
 
+  /** What operations left behind that do not go on is given back, in every pool that is open. */
+  async dropAbandoned(): Promise<void> {
+    const { operations, poolMoves, snapshots } = this.#parts;
+    await poolMoves.dropAbandoned((volume) => operations.find('volume-move', volume) !== undefined);
+    await dropAbandonedMoments({ snapshots }, ({ volume, snapshot }) =>
+      operations.isAskedFor({ volume, snapshot }),
+    );
+  }
+
   /** Nothing is served any more on behalf of an arrival when it resolves. */
   async close(): Promise<void> {
     this.#isClosed = true;
@@ -32,9 +45,9 @@ export class Arrivals {
   }
 
   async #serve(name: string): Promise<void> {
-    const { exports, operations, poolMoves, pools } = this.#parts;
+    const { exports, poolMoves, pools } = this.#parts;
     const changed = await poolMoves.settle();
-    await poolMoves.dropAbandoned((volume) => operations.find('volume-move', volume) !== undefined);
+    await this.dropAbandoned();
     const isMeant = (pool: RecordPool) => [name, ...changed].includes(pool.info().name);
     for (const pool of pools.all().filter(isMeant)) await exports.restore(pool);
   }

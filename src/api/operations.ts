@@ -118,6 +118,14 @@ export class Operations {
     );
   }
 
+  /** Whether one that has not ended was asked for all of that. */
+  isAskedFor(wanted: Parameters): boolean {
+    const asked = Object.entries(wanted);
+    return this.list().some(
+      (item) => !isEnded(item) && asked.every(([key, value]) => item.parameters[key] === value),
+    );
+  }
+
   /**
    * Begins work of a kind that goes on after a restart; asked again while it runs, names the one that runs.
    *

@@ -162,7 +162,12 @@ const snapshotFields = {
   group: Type.Union([Text, Type.Null()], {
     description: 'the same for snapshots taken together at one point in time',
   }),
-  origin: Type.Union([Type.Literal('revert'), Type.Literal('schedule'), Type.Null()]),
+  origin: Type.Union([
+    Type.Literal('revert'),
+    Type.Literal('schedule'),
+    Type.Literal('operation'),
+    Type.Null(),
+  ]),
   has_attachment: Type.Boolean(),
   clones: Type.Array(Text),
   parent: Type.Union([Text, Type.Null()], { description: 'the snapshot it goes back to' }),

@@ -214,11 +214,11 @@ export class Service {
       new Operations(clock, log, emit, state.file('operations.jsonl'), kinds),
       (opened) => opened.close(),
     );
-    await poolMoves.dropAbandoned((volume) => operations.find('volume-move', volume) !== undefined);
     const arrivals = this.#opened(
-      new Arrivals({ exports, operations, poolMoves, pools }),
+      new Arrivals({ exports, operations, poolMoves, pools, snapshots }),
       (opened) => opened.close(),
     );
+    await arrivals.dropAbandoned();
     pools.onReturned((name) => {
       const text = 'a pool came back, and what it exports is not all served';
       arrivals.arrived(name).catch((err) => log.error({ pool: name, err }, text));

@@ -1,7 +1,8 @@
 /**
  * A volume as it is at one moment, to be read for as long as some work takes: by a snapshot there is, or by one made for the work.
  *
- * What was made for the work goes with it, but stays when the service stops: then the work goes on after the restart, with the same moment.
+ * What was made for the work goes with it, but stays when the service stops: then the work goes on after the restart, with the same moment. What could
+ * not be deleted when the work failed, because the pool had, goes with the next start.
  */
 import { StorageError } from '../base/errors.ts';
 import { newUuid } from '../base/ids.ts';
@@ -31,6 +32,10 @@ export interface MomentUse {
 export interface MomentServices {
   readonly volumes: VolumeService;
   readonly snapshots: SnapshotService;
+}
+
+interface SnapshotsOnly {
+  readonly snapshots: Pick<SnapshotService, 'list' | 'delete'>;
 }
 
 /** What is read, and whose it is. */
@@ -84,16 +89,29 @@ export async function readingMoment(
   const { volume, snapshot, own, finished = false } = moment;
   try {
     if (own && !finished && !isThere(services, moment)) {
-      await snapshots.create({ names: [{ volume, snapshot }], note });
+      const origin = 'operation';
+      await snapshots.create({ names: [{ volume, snapshot }], note, origin });
     }
     if (!finished) await readSnapshot(services, moment, work);
     // Before the snapshot goes: another one would show something else.
     remember({ finished: true });
   } catch (error) {
-    if (!isStopping(error)) await dropOwn(services, moment);
+    if (!isStopping(error)) await dropOwnIfPossible(services, moment);
     throw error;
   }
   await dropOwn(services, moment);
+}
+
+/** Deletes what was made for works that have ended, where that can be done. */
+export async function dropAbandonedMoments(
+  { snapshots }: SnapshotsOnly,
+  isUsed: (moment: { readonly volume: string; readonly snapshot: string }) => boolean,
+): Promise<void> {
+  const own = snapshots.list().filter(({ origin }) => origin === 'operation');
+  for (const { volume, name: snapshot } of own) {
+    const moment = { volume, snapshot, own: true };
+    if (!isUsed(moment)) await dropOwnIfPossible({ snapshots }, moment);
+  }
 }
 
 async function readSnapshot(
@@ -111,13 +129,21 @@ async function readSnapshot(
   }
 }
 
-function isThere({ snapshots }: MomentServices, { volume, snapshot }: Moment): boolean {
+function isThere({ snapshots }: SnapshotsOnly, { volume, snapshot }: Moment): boolean {
   return snapshots.list(volume).some(({ name }) => name === snapshot);
 }
 
-async function dropOwn(services: MomentServices, moment: Moment): Promise<void> {
+async function dropOwn(services: SnapshotsOnly, moment: Moment): Promise<void> {
   const { volume, snapshot, own } = moment;
   if (own && isThere(services, moment)) await services.snapshots.delete([{ volume, snapshot }]);
+}
+
+async function dropOwnIfPossible(services: SnapshotsOnly, moment: Moment): Promise<void> {
+  try {
+    await dropOwn(services, moment);
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error;
+  }
 }
 
 /** The work goes on after the restart. */

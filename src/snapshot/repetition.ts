@@ -72,6 +72,7 @@ function differenceOf(
     return 'and is not quiesced';
   if (record.origin === origin) return null;
   if (record.origin === 'schedule') return 'taken by a schedule: it will expire';
+  if (record.origin === 'operation') return 'made for an operation, with which it goes';
   return record.origin === 'revert' ? 'kept by a revert' : 'and no schedule took it';
 }
 

@@ -5,6 +5,8 @@ import type { ReportProgress } from '../pool/types.ts';
 
 export type Consistency = 'crash' | 'quiesced';
 
+export type SnapshotOrigin = 'revert' | 'schedule' | 'operation';
+
 /** As stored under `R snapshot/<id>`: a name on a frozen layer. Ids are never reused. */
 export interface SnapshotRecord {
   readonly id: number;
@@ -23,8 +25,8 @@ export interface SnapshotRecord {
   readonly attachment?: string;
   /** The same for all snapshots taken together at one point in time. */
   readonly group?: string;
-  /** What made it, when that was not a person: kept by a revert, or taken by the schedule. */
-  readonly origin?: 'revert' | 'schedule';
+  /** What made it, when that was not a person: kept by a revert, taken by the schedule, or for an operation, with which it goes. */
+  readonly origin?: SnapshotOrigin;
 }
 
 /** As stored under `R bookmark/<id>`: where a deleted snapshot was, so that changes since can still be told. */
@@ -46,7 +48,7 @@ export interface SnapshotInfo {
   readonly note: string | null;
   readonly labels: Readonly<Record<string, string>>;
   readonly group: string | null;
-  readonly origin: 'revert' | 'schedule' | null;
+  readonly origin: SnapshotOrigin | null;
   readonly hasAttachment: boolean;
   /** Names of the volumes cloned from it. */
   readonly clones: readonly string[];
@@ -77,7 +79,7 @@ export interface CreateSnapshotOptions {
   /** The guest is thawed after this, whatever happens. */
   readonly quiesceTimeoutSeconds?: number;
   /** The scheduler's own. */
-  readonly origin?: 'schedule';
+  readonly origin?: 'schedule' | 'operation';
   readonly dryRun?: boolean;
 }
 

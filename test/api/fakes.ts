@@ -327,7 +327,7 @@ export async function openApi(): Promise<TestApi> {
     domainDisks: new DomainDisks(exports),
     migration,
     poolMoves,
-    arrivals: new Arrivals({ exports, operations, poolMoves, pools }),
+    arrivals: new Arrivals({ exports, operations, poolMoves, pools, snapshots }),
     scrubs: { expectScrubbable() {} },
     adoption,
     scanDisks: async () => [],

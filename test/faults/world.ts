@@ -14,6 +14,7 @@ import { MigrationService } from '../../src/migration/migration-service.ts';
 import { checkOffline } from '../../src/pool/check/check-offline.ts';
 import { probeDisk } from '../../src/pool/probe.ts';
 import type { EventInput } from '../../src/pool/types.ts';
+import { dropAbandonedMoments } from '../../src/snapshot/moment.ts';
 import { Adoption } from '../../src/volume/adoption.ts';
 import { type Above, startAbove, stopAbove } from '../migration/above.ts';
 import { FaultyPlane } from '../pool/faulty-plane.ts';
@@ -101,6 +102,7 @@ export class FaultWorld {
   async start(): Promise<void> {
     await this.fixture.start();
     this.above = await startAbove(this.fixture);
+    await dropAbandonedMoments(this.fixture, () => false);
   }
 
   async stop(): Promise<void> {
