@@ -2,7 +2,7 @@
  * Scheduler: takes and expires the snapshots of schedules, inside the service.
  *
  * A run that was missed, because nobody was there, is made up once, at once. A run that fails is said once, and tried again at every
- * look. Only snapshots that a schedule made expire; what cannot be deleted is tried again behind the next run.
+ * look; that an operation has the volume is said when the next run is due. Only snapshots that a schedule made expire; what cannot be deleted is tried again behind the next run.
  * Elsewhere: which stay (retention.ts, pure).
  */
 import { type Clock, isoTime } from '../base/clock.ts';
@@ -133,6 +133,8 @@ export class Scheduler {
       await pool.commit([scheduleOp({ ...schedule, lastRunAt })]);
       this.#failing.delete(`take ${volume.name}`);
     } catch (error) {
+      const isMissed = nowMs - nextRunMs(schedule) >= schedule.everyMs;
+      if (isBusy(error) && !isMissed) return;
       const what = `the scheduled snapshot of volume ${volume.name} failed`;
       this.#failed(`take ${volume.name}`, volume, `${what}: ${messageOf(error)}`);
       return;
@@ -168,6 +170,11 @@ export class Scheduler {
     const { emit } = this.#parts;
     emit({ kind: 'snapshot/schedule-failed', level: 'error', subject: volume.name, message });
   }
+}
+
+/** Somebody has the volume for now. */
+function isBusy(error: unknown): boolean {
+  return error instanceof StorageError && error.code === 'volume/busy';
 }
 
 function everyMsOf({ everySeconds }: ScheduleOptions, keep: Retention): number {

@@ -37,6 +37,7 @@ let created: string[];
 let deleted: [name: string, options: DeleteSnapshotOptions | undefined][];
 /** Makes what is done with snapshots of that name, or volume, fail. */
 let broken: Set<string>;
+let busy: boolean;
 /** How many were begun to be taken, and what each waits for. */
 let begun: number;
 let underWay: Promise<void>;
@@ -46,7 +47,7 @@ beforeEach(async () => {
   records = new Records(poolInfo('p'));
   pool = records as unknown as Pool;
   [events, created, deleted, broken] = [[], [], [], new Set()];
-  [begun, underWay] = [0, Promise.resolve()];
+  [begun, underWay, busy] = [0, Promise.resolve(), false];
   await records.commit(['v', 'w'].map((name, at) => volumeOp(volumeRecord(at + 1, name))));
   scheduler = new Scheduler({
     pools: { all: () => [pool] } as unknown as Pools,
@@ -65,6 +66,7 @@ async function take({ names, origin }: CreateSnapshotOptions) {
   const [{ volume, snapshot }] = names as [SnapshotName];
   begun += 1;
   await underWay;
+  if (busy) throw new StorageError('volume/busy', `volume ${volume} is getting its space`);
   if (broken.has(volume)) throw new StorageError('pool/full', `no room for ${volume}`);
   created.push(`${volume}@${snapshot}`);
   await records.commit([
@@ -208,6 +210,19 @@ describe('a run that fails', () => {
     broken.clear();
     await pass(10_000);
     expect(created).toHaveLength(1);
+    await pass(10_000);
+    expect(created).toHaveLength(1);
+  });
+
+  test('because an operation has the volume is said when the next one is due', async () => {
+    broken.clear();
+    busy = true;
+    await pass(0);
+    await pass(hourMs - 10_000);
+    expect(failures()).toEqual([]);
+    await pass(10_000);
+    expect(failures()).toHaveLength(1);
+    busy = false;
     await pass(10_000);
     expect(created).toHaveLength(1);
   });
