@@ -63,9 +63,9 @@ export interface ClientListener {
   disconnected(client: number, exportName: string, reason: string): void;
 }
 
-/** The operating system's or the data plane's error, with its errno name as `code`. */
 const ESHUTDOWN = 108;
 
+/** The operating system's or the data plane's error, with its errno name as `code`. */
 export class DataPlaneError extends Error {
   override readonly name = 'DataPlaneError';
   constructor(
@@ -467,9 +467,9 @@ const onlineCondition: DiskCondition = {
   held: 0,
 };
 
-/** A disk whose faults are waited out for a while (native/io/patient_disk.h). */
 const openingLookMs = 500;
 
+/** A disk whose faults are waited out for a while (native/io/patient_disk.h). */
 export class PatientDiskPlane extends DiskPlane {
   #listener: (condition: DiskCondition) => void = () => {};
   #patienceMs: number;
