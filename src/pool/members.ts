@@ -107,6 +107,8 @@ export class Members {
     this.#expectUnused(disk);
     const others = disks.journals.filter((other) => other !== disk);
     if (others.length > 0 || this.#replicas.candidates(disk).length > 0) return;
+    const away = disks.all.filter((other) => other !== disk && this.#isAway(other));
+    if (away.length > 0) throw onlyJournal(disk, away);
     throw new StorageError(
       'disk/needed',
       `disk ${uri} carries the only journal of its pool, and no other disk has room for one`,
@@ -195,6 +197,12 @@ export class Members {
     throw notEmpty(disk, 'clusters of it are in the hands of an operation');
   }
 
+  /** It may carry a journal later: it does not answer, or was given up a moment ago. */
+  #isAway(disk: PoolDisk): boolean {
+    const { state } = disk.plane.condition;
+    return state !== 'online' || this.#parts.disks.isLeftBehind(disk);
+  }
+
   #expectUnused(disk: PoolDisk): void {
     const { usedCount } = this.#parts.allocator.disk(disk.label.diskNumber);
     if (usedCount === 0) return;
@@ -218,6 +226,15 @@ export class Members {
     const ascending = [...numbers].sort((a, b) => a - b);
     return { diskCount: numbers.length, membership: { generation, numbers: ascending } };
   }
+}
+
+function onlyJournal({ location }: PoolDisk, away: readonly PoolDisk[]): StorageError {
+  const others = away.map((disk) => disk.location.uri).join(', ');
+  return new StorageError(
+    'disk/io',
+    `disk ${location.uri} carries the only journal of its pool as long as ${others} cannot carry one`,
+    { actions: ['varve status says what they lack; repeat when they have a journal again'] },
+  );
 }
 
 function notEmpty({ location }: PoolDisk, why: string): StorageError {
