@@ -27,6 +27,7 @@ import { labelAreaBytes, labelBytes } from './format/geometry.ts';
 import {
   type DiskNumbers,
   encodeLabel,
+  isAlone,
   type Label,
   labelOffset,
   newestLabel,
@@ -172,13 +173,22 @@ export async function readLabel(plane: DiskPlane, uri: string): Promise<Label> {
 
 /** As `readLabel`, of a disk that is known: how large it is does not matter. */
 export async function labelNow(plane: DiskPlane, uri: string): Promise<Label> {
-  const bytes = await readOrExplain(plane, uri);
   try {
-    return newestLabel(bytes.subarray(0, labelBytes), bytes.subarray(labelBytes));
+    return newestLabel(...(await readCopies(plane, uri)));
   } catch (cause) {
     if (cause instanceof FormatError) throw labelError(uri, cause);
     throw cause;
   }
+}
+
+/** Once more when one is no label: what a disk or a cable got wrong once is not lost. */
+async function readCopies(plane: DiskPlane, uri: string): Promise<[Uint8Array, Uint8Array]> {
+  const read = async (): Promise<[Uint8Array, Uint8Array]> => {
+    const bytes = await readOrExplain(plane, uri);
+    return [bytes.subarray(0, labelBytes), bytes.subarray(labelBytes)];
+  };
+  const copies = await read();
+  return isAlone(...copies) ? read() : copies;
 }
 
 async function readOrExplain(plane: DiskPlane, uri: string): Promise<Uint8Array> {

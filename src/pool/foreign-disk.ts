@@ -45,6 +45,7 @@ export interface OpenForeignDisk {
 }
 
 const endBytes = 64 * KiB;
+const readingsMax = 4;
 
 /** @param record of a disk */
 export function isForeign(record: unknown): record is ForeignDiskRecord {
@@ -60,16 +61,31 @@ export async function identify(
   plane: DiskPlane,
   { path, kind }: Pick<DiskLocation, 'path' | 'kind'>,
 ): Promise<ForeignIdentity> {
+  return {
+    sizeBytes: plane.sizeBytes,
+    modifiedNs: kind === 'file' || kind === 'image' ? await modifiedNsOf(path) : null,
+    endsHash: await endsHashOf(plane),
+  };
+}
+
+/** What two readings have in common: what a disk or a cable got wrong once is not what the disk is. @throws StorageError disk/io */
+async function endsHashOf(plane: DiskPlane): Promise<string> {
+  const seen = new Set<string>();
+  for (let reading = 0; reading < readingsMax; reading++) {
+    const hash = await readEnds(plane);
+    if (seen.has(hash)) return hash;
+    seen.add(hash);
+  }
+  throw new StorageError('disk/io', 'what is read of the disk is another each time');
+}
+
+async function readEnds(plane: DiskPlane): Promise<string> {
   const { sizeBytes } = plane;
   const hash = xxh64Stream();
   const bytes = Math.min(endBytes, sizeBytes);
   hash.update(await plane.read(0, bytes));
   hash.update(await plane.read(sizeBytes - bytes, bytes));
-  return {
-    sizeBytes,
-    modifiedNs: kind === 'file' || kind === 'image' ? await modifiedNsOf(path) : null,
-    endsHash: hash.digest().toString(16).padStart(16, '0'),
-  };
+  return hash.digest().toString(16).padStart(16, '0');
 }
 
 /** Opens a disk that is to be read as it is, and locks it. @throws StorageError pool/held, disk/in-use, disk/unusable, image/tool */

@@ -18,7 +18,11 @@ export class FillingClient {
   #progress = { filled: 0, probed: 0, verified: 0 };
   #ended = false;
 
-  /** @param options.seed goes into every block, unique per client; each of `blocks` is written once, and read in the end */
+  /**
+   * It fills its first block, and the others when `goOn` says so.
+   *
+   * @param options.seed goes into every block, unique per client; each of `blocks` is written once, and read in the end
+   */
   constructor(uri: string, options: { readonly seed: number; readonly blocks: number }) {
     const numbers = [options.seed, options.blocks].map(String);
     this.#process = new Daemon(python, [script, uri, ...numbers]);
@@ -32,6 +36,15 @@ export class FillingClient {
     });
   }
 
+  goOn(): void {
+    this.#process.stdin.end('\n');
+  }
+
+  /** Waits until it has filled its first block, or has ended. */
+  async begun(): Promise<void> {
+    while (this.#progress.filled === 0 && !this.#ended) await this.#change();
+  }
+
   /** Requests to blocks that are filled, answered so far. */
   get probed(): number {
     return this.#progress.probed;
@@ -40,9 +53,7 @@ export class FillingClient {
   /** Waits until so many more of those were answered, or the client has ended. */
   async probes(count: number): Promise<void> {
     const wanted = this.probed + count;
-    while (this.probed < wanted && !this.#ended) {
-      await new Promise<void>((resolveChange) => this.#wakeAll.add(resolveChange));
-    }
+    while (this.probed < wanted && !this.#ended) await this.#change();
   }
 
   /** Waits for its end. @returns blocks that were filled, and read back as they were written. @throws Error the server answered with an error */
@@ -55,6 +66,10 @@ export class FillingClient {
   /** Ends it at once, its connection with it. */
   async kill(): Promise<void> {
     await this.#process.end('SIGKILL');
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolveChange) => this.#wakeAll.add(resolveChange));
   }
 
   #wake(): void {

@@ -19,9 +19,21 @@ async function servePool(size: string): Promise<{ here: Service; disk: string }>
 }
 
 function fill(here: Service, name: string, seed: number, mib: number): FillingClient {
+  const client = begin(here, name, seed, mib);
+  client.goOn();
+  return client;
+}
+
+function begin(here: Service, name: string, seed: number, mib: number): FillingClient {
   const client = new FillingClient(here.uri(name), { seed, blocks: (mib * MiB) / blockBytes });
   undo.add(() => client.kill());
   return client;
+}
+
+/** None takes all the space before the others have begun. */
+async function fillTogether(clients: readonly FillingClient[]): Promise<void> {
+  for (const client of clients) await client.begun();
+  for (const client of clients) client.goOn();
 }
 
 async function warningCodes(here: Service): Promise<unknown[]> {
@@ -49,7 +61,8 @@ test('ten guests on a full pool go on when a disk is added', async () => {
   const { here, disk } = await servePool('64MiB');
   const names = Array.from({ length: 10 }, (_, at) => `guest${at}`);
   for (const name of names) await here.createExportedVolume(name, '12MiB');
-  const clients = names.map((name, at) => fill(here, name, at + 1, 12));
+  const clients = names.map((name, at) => begin(here, name, at + 1, 12));
+  await fillTogether(clients);
   await untilFull(here);
   expect(await here.varve('status')).toMatchObject({ health: 'critical' });
   await Promise.all(clients.map((client) => client.probes(5)));
@@ -83,7 +96,8 @@ test('guests on a full pool go on when a snapshot is deleted, and when another g
   await here.createExportedVolume('a', '16MiB');
   await here.createExportedVolume('b', '24MiB');
 
-  const first = [fill(here, 'cow', 1, 8), fill(here, 'a', 2, 16)];
+  const first = [begin(here, 'cow', 1, 8), begin(here, 'a', 2, 16)];
+  await fillTogether(first);
   await untilFull(here);
   await Promise.all(first.map((client) => client.probes(3)));
   await here.varve('snapshot', 'delete', 'old@s');
@@ -104,8 +118,9 @@ test('whoever leaves is not kept, and when the patience is over writes fail and 
   const { here, disk } = await servePool('48MiB');
   for (const name of ['killed', 'removed', 'stays']) await here.createExportedVolume(name, '32MiB');
   const [killed, removed, stays] = ['killed', 'removed', 'stays'].map((name, at) =>
-    fill(here, name, at + 1, 32),
+    begin(here, name, at + 1, 32),
   ) as [FillingClient, FillingClient, FillingClient];
+  await fillTogether([killed, removed, stays]);
   await untilFull(here);
   await Promise.all([killed, removed, stays].map((client) => client.probes(1)));
   await killed.kill();

@@ -158,6 +158,7 @@ test('a full pool gets space', async () => {
   await service.varve('volume', 'create', 'large', '--size', '512MiB');
   await service.varve('export', 'add', 'large');
   const client = new FillingClient(service.uri('large'), { seed: 1, blocks: 5000 });
+  client.goOn();
   try {
     const warned = async () => JSON.stringify((await service.varve('status')).warnings ?? []);
     await expect.poll(warned, { timeout: 90_000 }).toContain('pool/full');

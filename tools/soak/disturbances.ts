@@ -73,6 +73,7 @@ async function fillPool({ stage, load, random }: Scene): Promise<string[]> {
   await service.rest('PUT', '/v1/volumes/filler', shape);
   await service.rest('PUT', '/v1/exports/filler', { volume: 'filler' });
   const filler = new FillingClient(service.uri('filler'), { seed: random(1, 2 ** 31), blocks });
+  filler.goOn();
   const isFull = async () => (await warnings(stage)).includes('pool/full');
   await until(isFull, { what: 'a full pool', timeoutMs: settleMs, intervalMs: 50 });
   await filler.probes(5);

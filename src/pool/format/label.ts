@@ -363,6 +363,11 @@ function isForbidding(error: FormatError): boolean {
   return error.code === 'newer-version' || error.code === 'refused-feature';
 }
 
+/** Whether only one of the copies is a label: the other one may have been newer. */
+export function isAlone(copyA: Uint8Array, copyB: Uint8Array): boolean {
+  return [tryDecode(copyA), tryDecode(copyB)].filter((copy) => 'label' in copy).length === 1;
+}
+
 /**
  * The newer valid one of a disk's two copies.
  *

@@ -4,7 +4,8 @@
 
 Blocks of 64 KiB, each of which names seed, block and serial all over. New ones are written several at a time, so that in a full pool several
 wait; one request at a time goes to a block that is filled already, and is answered whatever waits. Each progress is a line of JSON,
-{"filled": blocks, "probed": requests}; when every block is filled and was read back, {"verified": blocks} is the last.
+{"filled": blocks, "probed": requests}; when every block is filled and was read back, {"verified": blocks} is the last. Behind the first block it
+waits for a line on stdin, so that several may be begun before one takes all the space.
 """
 
 import json
@@ -41,6 +42,10 @@ class Filler:
         self.handle.connect_uri(uri)
 
     def run(self):
+        self.fill(self.left.pop())
+        while self.filling:
+            self.handle.poll(-1)
+        sys.stdin.readline()
         while self.left or self.filling:
             while self.left and self.filling < IN_FLIGHT:
                 self.fill(self.left.pop())
