@@ -6,7 +6,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { checkOffline } from '../../src/pool/check/check-offline.ts';
-import type { PoolDisk } from '../../src/pool/disk-set.ts';
+import { labelNow, type PoolDisk } from '../../src/pool/disk-set.ts';
+import { encodeLabel, labelOffset } from '../../src/pool/format/label.ts';
 import { FaultyPlane } from './faulty-plane.ts';
 import { Fixture } from './fixture.ts';
 
@@ -73,6 +74,19 @@ test("a label that was written, and of which it was not heard, is nobody else's"
   await expect(fixture.pools.import([path('a'), path('b')])).rejects.toMatchObject(told);
   plane.healAll();
   await fixture.pools.import([path('a'), path('b')]);
+});
+
+test('a label that is read wrong once is read again', async () => {
+  await fixture.pools.export('gold');
+  const disk = await plane.openDisk({ kind: 'file', path: path('a') });
+  const found = await labelNow(disk, path('a'));
+  // The newer copy is the second one, whose first byte is the one that is read wrong (native/io/fault_disk.cc).
+  const { generation: last } = found;
+  const generation = labelOffset(last) === 0 ? last + 1 : last;
+  await disk.write(labelOffset(generation), encodeLabel({ ...found, generation }));
+  plane.setFaults(path('a'), [{ op: 'read', kind: 'flip', times: 1 }]);
+  expect((await labelNow(disk, path('a'))).generation).toBe(generation);
+  await disk.close();
 });
 
 test('a volume that is made while a deletion waits for a disk keeps the pool', async () => {

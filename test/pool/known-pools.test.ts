@@ -53,7 +53,11 @@ describe('pools that cannot be opened at the start', () => {
   }
 
   /** The disk hangs, and is in the hands of one more attempt. */
-  async function untilOpening(): Promise<void> {
+  async function hangInOneMoreAttempt(): Promise<void> {
+    await fixture.restart(() => rename(path('a'), path('away')));
+    await rename(path('away'), path('a'));
+    plane.setFaults(path('a'), [{ op: 'any', kind: 'hang' }]);
+    clock.advance(retryMs);
     const importing = () => fixture.pools.import([path('a')]).catch(({ code }) => code);
     await expect.poll(importing).toBe('pool/opening');
   }
@@ -150,11 +154,7 @@ describe('pools that cannot be opened at the start', () => {
   }, 60_000);
 
   test('what is forgotten while its disk hangs is not opened any more', async () => {
-    await fixture.restart(() => rename(path('a'), path('away')));
-    await rename(path('away'), path('a'));
-    plane.setFaults(path('a'), [{ op: 'any', kind: 'hang' }]);
-    clock.advance(retryMs);
-    await untilOpening();
+    await hangInOneMoreAttempt();
     await fixture.pools.export('gold');
     expect(stateOf('gold')).toBeUndefined();
     plane.healAll();
@@ -186,11 +186,7 @@ describe('pools that cannot be opened at the start', () => {
   });
 
   test('a service that stops meanwhile serves it no more', async () => {
-    await fixture.restart(() => rename(path('a'), path('away')));
-    await rename(path('away'), path('a'));
-    plane.setFaults(path('a'), [{ op: 'any', kind: 'hang' }]);
-    clock.advance(retryMs);
-    await untilOpening();
+    await hangInOneMoreAttempt();
     const { pools } = fixture;
     await pools.close();
     plane.healAll();
