@@ -4,7 +4,8 @@
  * Compiling all of them takes most of a second of the event loop, in which guests that have just got their disks back would wait for
  * what the page table does not know yet. A schema that cannot be compiled is found by the tests, which use every route.
  */
-import { createRequire } from 'node:module';
+import buildValidator from '@fastify/ajv-compiler';
+import buildSerializer from '@fastify/fast-json-stringify-compiler';
 import type { FastifyServerOptions } from 'fastify';
 
 /** A validator or a serializer; a validator says what was wrong in `errors`, where Fastify looks for it. */
@@ -15,14 +16,10 @@ interface Compiled {
 type Compile = (route: unknown) => Compiled;
 type Build = (schemas: unknown, options: unknown) => Compile;
 
-// The very packages that Fastify would use, which are its own dependencies, not ours.
-const require = createRequire(createRequire(import.meta.url).resolve('fastify'));
-const ofFastify = (name: string): Build => (require(name) as () => Build)();
-
 export const lazySchemas = {
   compilersFactory: {
-    buildValidator: lazy(ofFastify('@fastify/ajv-compiler')),
-    buildSerializer: lazy(ofFastify('@fastify/fast-json-stringify-compiler')),
+    buildValidator: lazy(buildValidator() as Build),
+    buildSerializer: lazy(buildSerializer() as Build),
   },
 } as NonNullable<FastifyServerOptions['schemaController']>;
 

@@ -1,9 +1,17 @@
 /**
- * The head of the OpenAPI document; its rest comes from the routes' schemas.
+ * The OpenAPI document, from the routes' schemas.
+ *
+ * Made when somebody asks for it: what makes it, a library for YAML among it, would stay in the memory of every service otherwise.
  */
+import Fastify from 'fastify';
+import { lazySchemas } from './lazy-schemas.ts';
+import type { ApiServices } from './ports.ts';
+import type { ApiApp } from './route-kit.ts';
+import { addRoutes } from './routes/all.ts';
 import { apiVersion } from './schemas.ts';
 
-export const openapiInfo = {
+/** Its head. */
+const openapi = {
   openapi: '3.1.0',
   info: {
     title: 'varve',
@@ -12,3 +20,12 @@ export const openapiInfo = {
     version: apiVersion,
   },
 };
+
+export async function openapiDocument(services: ApiServices) {
+  const { default: swagger } = await import('@fastify/swagger');
+  const app = Fastify({ schemaController: lazySchemas });
+  await app.register(swagger, { openapi });
+  await app.register((scope) => addRoutes(scope as ApiApp, services));
+  await app.ready();
+  return app.swagger();
+}

@@ -4,7 +4,6 @@
  * Guarantees: bodies over `bodyBytesMax` and requests slower than `requestMs` are refused; every error leaves as a
  * problem (problem.ts); while stopping, changing calls are refused and reading ones answered.
  */
-import swagger from '@fastify/swagger';
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyError,
@@ -12,60 +11,19 @@ import Fastify, {
   type FastifyRequest,
   LogController,
 } from 'fastify';
-import { yieldToOthers } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
 import { addIdempotency } from './idempotency.ts';
 import { lazySchemas } from './lazy-schemas.ts';
-import { openapiInfo } from './openapi.ts';
+import { openapiDocument } from './openapi.ts';
 import type { ApiServices } from './ports.ts';
 import { problemOf, problemType, toStorageError } from './problem.ts';
 import type { ApiApp } from './route-kit.ts';
-import { adoptionRoutes } from './routes/adoption.ts';
-import { backupRoutes } from './routes/backups.ts';
-import { diskActionRoutes } from './routes/disk-actions.ts';
-import { diskRoutes } from './routes/disks.ts';
-import { eventRoutes } from './routes/events.ts';
-import { exportRoutes } from './routes/exports.ts';
-import { guestDiskRoutes } from './routes/guest-disks.ts';
-import { healthRoutes } from './routes/health.ts';
-import { imageRoutes } from './routes/images.ts';
-import { leaveRoutes } from './routes/leave.ts';
-import { movementRoutes } from './routes/movements.ts';
-import { operationRoutes } from './routes/operations.ts';
-import { poolRoutes } from './routes/pools.ts';
-import { scheduleRoutes } from './routes/schedules.ts';
-import { scrubRoutes } from './routes/scrubs.ts';
-import { snapshotRoutes } from './routes/snapshots.ts';
-import { statusRoutes } from './routes/status.ts';
-import { volumeActionRoutes } from './routes/volume-actions.ts';
-import { volumeRoutes } from './routes/volumes.ts';
+import { addRoutes } from './routes/all.ts';
 
 const bodyBytesMax = 256 * 1024;
 const requestMs = 60_000;
 /** A disk may be named by its path, percent-encoded. */
 const paramCharsMax = 3 * 4096;
-
-const routes = [
-  poolRoutes,
-  diskRoutes,
-  diskActionRoutes,
-  movementRoutes,
-  scrubRoutes,
-  volumeRoutes,
-  adoptionRoutes,
-  leaveRoutes,
-  imageRoutes,
-  backupRoutes,
-  volumeActionRoutes,
-  snapshotRoutes,
-  scheduleRoutes,
-  exportRoutes,
-  guestDiskRoutes,
-  operationRoutes,
-  eventRoutes,
-  statusRoutes,
-  healthRoutes,
-];
 
 export async function buildServer(
   services: ApiServices,
@@ -86,7 +44,6 @@ export async function buildServer(
     schemaController: lazySchemas,
     schemaErrorFormatter: (errors, part) => new Error(describe(part, errors)),
   });
-  await app.register(swagger, { openapi: openapiInfo });
   addErrors(app);
   addIdempotency(app as never);
   app.addHook('onRequest', async (request) => {
@@ -99,14 +56,8 @@ export async function buildServer(
     const { method, url } = request;
     request.log.debug({ method, url, status: reply.statusCode, ms: reply.elapsedTime }, 'request');
   });
-  await app.register(async (scope) => {
-    for (const add of routes) {
-      add(scope as ApiApp, services);
-      // Guests that have just got their disks back come first.
-      await yieldToOthers();
-    }
-  });
-  app.get('/v1/openapi.json', { schema: { hide: true } }, async () => app.swagger());
+  await app.register((scope) => addRoutes(scope as ApiApp, services));
+  app.get('/v1/openapi.json', () => openapiDocument(services));
   await app.ready();
   return app;
 }

@@ -3,28 +3,33 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openApi, type TestApi } from './fakes.ts';
 
+interface OpenApiDocument {
+  readonly openapi: string;
+  readonly info: { readonly title: string };
+  readonly paths: Readonly<
+    Record<string, Record<string, { readonly tags?: string[]; readonly responses: object }>>
+  >;
+}
+
 let api: TestApi;
+let document: OpenApiDocument;
 
 beforeAll(async () => {
   api = await openApi();
+  document = (await api.app.inject('/v1/openapi.json')).json();
 });
 
 afterAll(() => api.close());
 
-test('the committed document is up to date', async () => {
-  const document = `${JSON.stringify(api.app.swagger(), undefined, 2)}\n`;
-  await expect(document).toMatchFileSnapshot('../../docs/openapi.json');
-});
-
-test('the service answers it', async () => {
-  const response = await api.app.inject('/v1/openapi.json');
-  expect(response.json()).toMatchObject({ openapi: '3.1.0', info: { title: 'varve' } });
+test('the committed document is what the service answers', async () => {
+  expect(document).toMatchObject({ openapi: '3.1.0', info: { title: 'varve' } });
+  const text = `${JSON.stringify(document, undefined, 2)}\n`;
+  await expect(text).toMatchFileSnapshot('../../docs/openapi.json');
 });
 
 test('every route of /v1 has a tag, an answer and problems', () => {
-  const paths = Object.entries(api.app.swagger().paths ?? {});
-  const lacking = paths.flatMap(([path, methods]) =>
-    Object.entries(methods as Record<string, { tags?: string[]; responses: object }>)
+  const lacking = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods)
       .filter(([, { tags, responses }]) => {
         const answers = Object.keys(responses);
         return !tags?.length || (path.startsWith('/v1') && !answers.includes('4XX'));
@@ -35,7 +40,7 @@ test('every route of /v1 has a tag, an answer and problems', () => {
 });
 
 test('no document names an address that is not served', () => {
-  const paths = Object.keys(api.app.swagger().paths ?? {}).sort();
+  const paths = Object.keys(document.paths).sort();
   expect(paths).toEqual([
     '/livez',
     '/metrics',

@@ -56,6 +56,8 @@ const arrows: Record<string, readonly string[]> = {
 const wrapped: Record<string, RegExp> = {
   level: /^src\/pool\/index-store\.ts$/,
   fastify: /^src\/api\//,
+  '@fastify/ajv-compiler': /^src\/api\//,
+  '@fastify/fast-json-stringify-compiler': /^src\/api\//,
   '@fastify/swagger': /^src\/api\//,
   '@fastify/type-provider-typebox': /^src\/api\//,
   'prom-client': /^src\/api\//,

@@ -2,7 +2,7 @@
  * /livez, /readyz, /metrics: for supervisors and Prometheus. Plain text, as both expect.
  */
 import { Type } from 'typebox';
-import { Metrics } from '../metrics.ts';
+import type { Metrics } from '../metrics.ts';
 import type { ApiServices } from '../ports.ts';
 import type { ApiApp } from '../route-kit.ts';
 
@@ -12,7 +12,7 @@ const ReadyQuery = Type.Object({
 
 export function healthRoutes(app: ApiApp, services: ApiServices): void {
   const tags = ['health'];
-  const metrics = new Metrics(services);
+  let metrics: Promise<Metrics> | undefined;
 
   app.get('/livez', { schema: { tags, summary: 'The process answers' } }, async (_, reply) => {
     reply.type('text/plain');
@@ -33,7 +33,10 @@ export function healthRoutes(app: ApiApp, services: ApiServices): void {
   );
 
   app.get('/metrics', { schema: { tags, summary: 'For Prometheus' } }, async (_, reply) => {
-    reply.type(metrics.contentType);
-    return metrics.text();
+    // A service that nobody scrapes has neither the library nor its samplers; those of the process begin with the first scrape.
+    metrics ??= import('../metrics.ts').then((module) => new module.Metrics(services));
+    const ready = await metrics;
+    reply.type(ready.contentType);
+    return ready.text();
   });
 }
