@@ -861,11 +861,11 @@ export class VolumePlane {
   /** Ends a lock; `patches` and `forgetBelow` as in Addon.unlockSlots. */
   unlockSlots(
     range: { readonly first: number; readonly count: number },
-    patches: readonly number[] = [],
+    patches: ArrayLike<number> = [],
     options: { readonly forgetBelow: boolean } = { forgetBelow: false },
   ): void {
     const { first, count } = range;
-    const words = Uint32Array.from(patches);
+    const words = new Uint32Array(patches);
     this.plane.addon.unlockSlots(this.handle, first, count, words, options.forgetBelow);
   }
 

@@ -8,6 +8,7 @@
 import { leavesPerRegion, slotsPerLeaf, slotsPerRegion } from '../base/units.ts';
 import { DataPlaneError, type VolumePlane } from '../dataplane/data-plane.ts';
 import { type BatchOp, packed } from '../pool/format/batch.ts';
+import { slotHasAddress } from '../pool/format/slot.ts';
 import { type SlotEntry, SlotStates } from '../pool/format/slot-states.ts';
 import type { Pool } from '../pool/pool.ts';
 import {
@@ -154,11 +155,7 @@ async function changeLive(
     const { states: lower } = await pool.index.readRegion(pair.lower, region, { seals: true });
     const plans = planRegion(head, lower, plan);
     await commitAll(pool, pair, [{ region, plans, sealed: [lower] }], { isUpperFrozen: false });
-    plane.unlockSlots(
-      range,
-      plans.flatMap(({ upper }) => headPatches(upper)),
-      options,
-    );
+    plane.unlockSlots(range, headPatches(plans.map(({ upper }) => upper)), options);
     return plans;
   } catch (error) {
     plane.unlockSlots(range);
@@ -178,12 +175,20 @@ export async function lock(plane: VolumePlane, range: SlotRange): Promise<SlotSt
 }
 
 /** Four words per slot, as the data plane takes them. A head's slot has one cluster at most. */
-export function headPatches({ slots }: LayerChange): number[] {
-  return slots.flatMap(({ slot, entries }) => {
-    const states = new SlotStates(1);
-    states.set(0, entries);
-    return [slot, states.lo(0), states.hi(0), states.zero(0)];
-  });
+export function headPatches(changes: readonly LayerChange[]): Uint32Array {
+  const words = new Uint32Array(4 * changes.reduce((sum, { slots }) => sum + slots.length, 0));
+  let at = 0;
+  for (const { slots } of changes) {
+    for (const { slot, entries } of slots) {
+      const zero = entries.find(({ hi, lo }) => !slotHasAddress(hi, lo));
+      const cluster = entries.find(({ hi, lo }) => slotHasAddress(hi, lo));
+      words[at++] = slot;
+      words[at++] = cluster?.lo ?? 0;
+      words[at++] = cluster?.hi ?? 0;
+      words[at++] = zero?.lo ?? 0;
+    }
+  }
+  return words;
 }
 
 interface RegionChange {

@@ -5,7 +5,7 @@
  *   absorb   a live head over a layer nobody names → the head takes whole clusters; what it shares a slot with stays (residue)
  *   prune    as either, but the layer is kept      → what nobody sees any more goes, hidden by the upper one or by what lies between them
  *
- * Pure: states in, plan out. Invariants: whoever reads through the upper layer resolves what it resolved before; every cluster that
+ * Pure: states in, plan out. Goes through every slot of whole disks, so that little is made per slot. Invariants: whoever reads through the upper layer resolves what it resolved before; every cluster that
  * was owned is owned by one slot, or released; no sub-block that one of the layers claimed is claimed by none, so that what
  * changed since an older snapshot can still be told.
  */
@@ -40,6 +40,7 @@ export interface PairPlan {
 }
 
 const sixteen = 0xffff;
+const noEntries: readonly SlotEntry[] = [];
 
 /** Collects the changes of two layers. */
 class PairPlanner {
@@ -56,12 +57,12 @@ class PairPlanner {
 
   setUpper(slot: number, entries: readonly SlotEntry[]): void {
     this.#upper.push({ slot, entries });
-    this.#upperClusters += countClusters(entries) - this.upper.clusters(slot).length;
+    this.#upperClusters += countClusters(entries) - this.upper.clusterCount(slot);
   }
 
   setLower(slot: number, entries: readonly SlotEntry[]): void {
     this.#lower.push({ slot, entries });
-    this.#lowerClusters += countClusters(entries) - this.lower.clusters(slot).length;
+    this.#lowerClusters += countClusters(entries) - this.lower.clusterCount(slot);
   }
 
   release(cluster: SlotEntry): void {
@@ -91,14 +92,14 @@ export function mergeFrozen(
 ): PairPlan {
   const planner = new PairPlanner(child, parent);
   const source = into === 'child' ? parent : child;
-  for (const slot of slotsOf(range)) {
+  for (let slot = range.first; slot < range.first + range.count; slot++) {
     if (source.isEmpty(slot)) continue;
     const merged = mergedSlot(planner, slot, isBase);
     if (into === 'child') {
       planner.setUpper(slot, merged);
-      planner.setLower(slot, []);
+      planner.setLower(slot, noEntries);
     } else {
-      planner.setUpper(slot, []);
+      planner.setUpper(slot, noEntries);
       planner.setLower(slot, merged);
     }
   }
@@ -106,7 +107,7 @@ export function mergeFrozen(
 }
 
 /** The content of a slot of both; the lower's clusters that do not show are released. */
-function mergedSlot(planner: PairPlanner, slot: number, isBase: boolean): SlotEntry[] {
+function mergedSlot(planner: PairPlanner, slot: number, isBase: boolean): readonly SlotEntry[] {
   const { upper, lower } = planner;
   const seen = sixteen & ~upper.claimed(slot);
   const clusters = upper.clusters(slot);
@@ -137,8 +138,8 @@ function shownClusters(
 }
 
 /** Of several clusters none is empty: space promised to a slot that has a cluster with content is not needed. */
-function withoutSpares(planner: PairPlanner, clusters: readonly SlotEntry[]): SlotEntry[] {
-  if (clusters.length < 2) return [...clusters];
+function withoutSpares(planner: PairPlanner, clusters: readonly SlotEntry[]): readonly SlotEntry[] {
+  if (clusters.length < 2) return clusters;
   const filled = clusters.filter(({ lo }) => slotMask(lo) !== 0);
   const spare = clusters.filter(({ lo }) => slotMask(lo) === 0);
   const [first, ...others] = spare;
@@ -170,10 +171,10 @@ export function absorb(
   { isBase, isDamaged = () => false }: AbsorbRules,
 ): PairPlan {
   const planner = new PairPlanner(head, layer);
-  for (const slot of slotsOf(range)) {
+  for (let slot = range.first; slot < range.first + range.count; slot++) {
     if (layer.isEmpty(slot)) continue;
     const seen = sixteen & ~head.claimed(slot);
-    const hasPlace = head.clusters(slot).length > 0;
+    const hasPlace = head.clusterCount(slot) > 0;
     const shown = shownClusters(planner, slot, seen, !hasPlace);
     const zero = layer.zero(slot) & seen;
     const [first] = shown;
@@ -181,8 +182,8 @@ export function absorb(
     if (first === undefined || isTaken) {
       // Owned zeroes over nothing hide nothing.
       const zeroes = isBase ? 0 : head.zero(slot) | zero;
-      planner.setUpper(slot, withZero([...head.clusters(slot), ...shown], zeroes));
-      planner.setLower(slot, []);
+      planner.setUpper(slot, withZero(isTaken ? shown : head.clusters(slot), zeroes));
+      planner.setLower(slot, noEntries);
     } else {
       planner.setUpper(slot, head.entries(slot));
       planner.setLower(slot, withZero(shown, isBase ? 0 : zero));
@@ -203,9 +204,9 @@ export function prune(
   between: Cover,
 ): PairPlan {
   const planner = new PairPlanner(upper, lower);
-  for (const slot of slotsOf(range)) {
+  for (let slot = range.first; slot < range.first + range.count; slot++) {
     const hidden = upper.claimed(slot) | between.claimed(slot);
-    const hasPlace = upper.clusters(slot).length > 0 || between.hasPlace(slot);
+    const hasPlace = upper.clusterCount(slot) > 0 || between.hasPlace(slot);
     if (lower.isEmpty(slot) || (hidden === 0 && !hasPlace)) continue;
     const shown = shownClusters(planner, slot, sixteen & ~hidden, !hasPlace);
     // It goes on claiming what it claimed: what changed since, and on the other side of a branch, is told by that.
@@ -255,20 +256,19 @@ export class Cover {
   }
 }
 
-function* slotsOf({ first, count }: SlotRange): Generator<number> {
-  for (let slot = first; slot < first + count; slot++) yield slot;
-}
-
 function countClusters(entries: readonly SlotEntry[]): number {
-  return entries.filter(({ hi, lo }) => slotHasAddress(hi, lo)).length;
+  let count = 0;
+  for (const { hi, lo } of entries) if (slotHasAddress(hi, lo)) count += 1;
+  return count;
 }
 
-function withMask({ hi, lo }: SlotEntry, mask: number): SlotEntry {
-  return { hi, lo: lo - slotMask(lo) + mask };
+function withMask(entry: SlotEntry, mask: number): SlotEntry {
+  const { hi, lo } = entry;
+  return slotMask(lo) === mask ? entry : { hi, lo: lo - slotMask(lo) + mask };
 }
 
-function withZero(clusters: readonly SlotEntry[], zero: number): SlotEntry[] {
-  return zero === 0 ? [...clusters] : [{ hi: 0, lo: zero }, ...clusters];
+function withZero(clusters: readonly SlotEntry[], zero: number): readonly SlotEntry[] {
+  return zero === 0 ? clusters : [{ hi: 0, lo: zero }, ...clusters];
 }
 
 function sameEntries(a: readonly SlotEntry[], b: readonly SlotEntry[]): boolean {

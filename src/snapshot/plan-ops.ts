@@ -5,7 +5,7 @@ import { slotsPerLeaf } from '../base/units.ts';
 import { coalesce } from '../pool/allocator.ts';
 import type { BatchOp } from '../pool/format/batch.ts';
 import type { LeafEntry } from '../pool/format/leaf.ts';
-import { isSealOf, type Seal } from '../pool/format/seal.ts';
+import { isSealOf, type LeafSeal } from '../pool/format/seal.ts';
 import { compareEntries, type SlotEntry, type SlotStates } from '../pool/format/slot-states.ts';
 import type { LayerChange, PairPlan } from './merge.ts';
 
@@ -35,24 +35,20 @@ export function sealOps(
   { slots }: LayerChange,
   sources: readonly SlotStates[],
 ): BatchOp[] {
-  const seals = slots.flatMap(({ slot, entries }) =>
-    sealsOf(entries, slot, sources).map((seal) => ({
-      ...seal,
-      slot: (firstSlot + slot) % slotsPerLeaf,
-    })),
-  );
   const [first] = slots;
-  if (first === undefined || seals.length === 0) return [];
+  if (first === undefined) return [];
+  const seals: LeafSeal[] = [];
+  for (const { slot, entries } of slots) {
+    if (entries.length === 0) continue;
+    const within = (firstSlot + slot) % slotsPerLeaf;
+    for (const states of sources) {
+      for (const seal of states.seals(slot)) {
+        if (entries.some((entry) => isSealOf(seal, entry))) seals.push({ ...seal, slot: within });
+      }
+    }
+  }
+  if (seals.length === 0) return [];
   return [{ op: 'seal', layer, leaf: Math.floor((firstSlot + first.slot) / slotsPerLeaf), seals }];
-}
-
-function sealsOf(
-  entries: readonly SlotEntry[],
-  slot: number,
-  sources: readonly SlotStates[],
-): Seal[] {
-  const known = sources.flatMap((states) => states.seals(slot));
-  return known.filter((seal) => entries.some((entry) => isSealOf(seal, entry)));
 }
 
 /** The clusters that a plan gives up. */
@@ -61,9 +57,15 @@ export function releaseOps({ released }: Pick<PairPlan, 'released'>): BatchOp[] 
 }
 
 function patchEntries(firstSlot: number, { slots }: LayerChange): LeafEntry[] {
-  return slots.flatMap(({ slot, entries }) => {
+  const patch: LeafEntry[] = [];
+  for (const { slot, entries } of slots) {
     const within = (firstSlot + slot) % slotsPerLeaf;
-    const content = entries.length === 0 ? [{ hi: 0, lo: 0 }] : [...entries].sort(compareEntries);
-    return content.map(({ hi, lo }) => ({ slot: within, hi, lo }));
-  });
+    if (entries.length === 0) patch.push({ slot: within, hi: 0, lo: 0 });
+    for (const { hi, lo } of inOrder(entries)) patch.push({ slot: within, hi, lo });
+  }
+  return patch;
+}
+
+function inOrder(entries: readonly SlotEntry[]): readonly SlotEntry[] {
+  return entries.length < 2 ? entries : [...entries].sort(compareEntries);
 }

@@ -132,7 +132,7 @@ const step = fc.oneof(
 class Run {
   readonly overlay = new Overlay();
   readonly store = new MemoryStore();
-  readonly model = new Map<string, SlotEntry[]>();
+  readonly model = new Map<string, readonly SlotEntry[]>();
   readonly #sealed = new Map<string, Seal[]>();
   #frozen: Frozen | undefined;
 
@@ -148,7 +148,7 @@ class Run {
     for (const [slot, content] of bySlot(entries)) this.#model(layer, 64 * leaf + slot, content);
   }
 
-  #model(layer: number, slot: number, content: SlotEntry[]): void {
+  #model(layer: number, slot: number, content: readonly SlotEntry[]): void {
     this.#sealed.delete(`${layer}/${slot}`);
     if (content.length === 0) this.model.delete(`${layer}/${slot}`);
     else this.model.set(`${layer}/${slot}`, content);

@@ -54,7 +54,7 @@ beforeEach(() => {
       calls.push(['lock', first, count]);
       return { words: of(2).words, zeros: of(2).zeros };
     },
-    unlockSlots: (range: object, patches?: readonly number[], options?: object) =>
+    unlockSlots: (range: object, patches?: Uint32Array, options?: object) =>
       calls.push(['unlock', range, patches, options]),
   } as unknown as VolumePlane;
 });
@@ -75,7 +75,7 @@ describe('a live head', () => {
     expect(calls).toEqual([
       ['lock', range.first, range.count],
       ['commit'],
-      ['unlock', range, [70, lo, 0, 0], { forgetBelow: true }],
+      ['unlock', range, Uint32Array.of(70, lo, 0, 0), { forgetBelow: true }],
     ]);
     const leaf = region * 64 + 1;
     expect(batches).toEqual([
@@ -224,5 +224,5 @@ test('four words per slot: slot, low and high half of the cluster, owned zeroes'
     },
     { slot: 6, entries: [] },
   ];
-  expect(headPatches({ slots, clusters: 0 })).toEqual([5, 0x7_00f0, 3, 0x0f, 6, 0, 0, 0]);
+  expect([...headPatches([{ slots, clusters: 0 }])]).toEqual([5, 0x7_00f0, 3, 0x0f, 6, 0, 0, 0]);
 });

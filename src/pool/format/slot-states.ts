@@ -25,6 +25,7 @@ export function compareEntries(a: SlotEntry, b: SlotEntry): number {
   return a.hi - b.hi || a.lo - b.lo;
 }
 
+const noEntries: readonly SlotEntry[] = [];
 const noSeals: readonly Seal[] = [];
 
 export class SlotStates {
@@ -60,14 +61,20 @@ export class SlotStates {
   }
 
   /** The clusters of a slot, in order. */
-  clusters(slot: number): SlotEntry[] {
-    const [lo, hi] = [this.lo(slot), this.hi(slot)];
-    if (lo === 0 && hi === 0) return [];
-    return [{ hi, lo }, ...(this.extras.get(slot) ?? [])];
+  clusters(slot: number): readonly SlotEntry[] {
+    const lo = this.lo(slot);
+    const hi = this.hi(slot);
+    if (lo === 0 && hi === 0) return noEntries;
+    const extras = this.#extrasOf(slot);
+    return extras === noEntries ? [{ hi, lo }] : [{ hi, lo }, ...extras];
+  }
+
+  clusterCount(slot: number): number {
+    return this.lo(slot) === 0 && this.hi(slot) === 0 ? 0 : 1 + this.#extrasOf(slot).length;
   }
 
   /** All entries of a slot, in order. */
-  entries(slot: number): SlotEntry[] {
+  entries(slot: number): readonly SlotEntry[] {
     const zero = this.zero(slot);
     const clusters = this.clusters(slot);
     return zero === 0 ? clusters : [{ hi: 0, lo: zero }, ...clusters];
@@ -76,8 +83,13 @@ export class SlotStates {
   /** Sub-blocks that the slot decides about: valid in a cluster, or owned zeroes. */
   claimed(slot: number): number {
     let mask = this.zero(slot) | slotMask(this.lo(slot));
-    for (const { lo } of this.extras.get(slot) ?? []) mask |= slotMask(lo);
+    for (const { lo } of this.#extrasOf(slot)) mask |= slotMask(lo);
     return mask;
+  }
+
+  /** Asked for every slot of whole disks, of which hardly one has any. */
+  #extrasOf(slot: number): readonly SlotEntry[] {
+    return this.extras.size === 0 ? noEntries : (this.extras.get(slot) ?? noEntries);
   }
 
   /** Keeps the seals that are given from now on. */

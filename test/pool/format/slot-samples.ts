@@ -68,6 +68,10 @@ export function statesOf(
 }
 
 /** All that can be asked of slots [first, first + count). */
-export function contentsOf(states: SlotStates, first: number, count: number): SlotEntry[][] {
+export function contentsOf(
+  states: SlotStates,
+  first: number,
+  count: number,
+): (readonly SlotEntry[])[] {
   return Array.from({ length: count }, (_, slot) => states.entries(first + slot));
 }
