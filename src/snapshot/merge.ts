@@ -5,13 +5,15 @@
  *   absorb   a live head over a layer nobody names → the head takes whole clusters; what it shares a slot with stays (residue)
  *   prune    as either, but the layer is kept      → what nobody sees any more goes, hidden by the upper one or by what lies between them
  *
- * Pure: states in, plan out. Goes through every slot of whole disks, so that little is made per slot. Invariants: whoever reads through the upper layer resolves what it resolved before; every cluster that
+ * Pure: states in, plan out. Invariants: whoever reads through the upper layer resolves what it resolved before; every cluster that
  * was owned is owned by one slot, or released; no sub-block that one of the layers claimed is claimed by none, so that what
  * changed since an older snapshot can still be told.
+ *
+ * Slots of whole disks are gone through, some hundred thousand a second: as few objects as possible are made for one.
  */
 import type { ClusterPlace } from '../pool/allocator.ts';
 import { slotHasAddress, slotMask } from '../pool/format/slot.ts';
-import type { SlotEntry, SlotStates } from '../pool/format/slot-states.ts';
+import { noEntries, type SlotEntry, type SlotStates } from '../pool/format/slot-states.ts';
 import { placeOf } from '../pool/pending-moves.ts';
 
 /** The whole new content of a slot; none = it becomes empty. */
@@ -40,7 +42,6 @@ export interface PairPlan {
 }
 
 const sixteen = 0xffff;
-const noEntries: readonly SlotEntry[] = [];
 
 /** Collects the changes of two layers. */
 class PairPlanner {

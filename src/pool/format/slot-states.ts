@@ -25,7 +25,8 @@ export function compareEntries(a: SlotEntry, b: SlotEntry): number {
   return a.hi - b.hi || a.lo - b.lo;
 }
 
-const noEntries: readonly SlotEntry[] = [];
+/** Of a slot that is empty. */
+export const noEntries: readonly SlotEntry[] = [];
 const noSeals: readonly Seal[] = [];
 
 export class SlotStates {
