@@ -69,7 +69,7 @@ export async function flattenLeaf(
       plane.unlockSlots(range);
       throw error;
     }
-    plane.unlockSlots(range, headPatches([{ slots: patches, clusters: 0 }]));
+    plane.unlockSlots(range, headPatches({ slots: patches, clusters: 0 }));
     await yieldToOthers();
     return inherited.reduce((sum, slot) => sum + shownBytes(pool, slot), 0);
   } finally {

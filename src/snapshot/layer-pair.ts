@@ -33,11 +33,47 @@ export interface Pair {
 
 type Planner = (upper: SlotStates, lower: SlotStates, range: SlotRange) => PairPlan;
 
-/** The leaves of one region, each planned for itself. */
-function planRegion(upper: SlotStates, lower: SlotStates, plan: Planner): PairPlan[] {
-  return Array.from({ length: leavesPerRegion }, (_, leaf) =>
-    plan(upper, lower, { first: leaf * slotsPerLeaf, count: slotsPerLeaf }),
-  );
+/** What is done to one leaf of the layers. */
+interface LeafStep {
+  readonly ops: readonly BatchOp[];
+  /** What a head has then, see headPatches. */
+  readonly patches: Uint32Array;
+  readonly isLowerEmptied: boolean;
+}
+
+const noPatches = new Uint32Array(0);
+
+interface StepRules {
+  readonly plan: Planner;
+  /** Else a head, which overwrites what it has: nothing of it is sealed. */
+  readonly isUpperFrozen: boolean;
+}
+
+/** The leaves of one region, each planned for itself. A plan is many objects, and gone before the next one is made. */
+function planRegion(
+  pair: Pair,
+  region: number,
+  upper: SlotStates,
+  lower: SlotStates,
+  { plan, isUpperFrozen }: StepRules,
+): LeafStep[] {
+  const firstSlot = region * slotsPerRegion;
+  const ofUpper = { layer: pair.upper, firstSlot };
+  const ofLower = { layer: pair.lower, firstSlot };
+  const sealed = [upper, lower];
+  return Array.from({ length: leavesPerRegion }, (_, leaf) => {
+    const change = plan(upper, lower, { first: leaf * slotsPerLeaf, count: slotsPerLeaf });
+    const ops = [
+      ...changeOps(ofUpper, change.upper),
+      ...changeOps(ofLower, change.lower),
+      ...(isUpperFrozen ? sealOps(ofUpper, change.upper, sealed) : []),
+      ...sealOps(ofLower, change.lower, sealed),
+      ...releaseOps(change),
+    ];
+    const isLowerEmptied = change.lower.slots.every(({ entries }) => entries.length === 0);
+    const patches = isUpperFrozen ? noPatches : headPatches(change.upper);
+    return { ops, patches, isLowerEmptied };
+  });
 }
 
 /** Some regions of two frozen layers become one, as few batches as it takes. `into`: which of the layers holds them afterwards. */
@@ -49,7 +85,7 @@ export async function mergeRegions(
 ): Promise<void> {
   const { isBase } = pair;
   const plan: Planner = (upper, lower, range) => mergeFrozen(upper, lower, range, { into, isBase });
-  await changeStill(pool, pair, regions, plan, { isUpperFrozen: true });
+  await changeStill(pool, pair, regions, { plan, isUpperFrozen: true });
 }
 
 export interface Above {
@@ -75,7 +111,7 @@ export async function pruneRegion(
       ...prune(upper, lower, range, between),
       upper: nothing,
     });
-    await changeStill(pool, pair, [region], plan, { isUpperFrozen: true });
+    await changeStill(pool, pair, [region], { plan, isUpperFrozen: true });
     return true;
   }
   const plan: Planner = (upper, lower, range) => prune(upper, lower, range, between);
@@ -84,23 +120,22 @@ export async function pruneRegion(
 
 const nothing: LayerChange = { slots: [], clusters: 0 };
 
-/** Nobody writes to either, be the upper one frozen or a head that is not open: the index has all of both. @returns the plans of all leaves */
+/** Nobody writes to either, be the upper one frozen or a head that is not open: the index has all of both. */
 async function changeStill(
   pool: Pool,
   pair: Pair,
   regions: readonly number[],
-  plan: Planner,
-  { isUpperFrozen }: { readonly isUpperFrozen: boolean },
-): Promise<PairPlan[]> {
+  rules: StepRules,
+): Promise<LeafStep[]> {
   const layers = [pair.upper, pair.lower];
-  const changes: RegionChange[] = [];
+  const steps: LeafStep[] = [];
   for (const region of regions) {
     const { stack } = await pool.index.readChainRegion(() => layers, region, { seals: true });
     const [upper, lower] = stack as [SlotStates, SlotStates];
-    changes.push({ region, plans: planRegion(upper, lower, plan), sealed: stack });
+    steps.push(...planRegion(pair, region, upper, lower, rules));
   }
-  await commitAll(pool, pair, changes, { isUpperFrozen });
-  return changes.flatMap(({ plans }) => plans);
+  await commitAll(pool, steps);
+  return steps;
 }
 
 /**
@@ -117,12 +152,8 @@ export async function absorbRegion(
   const { isBase } = pair;
   const isDamaged = (cluster: SlotEntry) => pool.damage.maskOf(cluster) !== 0;
   const plan: Planner = (head, layer, range) => absorb(head, layer, range, { isBase, isDamaged });
-  const plans = await changeUnder(pool, plane, pair, region, plan, { forgetBelow: isBase });
-  return plans?.every(isLowerEmptied);
-}
-
-function isLowerEmptied({ lower }: PairPlan): boolean {
-  return lower.slots.every(({ entries }) => entries.length === 0);
+  const steps = await changeUnder(pool, plane, pair, region, plan, { forgetBelow: isBase });
+  return steps?.every(({ isLowerEmptied }) => isLowerEmptied);
 }
 
 /** The upper one is a head. @returns undefined when writers are in the way */
@@ -133,10 +164,11 @@ function changeUnder(
   region: number,
   plan: Planner,
   options = { forgetBelow: false },
-): Promise<PairPlan[] | undefined> {
+): Promise<LeafStep[] | undefined> {
+  const rules = { plan, isUpperFrozen: false };
   return plane === undefined
-    ? changeStill(pool, pair, [region], plan, { isUpperFrozen: false })
-    : changeLive(pool, plane, pair, region, plan, options);
+    ? changeStill(pool, pair, [region], rules)
+    : changeLive(pool, plane, pair, region, rules, options);
 }
 
 /** @returns undefined when writers are in the way */
@@ -145,18 +177,18 @@ async function changeLive(
   plane: VolumePlane,
   pair: Pair,
   region: number,
-  plan: Planner,
+  rules: StepRules,
   options: { readonly forgetBelow: boolean },
-): Promise<PairPlan[] | undefined> {
+): Promise<LeafStep[] | undefined> {
   const range = { first: region * slotsPerRegion, count: slotsPerRegion };
   const head = await lock(plane, range);
   if (head === undefined) return undefined;
   try {
     const { states: lower } = await pool.index.readRegion(pair.lower, region, { seals: true });
-    const plans = planRegion(head, lower, plan);
-    await commitAll(pool, pair, [{ region, plans, sealed: [lower] }], { isUpperFrozen: false });
-    plane.unlockSlots(range, headPatches(plans.map(({ upper }) => upper)), options);
-    return plans;
+    const steps = planRegion(pair, region, head, lower, rules);
+    await commitAll(pool, steps);
+    plane.unlockSlots(range, joined(steps.map(({ patches }) => patches)), options);
+    return steps;
   } catch (error) {
     plane.unlockSlots(range);
     throw error;
@@ -175,49 +207,28 @@ export async function lock(plane: VolumePlane, range: SlotRange): Promise<SlotSt
 }
 
 /** Four words per slot, as the data plane takes them. A head's slot has one cluster at most. */
-export function headPatches(changes: readonly LayerChange[]): Uint32Array {
-  const words = new Uint32Array(4 * changes.reduce((sum, { slots }) => sum + slots.length, 0));
-  let at = 0;
-  for (const { slots } of changes) {
-    for (const { slot, entries } of slots) {
-      const zero = entries.find(({ hi, lo }) => !slotHasAddress(hi, lo));
-      const cluster = entries.find(({ hi, lo }) => slotHasAddress(hi, lo));
-      words[at++] = slot;
-      words[at++] = cluster?.lo ?? 0;
-      words[at++] = cluster?.hi ?? 0;
-      words[at++] = zero?.lo ?? 0;
-    }
+export function headPatches({ slots }: LayerChange): Uint32Array {
+  const words = new Uint32Array(4 * slots.length);
+  for (const [at, { slot, entries }] of slots.entries()) {
+    const zero = entries.find(({ hi, lo }) => !slotHasAddress(hi, lo));
+    const cluster = entries.find(({ hi, lo }) => slotHasAddress(hi, lo));
+    words.set([slot, cluster?.lo ?? 0, cluster?.hi ?? 0, zero?.lo ?? 0], 4 * at);
   }
   return words;
 }
 
-interface RegionChange {
-  readonly region: number;
-  /** One for each leaf. */
-  readonly plans: readonly PairPlan[];
-  /** Where its clusters come from, with their seals. */
-  readonly sealed: readonly SlotStates[];
+function joined(parts: readonly Uint32Array[]): Uint32Array {
+  const all = new Uint32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
 }
 
 /** Batches are each whole by themselves: what is done to a leaf is in one of them. */
-async function commitAll(
-  pool: Pool,
-  pair: Pair,
-  changes: readonly RegionChange[],
-  { isUpperFrozen }: { readonly isUpperFrozen: boolean },
-): Promise<void> {
-  const groups = changes.flatMap(({ region, plans, sealed }) => {
-    const firstSlot = region * slotsPerRegion;
-    const upper = { layer: pair.upper, firstSlot };
-    const lower = { layer: pair.lower, firstSlot };
-    return plans.map((plan): BatchOp[] => [
-      ...changeOps(upper, plan.upper),
-      ...changeOps(lower, plan.lower),
-      // A head overwrites what it has: nothing of it is sealed.
-      ...(isUpperFrozen ? sealOps(upper, plan.upper, sealed) : []),
-      ...sealOps(lower, plan.lower, sealed),
-      ...releaseOps(plan),
-    ]);
-  });
+async function commitAll(pool: Pool, steps: readonly LeafStep[]): Promise<void> {
+  const groups = steps.map(({ ops }) => ops);
   for (const batch of packed(groups, pool.batchBytesMax)) await pool.commit(batch);
 }

@@ -224,5 +224,5 @@ test('four words per slot: slot, low and high half of the cluster, owned zeroes'
     },
     { slot: 6, entries: [] },
   ];
-  expect([...headPatches([{ slots, clusters: 0 }])]).toEqual([5, 0x7_00f0, 3, 0x0f, 6, 0, 0, 0]);
+  expect([...headPatches({ slots, clusters: 0 })]).toEqual([5, 0x7_00f0, 3, 0x0f, 6, 0, 0, 0]);
 });
