@@ -109,8 +109,7 @@ class VarveChain implements ChainDisk {
 
   async own(): Promise<Figures> {
     const figures = new Map([...this.#own, ["guest's pause, ms", median(this.#pausesMs)]]);
-    const seconds = await this.#deleteLast(figures);
-    figures.set('… merged, s per million slots', seconds / this.#millionSlots);
+    await this.#deleteLast(figures);
     await this.#restartAfterKill(figures);
     await this.#misses(figures);
     // Before anything is frozen: what is, is sealed in the background, which is metadata as well.
@@ -137,20 +136,23 @@ class VarveChain implements ChainDisk {
     return this.#sizeMiB / clusterMiB / 1e6;
   }
 
-  /** The only snapshot: the head takes over every cluster, but for those of slots that have several. @returns seconds until it has them */
-  async #deleteLast(figures: Map<string, number>): Promise<number> {
+  /** The only snapshot: the head takes over every cluster, but for those of slots that have several. */
+  async #deleteLast(figures: Map<string, number>): Promise<void> {
+    const { pid } = this.#service;
     const began = performance.now();
+    const cpuBefore = cpuSeconds(pid);
     await this.#deleteFirst();
     figures.set('delete that moves every slot, answered, s', (performance.now() - began) / 1000);
     let left: unknown;
-    let changed = began;
+    let [changed, cpu] = [began, cpuBefore];
     while (performance.now() - changed < stillMs) {
       const { shared_bytes } = await this.#service.rest('GET', `/v1/volumes/${volume}`);
-      if (shared_bytes !== left) changed = performance.now();
+      if (shared_bytes !== left) [changed, cpu] = [performance.now(), cpuSeconds(pid)];
       left = shared_bytes;
       await delay(idleMs / 5);
     }
-    return (changed - began) / 1000;
+    figures.set('… merged, s per million slots', (changed - began) / 1000 / this.#millionSlots);
+    figures.set('… CPU of that, s per million slots', (cpu - cpuBefore) / this.#millionSlots);
   }
 
   async #deleteFirst(): Promise<void> {
