@@ -21,6 +21,7 @@ const openapi = {
   },
 };
 
+/** Of every route but its own; made anew each time. */
 export async function openapiDocument(services: ApiServices) {
   const { default: swagger } = await import('@fastify/swagger');
   const app = Fastify({ schemaController: lazySchemas });

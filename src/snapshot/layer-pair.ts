@@ -8,6 +8,7 @@
 import { leavesPerRegion, slotsPerLeaf, slotsPerRegion } from '../base/units.ts';
 import { DataPlaneError, type VolumePlane } from '../dataplane/data-plane.ts';
 import { type BatchOp, packed } from '../pool/format/batch.ts';
+import { concatBytes } from '../pool/format/bytes.ts';
 import { slotHasAddress } from '../pool/format/slot.ts';
 import { type SlotEntry, SlotStates } from '../pool/format/slot-states.ts';
 import type { Pool } from '../pool/pool.ts';
@@ -23,6 +24,7 @@ import {
 import { changeOps, releaseOps, sealOps } from './plan-ops.ts';
 
 const EBUSY = 16;
+const noPatches = new Uint32Array(0);
 
 export interface Pair {
   readonly upper: number;
@@ -40,8 +42,6 @@ interface LeafStep {
   readonly patches: Uint32Array;
   readonly isLowerEmptied: boolean;
 }
-
-const noPatches = new Uint32Array(0);
 
 interface StepRules {
   readonly plan: Planner;
@@ -218,13 +218,8 @@ export function headPatches({ slots }: LayerChange): Uint32Array {
 }
 
 function joined(parts: readonly Uint32Array[]): Uint32Array {
-  const all = new Uint32Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
+  const all = concatBytes(parts.map((part) => new Uint8Array(part.buffer)));
+  return new Uint32Array(all.buffer);
 }
 
 /** Batches are each whole by themselves: what is done to a leaf is in one of them. */
