@@ -30,6 +30,11 @@ void HelperThreads::Run(std::function<void()> work) {
   wake_.notify_one();
 }
 
+void HelperThreads::RunNext(std::function<void()> work) {
+  std::lock_guard lock(mutex_);
+  queue_.push_back(std::move(work));
+}
+
 void HelperThreads::Body() {
   std::unique_lock lock(mutex_);
   while (true) {

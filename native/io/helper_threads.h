@@ -2,7 +2,7 @@
 //
 // Started when work finds none idle, up to a limit; work beyond it waits in
 // order. The destructor runs what is queued, then joins.
-// Thread: Run() any.
+// Thread: Run() any, RunNext() a helper's.
 #pragma once
 
 #include <condition_variable>
@@ -19,6 +19,8 @@ class HelperThreads {
   ~HelperThreads();
 
   void Run(std::function<void()> work);
+  // As the last thing that work of a helper does: that helper comes back for it, behind what waits, and no other one is woken.
+  void RunNext(std::function<void()> work);
 
  private:
   void Body();

@@ -23,11 +23,7 @@ void LargeWrites::Start(FileTransfer* transfer, uint64_t submitted_ns, Completio
   Lane* lane = &lanes_[write->transfer.fd()];
   std::lock_guard lock(lane->mutex);
   lane->waiting.push_back(write);
-  if (!std::exchange(lane->running, true)) RunLane(lane);
-}
-
-void LargeWrites::RunLane(Lane* lane) {
-  helpers_.Run([this, lane] { Work(lane); });
+  if (!std::exchange(lane->running, true)) helpers_.Run([this, lane] { Work(lane); });
 }
 
 void LargeWrites::Work(Lane* lane) {
@@ -39,7 +35,7 @@ void LargeWrites::Work(Lane* lane) {
   std::lock_guard lock(lane->mutex);
   if (!late) lane->waiting.pop_front();
   lane->running = !lane->waiting.empty();
-  if (lane->running) RunLane(lane);
+  if (lane->running) helpers_.RunNext([this, lane] { Work(lane); });
 }
 
 LargeWrites::Write* LargeWrites::First(Lane* lane) {

@@ -45,7 +45,6 @@ class LargeWrites {
     uint64_t whole_until_ns = 0;  // that helper's
   };
 
-  void RunLane(Lane* lane);
   // One write, or the refusal of all that wait.
   void Work(Lane* lane);
   static Write* First(Lane* lane);

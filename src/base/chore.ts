@@ -7,7 +7,7 @@ export class Chore {
   readonly #look: () => Promise<void>;
   #work: Promise<void> = Promise.resolve();
   #isDue = false;
-  #isStopped = false;
+  readonly #stopping = new AbortController();
 
   /** @param look never fails; ends early once the chore is stopped */
   constructor(look: () => Promise<void>) {
@@ -15,7 +15,12 @@ export class Chore {
   }
 
   get isStopped(): boolean {
-    return this.#isStopped;
+    return this.stopping.aborted;
+  }
+
+  /** Aborted when the chore is to stop. */
+  get stopping(): AbortSignal {
+    return this.#stopping.signal;
   }
 
   /** Resolves behind a look that began after this call. */
@@ -32,7 +37,7 @@ export class Chore {
 
   /** Ends behind the step under way. */
   async stop(): Promise<void> {
-    this.#isStopped = true;
+    this.#stopping.abort();
     await this.#work;
   }
 }

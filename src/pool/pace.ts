@@ -8,6 +8,8 @@ export interface PaceOptions {
   readonly whileRunning: () => Promise<void>;
   /** Bytes per second at most. */
   readonly rateBytes?: number | undefined;
+  /** Ends a wait early; `whileRunning` says why. */
+  readonly signal?: AbortSignal;
 }
 
 export class Pace {
@@ -21,12 +23,13 @@ export class Pace {
 
   /** Resolves when so many bytes may be moved; none: when it is not paused. @throws the reason to stop */
   async before(bytes: number): Promise<void> {
-    const { rateBytes, whileRunning } = this.#options;
+    const { rateBytes, whileRunning, signal } = this.#options;
     await whileRunning();
     if (rateBytes === undefined || bytes === 0) return;
     const startMs = Math.max(performance.now(), this.#paidAtMs);
     this.#paidAtMs = startMs + (1000 * bytes) / rateBytes;
-    await setTimeout(startMs - performance.now());
+    const ended = setTimeout(startMs - performance.now(), undefined, signal && { signal });
+    await ended.catch(() => undefined);
     await whileRunning();
   }
 }

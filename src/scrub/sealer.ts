@@ -1,11 +1,11 @@
 /**
  * Sealer: seals what is frozen in one pool, in the background, so that a scrub can tell whether it still is what it was.
  *
- * It goes gently: guests come first (src/pool/governor.ts), and also where there are none it takes no more than a share of the disks. While a disk
- * fails it rests. A layer that was sealed as a whole is looked at again when its map has changed since.
+ * It goes gently: guests come first (src/pool/governor.ts), and also where there are none it takes no more than a share of the disks and of the
+ * event loop. While a disk fails it rests. A layer that was sealed as a whole is looked at again when its map has changed since.
  */
 import { Chore } from '../base/chore.ts';
-import { type Clock, yieldToOthers } from '../base/clock.ts';
+import type { Clock } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
 import { MiB } from '../base/units.ts';
 import { slotsFor } from '../migration/movement.ts';
@@ -14,7 +14,7 @@ import { Pace } from '../pool/pace.ts';
 import type { Pool } from '../pool/pool.ts';
 import { regionsOf } from '../snapshot/regions.ts';
 import { frozenLayers, isFrozen } from './frozen-layers.ts';
-import { contentBytes, sealClusters, unsealedIn } from './sealing.ts';
+import { contentBytes, type LayerCluster, sealClusters, unsealedIn } from './sealing.ts';
 
 /** Snapshots that are deleted sooner are not read at all. */
 const lookMs = 10_000;
@@ -22,11 +22,24 @@ const lookMs = 10_000;
 const rateBytes = 64 * MiB;
 /** 8 MiB at the default cluster size; their seals are far smaller than a batch. */
 const clustersPerTurn = 128;
+/** Looked through in one go: one by one, most of what they cost would be the waking up. */
+const looksPerTurn = 32;
+/** What looking through the map of a region counts for. */
+const lookBytes = 4 * MiB;
 
 export interface SealerParts {
   readonly pool: Pool;
   readonly clock: Clock;
   readonly onError: (error: unknown) => void;
+}
+
+/** What was found and is not sealed yet. */
+interface Gathered {
+  /** Regions looked through since the last turn. */
+  looks: number;
+  readonly clusters: LayerCluster[];
+  /** Layers that were looked through, and the changes of their maps before. */
+  readonly whole: Map<number, number>;
 }
 
 export class Sealer {
@@ -39,7 +52,11 @@ export class Sealer {
 
   constructor(parts: SealerParts) {
     this.#parts = parts;
-    this.#pace = new Pace({ rateBytes, whileRunning: async () => this.#expectRunning() });
+    this.#pace = new Pace({
+      rateBytes,
+      whileRunning: async () => this.#expectRunning(),
+      signal: this.#chore.stopping,
+    });
     this.#stopLooking = parts.clock.every(lookMs, () => void this.wake());
   }
 
@@ -57,44 +74,64 @@ export class Sealer {
   async #sealAll(): Promise<void> {
     const { pool, onError } = this.#parts;
     try {
-      const layers = frozenLayers(pool).filter(
-        (layer) => this.#sealed.get(layer) !== pool.index.state.patchesOf(layer),
-      );
-      for (const layer of layers) await this.#sealLayer(layer);
+      const frozen = frozenLayers(pool);
+      this.#forgetAllBut(frozen);
+      const gathered: Gathered = { looks: 0, clusters: [], whole: new Map() };
+      for (const layer of frozen) {
+        const patches = pool.index.state.patchesOf(layer);
+        if (this.#sealed.get(layer) === patches) continue;
+        await this.#gather(layer, gathered);
+        gathered.whole.set(layer, patches);
+      }
+      await this.#seal(gathered);
     } catch (error) {
-      const isOver = error instanceof StorageError && overCodes.includes(error.code);
-      if (!isOver) onError(error);
+      if (!endsLook(error)) onError(error);
     }
   }
 
-  async #sealLayer(layer: number): Promise<void> {
+  #forgetAllBut(layers: readonly number[]): void {
+    const known = new Set(layers);
+    for (const layer of this.#sealed.keys()) if (!known.has(layer)) this.#sealed.delete(layer);
+  }
+
+  /** Many layers of few clusters are sealed together: a turn each would cost more than the reading. */
+  async #gather(layer: number, gathered: Gathered): Promise<void> {
     const { pool } = this.#parts;
-    const patches = pool.index.state.patchesOf(layer);
     for await (const { region, stack } of regionsOf(pool, [layer], { seals: true })) {
-      this.#expectRunning();
-      if (!(await this.#sealRegion(layer, region, stack[0] as SlotStates))) return;
-      await yieldToOthers();
+      gathered.clusters.push(...unsealedIn(layer, region, stack[0] as SlotStates));
+      gathered.looks++;
+      const isTurn =
+        gathered.looks >= looksPerTurn ||
+        gathered.clusters.length >= slotsFor(pool, clustersPerTurn);
+      if (isTurn) await this.#seal(gathered);
     }
-    this.#sealed.set(layer, patches);
   }
 
-  /** @returns false when the layer cannot be sealed now */
-  async #sealRegion(layer: number, region: number, states: SlotStates): Promise<boolean> {
+  /** All that was gathered. @throws DiskAway */
+  async #seal(gathered: Gathered): Promise<void> {
     const { pool } = this.#parts;
-    const unsealed = unsealedIn(layer, region, states);
+    const { clusters, whole } = gathered;
+    await this.#pace.before(gathered.looks * lookBytes);
+    gathered.looks = 0;
+    const unsealed = clusters.splice(0);
     for (let at = 0, end = 0; at < unsealed.length; at = end) {
       end = at + slotsFor(pool, clustersPerTurn);
-      const clusters = unsealed.slice(at, end);
-      const bytes = contentBytes(pool, clusters);
-      await this.#pace.before(bytes);
-      if (!isFrozen(pool, layer) || !areDisksOnline(pool)) return false;
-      await pool.noteSeals();
-      await pool.governor.run(async () => {
-        await sealClusters(pool, clusters);
-        return bytes;
-      });
+      await this.#sealTurn(unsealed.slice(at, end));
     }
-    return true;
+    for (const [layer, patches] of whole) this.#sealed.set(layer, patches);
+    whole.clear();
+  }
+
+  async #sealTurn(clusters: readonly LayerCluster[]): Promise<void> {
+    const { pool } = this.#parts;
+    await this.#pace.before(contentBytes(pool, clusters));
+    const frozen = clusters.filter(({ layer }) => isFrozen(pool, layer));
+    expectDisks(pool);
+    await pool.noteSeals();
+    await pool.governor.run(async () => {
+      await sealClusters(pool, frozen);
+      return contentBytes(pool, frozen);
+    });
   }
 
   #expectRunning(): void {
@@ -103,8 +140,16 @@ export class Sealer {
 }
 
 /** Neither a label nor a cluster is waited for: who closes the pool waits for us. */
-function areDisksOnline(pool: Pool): boolean {
-  return pool.disks.every(({ plane }) => plane.condition.state === 'online');
+function expectDisks(pool: Pool): void {
+  const areOnline = pool.disks.every(({ plane }) => plane.condition.state === 'online');
+  if (!areOnline) throw new DiskAway();
+}
+
+/** Ends a look; the next one goes on from there. */
+class DiskAway extends Error {}
+
+function endsLook(error: unknown): boolean {
+  return error instanceof StorageError ? overCodes.includes(error.code) : error instanceof DiskAway;
 }
 
 const overCodes: readonly string[] = ['service/stopping', 'pool/failed'];

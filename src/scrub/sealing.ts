@@ -42,7 +42,7 @@ export function contentBytes(pool: Pool, entries: readonly SlotEntry[]): number 
 }
 
 /**
- * Seals clusters of one layer; those that cannot be read stay without a seal.
+ * Those that cannot be read stay without a seal.
  *
  * @param clusters few enough that their seals fit one batch
  * @throws StorageError pool/failed
@@ -66,11 +66,12 @@ export async function sealClusters(pool: Pool, clusters: readonly LayerCluster[]
 
 /** One operation per leaf. */
 function sealOps(sealed: readonly (LayerCluster & LeafSeal)[]): BatchOp[] {
-  const leaves = new Map<number, { op: 'seal'; layer: number; leaf: number; seals: LeafSeal[] }>();
+  const leaves = new Map<string, { op: 'seal'; layer: number; leaf: number; seals: LeafSeal[] }>();
   for (const { layer, slot, ...seal } of sealed) {
     const leaf = Math.floor(slot / slotsPerLeaf);
-    const op = leaves.get(leaf) ?? { op: 'seal', layer, leaf, seals: [] };
-    leaves.set(leaf, op);
+    const name = `${layer} ${leaf}`;
+    const op = leaves.get(name) ?? { op: 'seal', layer, leaf, seals: [] };
+    leaves.set(name, op);
     op.seals.push({ ...seal, slot: slot % slotsPerLeaf });
   }
   return [...leaves.values()];

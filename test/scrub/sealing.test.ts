@@ -1,7 +1,7 @@
 // Goal: what is frozen gets sealed, and nothing else; seals are durable, survive moves and merges, go with what they seal, and old versions are kept out.
 // Method: a real pool and data plane; seals read by a walk of our own and compared with the content (random trees: test/snapshot/tree.test.ts).
 import { rm } from 'node:fs/promises';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { KiB, MiB } from '../../src/base/units.ts';
 import { drain } from '../../src/migration/drain.ts';
 import { checkOfflineWithIndex } from '../../src/pool/check/host-index.ts';
@@ -53,6 +53,19 @@ test('what is frozen is sealed, sub-block by sub-block that it claims; what is w
   expect(new Set(seals.slice(0, 3).map(({ hashLo }) => hashLo)).size).toBe(1);
   expect(await unsealedClusters(pool())).toEqual([]);
   expect(pool().disks.every(({ label }) => hasSeals(label))).toBe(true);
+});
+
+test('layers of few clusters are sealed together', async () => {
+  const names = Array.from({ length: 20 }, (_, n) => `s${n}`);
+  for (const [n, name] of names.entries()) {
+    await write(n * clusterBytes, clusterBytes, n + 1);
+    await snapshot(name);
+  }
+  await fixture.snapshots.settled(pool());
+  const commits = vi.spyOn(pool(), 'commit');
+  expect(await sealed()).toHaveLength(names.length);
+  const batches = commits.mock.calls.filter(([ops]) => ops.some(({ op }) => op === 'seal'));
+  expect(batches).toHaveLength(1);
 });
 
 test('seals are there after a restart, and after the host has lost its index', async () => {
