@@ -19,7 +19,7 @@ class HelperThreads {
   ~HelperThreads();
 
   void Run(std::function<void()> work);
-  // As the last thing that work of a helper does: that helper comes back for it, behind what waits, and no other one is woken.
+  // As the last thing that work of a helper does: that helper comes back to the queue, and no other one is woken for it.
   void RunNext(std::function<void()> work);
 
  private:

@@ -88,7 +88,7 @@ async function relocateFrozen(
   unit: Unit,
   moves: readonly Move[],
 ): Promise<readonly Move[]> {
-  const releases = pool.watchReleases(sourcesOf(moves));
+  const owners = pool.watchOwners(sourcesOf(moves));
   try {
     await copyAll(pool, moves);
     // Outside of the others' way: the batch's own round has nothing left to sync then.
@@ -96,12 +96,12 @@ async function relocateFrozen(
     return await volumes.exclusively(async () => {
       // What nobody names any more is the reaper's, who waits for nobody.
       if (!LayerTree.of(pool).isAlive(unit.layer)) return [];
-      // Another movement may have taken a cluster away and back, and what was copied was somebody else's.
-      const copied = moves.filter((move) => !sourcesOf([move]).some(releases.wasReleased));
+      // Others may have taken a cluster away and brought it back, and what was copied is not what it holds now.
+      const copied = moves.filter((move) => !sourcesOf([move]).some(owners.changedHands));
       return moveFrozen(pool, unit, await unchanged(pool, unit, copied));
     });
   } finally {
-    releases.end();
+    owners.end();
   }
 }
 

@@ -13,10 +13,11 @@ import { type BatchOp, type ClusterRun, decodeBatch } from './format/batch.ts';
 import { forEachDelta } from './format/delta.ts';
 import { hostKey, parseIndexKey, recordKey } from './format/index-keys.ts';
 import { decodeDeltasPayload, type JournalRecord, recordKind } from './format/journal-record.ts';
+import type { LeafEntry } from './format/leaf.ts';
 import { slotCluster, slotDisk, slotHasAddress } from './format/slot.ts';
 import type { IndexChange } from './index-store.ts';
 import { type Generation, Overlay } from './overlay.ts';
-import { ReleaseWatches } from './release-watch.ts';
+import { OwnerWatches } from './owner-watch.ts';
 
 /** How far the journal is applied; stored with the index as `H applied`. */
 export interface Applied {
@@ -42,7 +43,7 @@ export interface Frozen {
 
 export class PoolState {
   readonly overlay = new Overlay();
-  readonly releaseWatches = new ReleaseWatches();
+  readonly ownerWatches = new OwnerWatches();
   /** Set during a replay: releases are free at once, and listed here for discarding. */
   replayedReleases: ClusterPlace[] | null = null;
   /** By kind, the part of the name before its "/": there may be tens of thousands of one kind. */
@@ -177,6 +178,7 @@ export class PoolState {
         return;
       case 'patch':
         this.overlay.current.patch(op.layer, op.leaf, op.entries);
+        for (const entry of op.entries) this.#given(entry);
         this.#patches.set(op.layer, this.patchesOf(op.layer) + 1);
         return;
       case 'count':
@@ -221,8 +223,13 @@ export class PoolState {
     return records;
   }
 
+  #given({ hi, lo }: LeafEntry): void {
+    if (!slotHasAddress(hi, lo)) return;
+    this.ownerWatches.changed({ disk: slotDisk(hi), cluster: slotCluster(hi, lo) });
+  }
+
   #release(disk: number, cluster: number, sequence: number): boolean {
-    this.releaseWatches.released({ disk, cluster });
+    this.ownerWatches.changed({ disk, cluster });
     if (this.replayedReleases === null) return this.allocator.release(disk, cluster, sequence);
     this.replayedReleases.push({ disk, cluster });
     return this.allocator.releaseNow(disk, cluster);

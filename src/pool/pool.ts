@@ -62,6 +62,7 @@ import { LostReplicas } from './lost-replicas.ts';
 import { Maintenance } from './maintenance.ts';
 import { Members } from './members.ts';
 import { OpenVolumes, type VolumeToOpen } from './open-volumes.ts';
+import type { OwnerWatch } from './owner-watch.ts';
 import { type PendingMove, PendingMoves, placeOf } from './pending-moves.ts';
 import { planeSpec } from './plane-spec.ts';
 import { messageOf, PoolHealth } from './pool-health.ts';
@@ -84,7 +85,6 @@ import {
 } from './pool-records.ts';
 import type { PoolState } from './pool-state.ts';
 import type { RecoveredPool } from './recovery.ts';
-import type { ReleaseWatch } from './release-watch.ts';
 import { type ReplicaParts, Replicas } from './replicas.ts';
 import { SpaceAlarms } from './space-alarms.ts';
 import { SpacePatience } from './space-patience.ts';
@@ -456,9 +456,9 @@ export class Pool {
     }
   }
 
-  /** For whoever copies clusters that others may give up, and use again, meanwhile. `end` once. */
-  watchReleases(places: readonly ClusterPlace[]): ReleaseWatch {
-    return this.#state.releaseWatches.begin(places);
+  /** For whoever copies clusters that others may take, and bring back with other content, meanwhile. `end` once. */
+  watchOwners(places: readonly ClusterPlace[]): OwnerWatch {
+    return this.#state.ownerWatches.begin(places);
   }
 
   /** How fast background work may go. */

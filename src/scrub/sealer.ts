@@ -2,7 +2,7 @@
  * Sealer: seals what is frozen in one pool, in the background, so that a scrub can tell whether it still is what it was.
  *
  * It goes gently: guests come first (src/pool/governor.ts), and also where there are none it takes no more than a share of the disks and of the
- * event loop. While a disk fails it rests. A layer that was sealed as a whole is looked at again when its map has changed since.
+ * event loop. While a disk fails it rests. The newest layer comes first. One that was sealed as a whole is looked at again when its map has changed since.
  */
 import { Chore } from '../base/chore.ts';
 import type { Clock } from '../base/clock.ts';
@@ -13,8 +13,15 @@ import type { SlotStates } from '../pool/format/slot-states.ts';
 import { Pace } from '../pool/pace.ts';
 import type { Pool } from '../pool/pool.ts';
 import { regionsOf } from '../snapshot/regions.ts';
+import { LayerTree } from '../volume/layer-tree.ts';
 import { frozenLayers, isFrozen } from './frozen-layers.ts';
-import { contentBytes, type LayerCluster, sealClusters, unsealedIn } from './sealing.ts';
+import {
+  contentBytes,
+  type LayerCluster,
+  type SealContext,
+  sealClusters,
+  unsealedIn,
+} from './sealing.ts';
 
 /** Snapshots that are deleted sooner are not read at all. */
 const lookMs = 10_000;
@@ -24,18 +31,17 @@ const rateBytes = 64 * MiB;
 const clustersPerTurn = 128;
 /** Looked through in one go: one by one, most of what they cost would be the waking up. */
 const looksPerTurn = 32;
-/** What looking through the map of a region counts for. */
-const lookBytes = 4 * MiB;
+/** What looking through the map of a region counts for: a TiB takes two minutes. */
+const lookBytes = 2 * MiB;
 
-export interface SealerParts {
-  readonly pool: Pool;
+export interface SealerParts extends SealContext {
   readonly clock: Clock;
   readonly onError: (error: unknown) => void;
 }
 
 /** What was found and is not sealed yet. */
 interface Gathered {
-  /** Regions looked through since the last turn. */
+  /** Layers begun and regions looked through since the last turn. */
   looks: number;
   readonly clusters: LayerCluster[];
   /** Layers that were looked through, and the changes of their maps before. */
@@ -74,12 +80,10 @@ export class Sealer {
   async #sealAll(): Promise<void> {
     const { pool, onError } = this.#parts;
     try {
-      const frozen = frozenLayers(pool);
-      this.#forgetAllBut(frozen);
+      this.#forgetAllBut(frozenLayers(pool));
       const gathered: Gathered = { looks: 0, clusters: [], whole: new Map() };
-      for (const layer of frozen) {
+      for (const layer of this.#due()) {
         const patches = pool.index.state.patchesOf(layer);
-        if (this.#sealed.get(layer) === patches) continue;
         await this.#gather(layer, gathered);
         gathered.whole.set(layer, patches);
       }
@@ -94,17 +98,40 @@ export class Sealer {
     for (const layer of this.#sealed.keys()) if (!known.has(layer)) this.#sealed.delete(layer);
   }
 
+  /** What is frozen and not known to be sealed, each layer once, the newest first: also what is frozen meanwhile. */
+  *#due(): Generator<number> {
+    const { pool } = this.#parts;
+    const looked = new Set<number>();
+    let tree: LayerTree | undefined;
+    let due: number[] = [];
+    for (;;) {
+      if (tree !== LayerTree.of(pool)) {
+        tree = LayerTree.of(pool);
+        due = frozenLayers(pool).filter((layer) => !looked.has(layer));
+      }
+      const layer = due.pop();
+      if (layer === undefined) return;
+      looked.add(layer);
+      if (this.#sealed.get(layer) !== pool.index.state.patchesOf(layer)) yield layer;
+    }
+  }
+
   /** Many layers of few clusters are sealed together: a turn each would cost more than the reading. */
   async #gather(layer: number, gathered: Gathered): Promise<void> {
-    const { pool } = this.#parts;
-    for await (const { region, stack } of regionsOf(pool, [layer], { seals: true })) {
+    await this.#looked(gathered);
+    for await (const { region, stack } of regionsOf(this.#parts.pool, [layer], { seals: true })) {
       gathered.clusters.push(...unsealedIn(layer, region, stack[0] as SlotStates));
-      gathered.looks++;
-      const isTurn =
-        gathered.looks >= looksPerTurn ||
-        gathered.clusters.length >= slotsFor(pool, clustersPerTurn);
-      if (isTurn) await this.#seal(gathered);
+      await this.#looked(gathered);
     }
+  }
+
+  async #looked(gathered: Gathered): Promise<void> {
+    this.#expectRunning();
+    gathered.looks++;
+    const isTurn =
+      gathered.looks >= looksPerTurn ||
+      gathered.clusters.length >= slotsFor(this.#parts.pool, clustersPerTurn);
+    if (isTurn) await this.#seal(gathered);
   }
 
   /** All that was gathered. @throws DiskAway */
@@ -126,10 +153,12 @@ export class Sealer {
     const { pool } = this.#parts;
     await this.#pace.before(contentBytes(pool, clusters));
     const frozen = clusters.filter(({ layer }) => isFrozen(pool, layer));
+    if (frozen.length === 0) return;
     expectDisks(pool);
     await pool.noteSeals();
     await pool.governor.run(async () => {
-      await sealClusters(pool, frozen);
+      this.#expectRunning();
+      await sealClusters(this.#parts, frozen);
       return contentBytes(pool, frozen);
     });
   }
@@ -145,7 +174,7 @@ function expectDisks(pool: Pool): void {
   if (!areOnline) throw new DiskAway();
 }
 
-/** Ends a look; the next one goes on from there. */
+/** Ends a look; the next one begins with the first layer that is not sealed as a whole. */
 class DiskAway extends Error {}
 
 function endsLook(error: unknown): boolean {

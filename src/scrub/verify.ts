@@ -48,20 +48,20 @@ export async function verifyClusters(
   pool: Pool,
   clusters: readonly VerifiedCluster[],
 ): Promise<Verified> {
-  const releases = pool.watchReleases(clusters.map(placeOf));
+  const owners = pool.watchOwners(clusters.map(placeOf));
   try {
     const suspicious = await unsound(pool, clusters);
     const bad = suspicious.length === 0 ? [] : await unsound(pool, suspicious);
     const still = bad.filter((cluster) => {
       const place = placeOf(cluster);
-      return !releases.wasReleased(place) && pool.hasDisk(place.disk);
+      return !owners.changedHands(place) && pool.hasDisk(place.disk);
     });
     return {
       damaged: still.filter(({ error }) => error === 0),
       unreadable: still.filter(({ error }) => error !== 0),
     };
   } finally {
-    releases.end();
+    owners.end();
   }
 }
 

@@ -61,3 +61,31 @@ test('a cluster that went away and came back while it was copied', async () => {
   await volume.close();
   expect((await fixture.pools.check('p')).findings).toEqual([]);
 });
+
+test("a cluster that became a head's by copy on write, was overwritten, and came back with a merge", async () => {
+  fixture = await Fixture.open({ flushWindowMs: 50 });
+  await fixture.pools.create('p', [`file:${fixture.path('a')}?size=${16 * MiB}`], { clusterBytes });
+  const pool = fixture.pools.get('p');
+  await fixture.volumes.create({ name: 'v', sizeBytes: MiB, snapshotMode: 'cow' });
+  const { plane, close } = await fixture.volumes.open('v');
+  const snapshot = (name: string) =>
+    fixture.snapshots.create({ names: [{ volume: 'v', snapshot: name }] });
+  await plane.write(0, new Uint8Array(3 * clusterBytes).fill(7));
+  const layer = pool.records<VolumeRecord>('volume/')[0]?.headLayer ?? 0;
+  await snapshot('s1');
+  const unit = await unitOf(pool, layer);
+  const copy = pool.copyClusters.bind(pool);
+  pool.copyClusters = async (copies) => {
+    pool.copyClusters = copy;
+    await copy(copies);
+    await plane.write(0, new Uint8Array(clusterBytes).fill(8));
+    await snapshot('s2');
+    await fixture.snapshots.delete([{ volume: 'v', snapshot: 's1' }], {});
+    await fixture.snapshots.settled(pool);
+    expect((await unitOf(pool, layer)).slots[0]?.clusters).toEqual(unit.slots[0]?.clusters);
+  };
+  const context = { pool, volumes: fixture.volumes };
+  expect(await relocateUnit(context, unit, { targets: [{}], holdWriters: false })).toBe(0);
+  expect(await plane.read(0, clusterBytes)).toEqual(Buffer.alloc(clusterBytes, 8));
+  await close();
+});

@@ -13,6 +13,7 @@ test('a wait that is ended early ends with the reason', async () => {
   const pace = new Pace({ rateBytes: 1, whileRunning, signal: stopping.signal });
   await pace.before(elevenDays);
   const waiting = expect(pace.before(1)).rejects.toThrow('stopped');
+  await new Promise((resolve) => setImmediate(resolve));
   stopping.abort();
   await waiting;
 });

@@ -251,7 +251,7 @@ test('what lay on a disk that has left since the map was read is neither damaged
     gone.map((seal) => ({ ...seal, seal })),
   );
   expect(found).toEqual({ damaged: [], unreadable: [] });
-  await sealClusters(pool(), gone);
+  await sealClusters(context, gone);
   expect(await untrueSeals(pool())).toEqual([]);
   expect(await scrub()).toMatchObject({ code: 'ok', findings: [] });
 });

@@ -35,14 +35,14 @@ export async function allSeals(pool: Pool): Promise<FoundSeal[]> {
 export async function untrueSeals(pool: Pool): Promise<FoundSeal[]> {
   const seals = await allSeals(pool);
   // Layers may become one meanwhile, and what they give up may be another's.
-  const releases = pool.watchReleases(seals.map(placeOf));
+  const owners = pool.watchOwners(seals.map(placeOf));
   const hashes = await pool.hashClusters(seals);
-  releases.end();
+  owners.end();
   return seals.filter((seal, at) => {
     const { layer, hashHi, hashLo } = seal;
     const now = hashes[at];
     const isTrue = now?.error === 0 && now.hashHi === hashHi && now.hashLo === hashLo;
-    if (!isTrue) return !releases.wasReleased(placeOf(seal));
+    if (!isTrue) return !owners.changedHands(placeOf(seal));
     return LayerTree.of(pool).isAlive(layer) && !isFrozen(pool, layer);
   });
 }

@@ -146,8 +146,8 @@ async function copyUnit(
   const planned = unit.map((each): Planned => {
     return { ...each, to: each.becomes.hasCluster ? places[next++] : undefined };
   });
-  const ofSource = source.watchReleases(planned.flatMap(({ above }) => placesIn(above)));
-  const ofTarget = target.watchReleases(planned.flatMap(({ below }) => placesIn(below)));
+  const ofSource = source.watchOwners(planned.flatMap(({ above }) => placesIn(above)));
+  const ofTarget = target.watchOwners(planned.flatMap(({ below }) => placesIn(below)));
   try {
     await target.copyClusters(
       planned.flatMap((each) => copiesFrom(target, each)),
@@ -157,11 +157,11 @@ async function copyUnit(
     // Outside of the others' way: the batch's own round has nothing left to sync then.
     await target.flush();
     return await context.exclusively(async () => {
-      // A drain may have taken a cluster away and back, and what was copied was somebody else's.
+      // Others may have taken a cluster away and brought it back, and what was copied is not what it holds now.
       const believed = planned.filter(
         ({ above, below }) =>
-          !placesIn(above).some(ofSource.wasReleased) &&
-          !placesIn(below).some(ofTarget.wasReleased),
+          !placesIn(above).some(ofSource.changedHands) &&
+          !placesIn(below).some(ofTarget.changedHands),
       );
       const still = await unchanged(context, copy, region, believed);
       await commitSlots(target, copy.into, region, still);
