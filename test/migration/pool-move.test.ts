@@ -148,6 +148,21 @@ test('what cannot be moved is refused before anything is', async () => {
   expect(names('a')).toEqual(['v']);
 });
 
+test('a start does not wait for other changes where no move has left anything', async () => {
+  await writeFamily(both, 'row');
+  let end = () => {};
+  const other = both.fixture.volumes.exclusively(
+    () =>
+      new Promise<void>((resolve) => {
+        end = resolve;
+      }),
+  );
+  expect(await both.moves.settle()).toEqual([]);
+  await both.moves.dropAbandoned(() => false);
+  end();
+  await other;
+});
+
 test('two moves of one family are refused, and so is deleting what moves', async () => {
   await writeFamily(both, 'row');
   let asked: Promise<unknown> | undefined;

@@ -33,7 +33,7 @@ import { copyMissing } from './copy-missing.ts';
 import { cutOver, familyNow, heldBytesMax, NotNow } from './cut-over.ts';
 import { freezeHeads, headBytes } from './freeze-heads.ts';
 import { planMove } from './plan.ts';
-import { settlePool } from './settle.ts';
+import { hasTraces, settlePool } from './settle.ts';
 import type {
   MoveUnderWay,
   PoolMoveContext,
@@ -154,7 +154,8 @@ export class PoolMoves {
     const { volumes } = this.#to;
     const open = (uuid: string) => this.#writable.find((pool) => pool.uuid === uuid);
     const changed: string[] = [];
-    for (const pool of this.#writable) {
+    // Elsewhere a start would wait for whatever else changes the pool: a merge, and behind it a checkpoint.
+    for (const pool of this.#writable.filter(hasTraces)) {
       try {
         const isChanged = await volumes.exclusively(() =>
           settlePool(pool, open, (id) => this.#underWay.has(id)),

@@ -49,6 +49,13 @@ export async function leave(source: Pool, id: string): Promise<boolean> {
   return until === null;
 }
 
+/** Whether a move has left anything in the pool that may have to be settled; nearly never. */
+export function hasTraces(pool: Pool): boolean {
+  const records = [moveRecords(pool), keptRecords(pool), arrivalRecords(pool)];
+  const layers = pool.records<LayerRecord>('layer/');
+  return records.some(({ length }) => length > 0) || layers.some(({ incoming }) => incoming);
+}
+
 /**
  * Of the pool, as far as its counterparts are open. To be run between other changes of structure.
  *
