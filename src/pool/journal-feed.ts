@@ -26,6 +26,7 @@ export class JournalFeed {
     const payload = encodeBatch(ops);
     invariant(payload.length <= this.#payloadBytesMax, 'a batch fits a quarter of the ring');
     this.#committing.push(ops);
+    this.#state.ownerWatches.committing(ops);
     return plane.appendBatch(payload);
   }
 

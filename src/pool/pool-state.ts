@@ -13,7 +13,6 @@ import { type BatchOp, type ClusterRun, decodeBatch } from './format/batch.ts';
 import { forEachDelta } from './format/delta.ts';
 import { hostKey, parseIndexKey, recordKey } from './format/index-keys.ts';
 import { decodeDeltasPayload, type JournalRecord, recordKind } from './format/journal-record.ts';
-import type { LeafEntry } from './format/leaf.ts';
 import { slotCluster, slotDisk, slotHasAddress } from './format/slot.ts';
 import type { IndexChange } from './index-store.ts';
 import { type Generation, Overlay } from './overlay.ts';
@@ -178,7 +177,6 @@ export class PoolState {
         return;
       case 'patch':
         this.overlay.current.patch(op.layer, op.leaf, op.entries);
-        for (const entry of op.entries) this.#given(entry);
         this.#patches.set(op.layer, this.patchesOf(op.layer) + 1);
         return;
       case 'count':
@@ -223,13 +221,8 @@ export class PoolState {
     return records;
   }
 
-  #given({ hi, lo }: LeafEntry): void {
-    if (!slotHasAddress(hi, lo)) return;
-    this.ownerWatches.changed({ disk: slotDisk(hi), cluster: slotCluster(hi, lo) });
-  }
-
   #release(disk: number, cluster: number, sequence: number): boolean {
-    this.ownerWatches.changed({ disk, cluster });
+    this.ownerWatches.released({ disk, cluster });
     if (this.replayedReleases === null) return this.allocator.release(disk, cluster, sequence);
     this.replayedReleases.push({ disk, cluster });
     return this.allocator.releaseNow(disk, cluster);

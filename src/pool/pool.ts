@@ -302,7 +302,8 @@ export class Pool {
   async commit(ops: readonly BatchOp[]): Promise<number> {
     this.expectWritable();
     try {
-      const whole = this.damage.isNone ? ops : await this.#withMarksForgotten(ops);
+      const forgets = !this.damage.isNone && ops.some(({ op }) => op === 'release');
+      const whole = forgets ? await this.#withMarksForgotten(ops) : ops;
       return await this.#feed.append(this.#plane, whole);
     } catch (cause) {
       throw this.#health.failedError(cause);
@@ -456,7 +457,10 @@ export class Pool {
     }
   }
 
-  /** For whoever copies clusters that others may take, and bring back with other content, meanwhile. `end` once. */
+  /**
+   * For whoever copies clusters that others may take, and bring back with other content, meanwhile. `end` once. What is committed in the same turn of the
+   * event loop as it is asked, and releases nothing, comes before whatever it could not know of yet.
+   */
   watchOwners(places: readonly ClusterPlace[]): OwnerWatch {
     return this.#state.ownerWatches.begin(places);
   }

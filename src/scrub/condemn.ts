@@ -31,25 +31,29 @@ export function condemn(
 ): Promise<readonly DamageRecord[]> {
   return volumes.exclusively(async () => {
     const foundAt = now().toISOString();
-    const marks: DamageRecord[] = [];
+    const still: VerifiedCluster[] = [];
     for (const cluster of damaged) {
-      const mask = slotMask(cluster.lo);
-      if (pool.damage.maskOf(cluster) === mask || !(await isStillSealed(pool, cluster))) continue;
-      marks.push({ ...placeOf(cluster), mask, slot: cluster.slot, foundAt });
+      const isMarked = pool.damage.maskOf(cluster) === slotMask(cluster.lo);
+      if (!isMarked && (await isStillSealed(pool, cluster))) still.push(cluster);
     }
-    await mark(pool, marks, damaged);
+    const marks = still.map((cluster): DamageRecord => {
+      const { slot, lo } = cluster;
+      return { ...placeOf(cluster), mask: slotMask(lo), slot, foundAt };
+    });
+    await mark(pool, marks, still);
     return marks;
   });
 }
 
+/** @param clusters those that are marked */
 async function mark(
   pool: Pool,
   marks: readonly DamageRecord[],
-  damaged: readonly VerifiedCluster[],
+  clusters: readonly VerifiedCluster[],
 ): Promise<void> {
   if (marks.length === 0) return;
   const end = await pool.movePlaces(
-    damaged.map(({ slot, hi, lo }) => ({
+    clusters.map(({ slot, hi, lo }) => ({
       slot,
       from: { hi, lo: lo - slotMask(lo) },
       to: damagedAddress,

@@ -10,11 +10,14 @@ import { type LayerRecord, layerName } from '../volume/records.ts';
 
 export function frozenLayers(pool: Pool): number[] {
   const tree = LayerTree.of(pool);
-  return [...tree.layers].filter((layer) => isFrozen(pool, layer)).sort((a, b) => a - b);
+  return [...tree.layers].filter((layer) => isFrozenIn(tree, pool, layer)).sort((a, b) => a - b);
 }
 
 export function isFrozen(pool: Pool, layer: number): boolean {
-  const tree = LayerTree.of(pool);
+  return isFrozenIn(LayerTree.of(pool), pool, layer);
+}
+
+function isFrozenIn(tree: LayerTree, pool: Pool, layer: number): boolean {
   if (!tree.isAlive(layer) || tree.isForeign(layer) || tree.headOf(layer) !== undefined)
     return false;
   const record = pool.record<LayerRecord>(layerName(layer));

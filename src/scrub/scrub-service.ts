@@ -35,7 +35,7 @@ export class ScrubService {
   readonly #sealers = new Map<Pool, Sealer>();
 
   constructor(dependencies: ScrubDependencies) {
-    const { pools, volumes, clock, emit } = dependencies;
+    const { pools, clock, emit } = dependencies;
     this.#dependencies = dependencies;
     pools.onOpen((pool) => {
       if (pool.isReadOnly) return;
@@ -43,7 +43,7 @@ export class ScrubService {
         const message = `frozen layers of pool ${pool.name} cannot be sealed: ${messageOf(error)}`;
         emit({ kind: 'pool/not-sealed', level: 'warning', subject: pool.name, message });
       };
-      this.#sealers.set(pool, new Sealer({ pool, volumes, clock, onError }));
+      this.#sealers.set(pool, new Sealer({ pool, clock, onError }));
     });
     pools.onClose(async (pool) => {
       await this.#sealers.get(pool)?.stop();
@@ -51,7 +51,7 @@ export class ScrubService {
     });
   }
 
-  /** Resolves when everything that was frozen before the call, and could be read, is sealed. */
+  /** Resolves when everything that was frozen before the call, and could be read, is sealed, but for what was merged or moved meanwhile. */
   async sealed(pool: Pool): Promise<void> {
     await this.#sealers.get(pool)?.wake();
   }

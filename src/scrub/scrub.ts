@@ -23,7 +23,7 @@ import { LayerTree } from '../volume/layer-tree.ts';
 import { affectedBy } from './affected.ts';
 import { type CondemnContext, condemn } from './condemn.ts';
 import { isFrozen } from './frozen-layers.ts';
-import { contentBytes, type LayerCluster, type SealContext, sealClusters } from './sealing.ts';
+import { contentBytes, type LayerCluster, sealClusters } from './sealing.ts';
 import type { ScrubCursor, ScrubFinding } from './types.ts';
 import { clustersIn, type Verified, type VerifiedCluster, verifyClusters } from './verify.ts';
 
@@ -114,25 +114,24 @@ async function scrubPiece(
 }
 
 async function verifyInTurn(
-  context: CondemnContext,
+  { pool }: CondemnContext,
   clusters: readonly VerifiedCluster[],
 ): Promise<Verified> {
-  const { pool } = context;
   let found: Verified = { damaged: [], unreadable: [] };
   await pool.governor.run(async () => {
     found = await verifyClusters(pool, clusters);
     const unsealed = clusters.filter(({ layer, seal }) => !seal && isFrozen(pool, layer));
-    await seal(context, unsealed);
+    await seal(pool, unsealed);
     return contentBytes(pool, [...clusters, ...unsealed]);
   });
   return found;
 }
 
 /** What the sealer has not come to yet: the next scrub can tell. */
-async function seal(context: SealContext, clusters: readonly LayerCluster[]): Promise<void> {
+async function seal(pool: Pool, clusters: readonly LayerCluster[]): Promise<void> {
   if (clusters.length === 0) return;
-  await context.pool.noteSeals();
-  await sealClusters(context, clusters);
+  await pool.noteSeals();
+  await sealClusters(pool, clusters);
 }
 
 /** Labels, rings and checkpoints of the disks, and of a whole pool the map. */

@@ -15,13 +15,7 @@ import type { Pool } from '../pool/pool.ts';
 import { regionsOf } from '../snapshot/regions.ts';
 import { LayerTree } from '../volume/layer-tree.ts';
 import { frozenLayers, isFrozen } from './frozen-layers.ts';
-import {
-  contentBytes,
-  type LayerCluster,
-  type SealContext,
-  sealClusters,
-  unsealedIn,
-} from './sealing.ts';
+import { contentBytes, type LayerCluster, sealClusters, unsealedIn } from './sealing.ts';
 
 /** Snapshots that are deleted sooner are not read at all. */
 const lookMs = 10_000;
@@ -34,7 +28,8 @@ const looksPerTurn = 32;
 /** What looking through the map of a region counts for: a TiB takes two minutes. */
 const lookBytes = 2 * MiB;
 
-export interface SealerParts extends SealContext {
+export interface SealerParts {
+  readonly pool: Pool;
   readonly clock: Clock;
   readonly onError: (error: unknown) => void;
 }
@@ -158,9 +153,11 @@ export class Sealer {
     await pool.noteSeals();
     await pool.governor.run(async () => {
       this.#expectRunning();
-      await sealClusters(this.#parts, frozen);
+      await sealClusters(pool, frozen);
       return contentBytes(pool, frozen);
     });
+    // What one that failed meanwhile could not give is to be looked at again.
+    expectDisks(pool);
   }
 
   #expectRunning(): void {

@@ -4,7 +4,7 @@
  *   entries without a seal → hashed by the data plane → one batch, void for every entry that is not there like that any more
  *
  * Nothing is locked while it is read: a frozen layer never changes its content, only its place may change. A cluster that changed hands meanwhile may have
- * had another owner's bytes then, although the map may name it again as before: it is not sealed. That is looked at between other changes of structure.
+ * had another owner's bytes then, although the map may name it again as before: it is not sealed.
  */
 import { slotsPerLeaf, slotsPerRegion, subBlocksPerCluster } from '../base/units.ts';
 import { popCount } from '../pool/bitmap.ts';
@@ -14,13 +14,7 @@ import { slotMask } from '../pool/format/slot.ts';
 import type { SlotEntry, SlotStates } from '../pool/format/slot-states.ts';
 import { placeOf } from '../pool/pending-moves.ts';
 import type { Pool } from '../pool/pool.ts';
-import type { VolumeService } from '../volume/volume-service.ts';
 import { isFrozen } from './frozen-layers.ts';
-
-export interface SealContext {
-  readonly pool: Pool;
-  readonly volumes: Pick<VolumeService, 'exclusively'>;
-}
 
 /** A cluster of a layer's slot, as the map has it. */
 export interface LayerCluster extends SlotEntry {
@@ -54,22 +48,18 @@ export function contentBytes(pool: Pool, entries: readonly SlotEntry[]): number 
  * @param clusters few enough that their seals fit one batch
  * @throws StorageError pool/failed
  */
-export async function sealClusters(
-  { pool, volumes }: SealContext,
-  clusters: readonly LayerCluster[],
-): Promise<void> {
+export async function sealClusters(pool: Pool, clusters: readonly LayerCluster[]): Promise<void> {
   const owners = pool.watchOwners(clusters.map(placeOf));
   try {
     const hashed = await pool.hashClusters(clusters);
-    await volumes.exclusively(async () => {
-      const sealed = clusters.flatMap((cluster, at) => {
-        const { error, ...hash } = hashed[at] as (typeof hashed)[number];
-        const isSame = isFrozen(pool, cluster.layer) && !owners.changedHands(placeOf(cluster));
-        return error === 0 && isSame ? [{ ...cluster, ...hash }] : [];
-      });
-      const ops = sealOps(sealed);
-      if (ops.length > 0) await pool.commit(ops);
+    const sealed = clusters.flatMap((cluster, at) => {
+      const { error, ...hash } = hashed[at] as (typeof hashed)[number];
+      const isSame = isFrozen(pool, cluster.layer) && !owners.changedHands(placeOf(cluster));
+      return error === 0 && isSame ? [{ ...cluster, ...hash }] : [];
     });
+    const ops = sealOps(sealed);
+    // At once: what changed hands is asked for just above (Pool.watchOwners).
+    if (ops.length > 0) await pool.commit(ops);
   } finally {
     owners.end();
   }

@@ -3,8 +3,8 @@
  *
  *   hashed → differs from its seal → hashed once more → differs again, and still is what it was → damaged
  *
- * Read twice, because what a disk or a cable got wrong once is not lost. A cluster that was given up meanwhile says nothing, nor does one whose disk has
- * left the pool.
+ * Read twice, because what a disk or a cable got wrong once is not lost. A cluster that was given up, or given to a slot, meanwhile says nothing, nor
+ * does one whose disk has left the pool.
  */
 import type { ClusterHash } from '../dataplane/data-plane.ts';
 import { isSealOf, type Seal } from '../pool/format/seal.ts';

@@ -1,7 +1,7 @@
 // Goal: a volume moves to another pool with its snapshots, clones and bookmarks, while it is written to; everything shows what it showed, and
 //   is shared as it was. It can be undone, and what cannot be moved is refused before anything is.
 // Method: two pools of one disk each, the real data plane; content is compared byte by byte, space by the pools' numbers, the maps by the check.
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { KiB, MiB } from '../../src/base/units.ts';
 import { hasMoves } from '../../src/pool/format/label.ts';
 import { clusterBytes, expectFamily, stamp, subBytes, used, writeFamily } from './family.ts';
@@ -146,6 +146,22 @@ test('what cannot be moved is refused before anything is', async () => {
   expect([used(both.a), used(both.b)]).toEqual(before);
   expect(both.a.records('move/')).toEqual([]);
   expect(names('a')).toEqual(['v']);
+});
+
+test('when the target fails in the moment of the switch, its clients alone are given up', async () => {
+  await writeFamily(both, 'row');
+  await both.exports.add({ name: 'v', volume: 'v' });
+  const commit = both.b.commit.bind(both.b);
+  vi.spyOn(both.b, 'commit').mockImplementation((ops) => {
+    const isArrival = ops.some((op) => op.op === 'put' && Buffer.from(op.key).includes('arrival/'));
+    return isArrival ? Promise.reject(new Error('no answer')) : commit(ops);
+  });
+  await expect(both.move('v', 'b')).rejects.toMatchObject({ code: 'pool/failed' });
+  vi.restoreAllMocks();
+  expect(both.exports.list()).toEqual([]);
+  await both.moves.settle();
+  expect(names('a')).toEqual(['clone', 'v']);
+  await snapshot('v', 'later');
 });
 
 test('a start does not wait for other changes where no move has left anything', async () => {

@@ -251,7 +251,7 @@ test('what lay on a disk that has left since the map was read is neither damaged
     gone.map((seal) => ({ ...seal, seal })),
   );
   expect(found).toEqual({ damaged: [], unreadable: [] });
-  await sealClusters(context, gone);
+  await sealClusters(pool(), gone);
   expect(await untrueSeals(pool())).toEqual([]);
   expect(await scrub()).toMatchObject({ code: 'ok', findings: [] });
 });

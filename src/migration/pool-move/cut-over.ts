@@ -73,6 +73,10 @@ export async function cutOver(
           await switchPools(dependencies, underWay, hand, until);
         }),
       );
+    } catch (error) {
+      // Only now: to close a volume is to wait for the openings that were held.
+      if (error instanceof InDoubt) await hand.giveUp();
+      throw error;
     } finally {
       // Whoever has moved goes on in the target, whoever has not in the source.
       await hand.resume();
@@ -139,26 +143,27 @@ async function switchPools(
   const switching = volumes.switchesPools(move.id);
   try {
     await source.commit(inSource);
-    await commitArrival(target, inTarget, hand);
+    await commitArrival(target, inTarget);
     hand.moved(target.name, exportOf);
   } finally {
     switching.end();
   }
 }
 
-/** @throws StorageError pool/failed it may be durable or not: nobody goes on before it is known */
-async function commitArrival(
-  target: Pool,
-  ops: Parameters<Pool['commit']>[0],
-  hand: HandOver,
-): Promise<void> {
+/** @throws InDoubt it may be durable or not: nobody goes on before it is known */
+async function commitArrival(target: Pool, ops: Parameters<Pool['commit']>[0]): Promise<void> {
   try {
     await target.commit(ops);
   } catch (cause) {
-    const message = `pool ${target.name} failed in the moment of the switch; whether it has the volumes is known when it is open again: ${messageOf(cause)}`;
-    const error = new StorageError('pool/failed', message, { cause });
-    await hand.giveUp();
-    throw error;
+    throw new InDoubt(target.name, cause);
+  }
+}
+
+/** Whose the volumes are nobody can tell. */
+class InDoubt extends StorageError {
+  constructor(target: string, cause: unknown) {
+    const message = `pool ${target} failed in the moment of the switch; whether it has the volumes is known when it is open again: ${messageOf(cause)}`;
+    super('pool/failed', message, { cause });
   }
 }
 

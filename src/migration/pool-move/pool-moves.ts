@@ -154,7 +154,7 @@ export class PoolMoves {
     const { volumes } = this.#to;
     const open = (uuid: string) => this.#writable.find((pool) => pool.uuid === uuid);
     const changed: string[] = [];
-    // Elsewhere a start would wait for whatever else changes the pool: a merge, and behind it a checkpoint.
+    // Elsewhere a start would wait for whoever changes something in any pool: a merge, and the checkpoint that it waits for.
     for (const pool of this.#writable.filter(hasTraces)) {
       try {
         const isChanged = await volumes.exclusively(() =>

@@ -49,7 +49,7 @@ export async function leave(source: Pool, id: string): Promise<boolean> {
   return until === null;
 }
 
-/** Whether a move has left anything in the pool that may have to be settled; nearly never. */
+/** Whether a move has left anything in the pool that may have to be settled; where none was moved for a while, nothing has. */
 export function hasTraces(pool: Pool): boolean {
   const records = [moveRecords(pool), keptRecords(pool), arrivalRecords(pool)];
   const layers = pool.records<LayerRecord>('layer/');
