@@ -3,7 +3,10 @@
  *
  *   fold        many leaves pending, much journal since the last one, or nothing new for five seconds
  *   checkpoint  the ring is over half full, or full
+ *
+ * Work that can wait leaves the ring's last quarter to guests: while a checkpoint of a large map is written, they would wait for its end.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { Chore } from '../base/chore.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Checkpointer } from './checkpoint.ts';
@@ -14,6 +17,7 @@ const pendingLeavesMax = 16 * 1024;
 const unfoldedBytesMax = 8 * 1024 * 1024;
 const idleMs = 5_000;
 const lookIntervalMs = 1_000;
+const roomLookMs = 100;
 
 export interface MaintenanceParts {
   readonly clock: Clock;
@@ -60,6 +64,14 @@ export class Maintenance {
     void this.#checkpoints.wake();
   }
 
+  /** Resolves when the ring has room for what can wait; ends early with the signal, or when nothing makes room any more. */
+  async roomToSpare(signal: AbortSignal): Promise<void> {
+    const isOver = () => signal.aborted || this.#checkpoints.isStopped;
+    while (this.#ringBytes > (3 / 4) * this.#parts.journalBytes && !isOver()) {
+      await delay(roomLookMs);
+    }
+  }
+
   /** Starts nothing more, and waits for what was started. */
   async stop(): Promise<void> {
     this.#stopLooking();
@@ -67,8 +79,13 @@ export class Maintenance {
   }
 
   get #isRingHalfFull(): boolean {
-    const { index, tail, journalBytes } = this.#parts;
-    return index.state.applied.position - tail() > journalBytes / 2;
+    return this.#ringBytes > this.#parts.journalBytes / 2;
+  }
+
+  /** Taken up by records that the index on the disks does not have. */
+  get #ringBytes(): number {
+    const { index, tail } = this.#parts;
+    return index.state.applied.position - tail();
   }
 
   /** Also comes back to a checkpoint that failed: a full ring brings no more records that would ask for one. */

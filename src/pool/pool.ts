@@ -465,6 +465,11 @@ export class Pool {
     return this.#state.ownerWatches.begin(places);
   }
 
+  /** Resolves when the journal has room for what can wait: its last quarter is the guests'. Ends early with the signal. */
+  journalRoom(signal: AbortSignal): Promise<void> {
+    return this.#maintenance.roomToSpare(signal);
+  }
+
   /** How fast background work may go. */
   get governor(): Governor {
     return this.#governor;

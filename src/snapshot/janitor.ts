@@ -245,6 +245,7 @@ export class Janitor {
     step: (regions: readonly number[]) => Promise<void>,
   ): Promise<boolean> {
     for await (const regions of inGroups(this.#regionsOf([layer]), count)) {
+      await this.#parts.pool.journalRoom(this.#chore.stopping);
       if (!(await this.#inTurn(reduction, () => step(regions)))) return false;
     }
     return true;

@@ -79,6 +79,7 @@ export class Reaper {
       leaf = await index.nextLeaf(layer, leaf);
       if (leaf === Number.POSITIVE_INFINITY) return true;
       const region = Math.floor(leaf / leavesPerRegion);
+      await this.#pool.journalRoom(this.#chore.stopping);
       const { states } = await index.readRegion(layer, region);
       await this.#deleteLeaves(layer, region, states);
       leaf = (region + 1) * leavesPerRegion;

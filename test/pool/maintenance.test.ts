@@ -101,3 +101,23 @@ test('nothing begins behind the end, which waits for what was begun', async () =
   await stopped;
   expect(bench.begun.filter((each) => each === 'checkpoint')).toHaveLength(1);
 });
+
+test('work that can wait leaves the last quarter of the ring to guests', async () => {
+  const bench = new Bench();
+  const stopping = new AbortController();
+  await bench.record(47 * MiB);
+  await bench.maintenance.roomToSpare(stopping.signal);
+  await bench.record(2 * MiB);
+  let hasRoom = false;
+  const waiting = bench.maintenance.roomToSpare(stopping.signal).then(() => {
+    hasRoom = true;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  expect(hasRoom).toBe(false);
+  await bench.endCheckpoint();
+  await waiting;
+  await bench.record(48 * MiB);
+  const stopped = bench.maintenance.roomToSpare(stopping.signal);
+  stopping.abort();
+  await stopped;
+});
