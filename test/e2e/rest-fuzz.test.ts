@@ -13,7 +13,7 @@ import {
   RandomRequests,
 } from '../fuzz/random-requests.ts';
 
-const count = Number(process.env.FUZZ_RUNS ?? 800);
+const count = Number(process.env.FUZZ_RUNS ?? 2000);
 const sideBySide = 4;
 const answerMsMax = 60_000;
 

@@ -281,6 +281,7 @@ function expectCheckpointFits(label: Label, checkpoint: CheckpointRef): void {
 function expectSensible(label: Label): void {
   const { journalBytes, journalOffset, clusterBytes } = label;
   expectFormat(label.diskNumber < diskLimit, 'bad-value', `label: disk number ${label.diskNumber}`);
+  expectFormat(label.diskCount <= diskLimit, 'bad-value', `label: ${label.diskCount} disks`);
   expectFormat(
     isClusterBytes(clusterBytes),
     'bad-value',

@@ -101,6 +101,7 @@ test.each<[string, string, (bytes: Buffer) => void]>([
   ['reserved bytes after the cluster size', 'reserved-not-zero', (b) => b.writeUInt8(1, 100)],
   ['reserved bytes at the end', 'reserved-not-zero', (b) => b.writeUInt8(1, 4095)],
   ['disk number 255', 'bad-value', (b) => b.writeUInt32LE(255, 88)],
+  ['more disks than there are numbers', 'bad-value', (b) => b.writeUInt32LE(256, 92)],
   ['clusters of an odd size', 'bad-value', (b) => b.writeUInt32LE(65537, 96)],
   ['clusters of 8 KiB', 'bad-value', (b) => b.writeUInt32LE(8192, 96)],
   ['more clusters than the disk holds', 'bad-value', (b) => b.writeUInt32LE(4097, 104)],
