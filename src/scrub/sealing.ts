@@ -3,7 +3,7 @@
  *
  *   entries without a seal → hashed by the data plane → one batch, void for every entry that is not there like that any more
  *
- * Nothing is locked while it is read: a frozen layer never changes its content, only its place may change. A cluster that changed hands meanwhile may have
+ * Nothing is locked: a frozen layer never changes its content, only its place may change. A cluster that changed hands meanwhile may have
  * had another owner's bytes then, although the map may name it again as before: it is not sealed.
  */
 import { slotsPerLeaf, slotsPerRegion, subBlocksPerCluster } from '../base/units.ts';
@@ -43,7 +43,7 @@ export function contentBytes(pool: Pool, entries: readonly SlotEntry[]): number 
 }
 
 /**
- * Those that cannot be read stay without a seal.
+ * Seals clusters of frozen layers; those that cannot be read stay without a seal.
  *
  * @param clusters few enough that their seals fit one batch
  * @throws StorageError pool/failed

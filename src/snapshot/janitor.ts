@@ -245,7 +245,6 @@ export class Janitor {
     step: (regions: readonly number[]) => Promise<void>,
   ): Promise<boolean> {
     for await (const regions of inGroups(this.#regionsOf([layer]), count)) {
-      await this.#parts.pool.journalRoom(this.#chore.stopping);
       if (!(await this.#inTurn(reduction, () => step(regions)))) return false;
     }
     return true;
@@ -265,10 +264,12 @@ export class Janitor {
 
   /**
    * Between other changes of structure, and only as long as it is still what the layer needs: a snapshot of the volume
-   * freezes the head above it, say, and a frozen layer is not changed under the volume's locks.
+   * freezes the head above it, say, and a frozen layer is not changed under the volume's locks. Whoever has the turn keeps others waiting: only
+   * where the journal has room.
    */
-  #inTurn(reduction: Shrinking, work: () => Promise<void>): Promise<boolean> {
+  async #inTurn(reduction: Shrinking, work: () => Promise<void>): Promise<boolean> {
     const { pool, volumes } = this.#parts;
+    await pool.journalRoom(this.#chore.stopping);
     return volumes.exclusively(async () => {
       if (this.#chore.isStopped) return false;
       const now = LayerTree.of(pool).reductionOf(reduction.layer);
