@@ -108,7 +108,8 @@ test(`${count} random requests are answered, and none fails inside`, {
     };
     for (let at = 0; at < requests.length && found.length < 5; at += sideBySide) {
       // What others asked for may have taken these away: without them most requests would end at once.
-      if (at % 100 === 0) await restore(service, disks);
+      if (at % 100 === 0)
+        await restore(service, disks, `${service.folder}/new-${at}.img?size=64MiB`);
       await Promise.all(requests.slice(at, at + sideBySide).map(askOne));
     }
     expect(found, `FUZZ_SEED=${seed}`).toEqual([]);
@@ -129,12 +130,13 @@ test(`${count} random requests are answered, and none fails inside`, {
   }
 });
 
-/** As far as it can be had: a pool with volumes, snapshots and an export. */
-async function restore(service: Service, disks: readonly string[]): Promise<void> {
+/** A pool with volumes, snapshots and an export: of the old disks while they have it, of a new one when requests made them useless. */
+async function restore(service: Service, disks: readonly string[], newDisk: string): Promise<void> {
   const attempt = (method: string, path: string, body: object) =>
     service.rest(method, path, body).catch(() => undefined);
-  await attempt('POST', '/v1/pools/actions/import', { disks: disks.slice(0, 1) });
+  await attempt('POST', '/v1/pools/actions/import', { disks });
   await attempt('PUT', '/v1/pools/main', { disks: disks.slice(0, 1) });
+  await attempt('PUT', '/v1/pools/main', { disks: [newDisk] });
   for (const name of ['a', 'b'])
     await attempt('PUT', `/v1/volumes/${name}`, { size_bytes: 4_194_304, pool: 'main' });
   await attempt('POST', '/v1/snapshots', { names: ['a@s', 'b@t'] });
