@@ -501,8 +501,13 @@ export class Pool {
       return [slot, old.disk, old.cluster, now.disk, now.cluster];
     });
     for (const plane of this.#volumes.planes()) plane.repoint(numbers);
-    await this.#plane.grace();
+    await this.requestsEnded();
     return end;
+  }
+
+  /** Resolves when every request that is under way now, of whatever volume, has ended: none reads by a map of before any more. */
+  async requestsEnded(): Promise<void> {
+    await this.#plane.grace();
   }
 
   /** Everything written so far is durable. @throws StorageError pool/failed */

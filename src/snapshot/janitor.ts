@@ -8,6 +8,7 @@
  * the head has overwritten it: looked at again now and then.
  * Elsewhere: layers that nobody reads through (src/volume/reaper.ts), what happens in a region (layer-pair.ts).
  */
+import { once } from 'node:events';
 import { Chore } from '../base/chore.ts';
 import { type Clock, yieldToOthers } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
@@ -166,6 +167,7 @@ export class Janitor {
     const pair = pairOf(tree, reduction);
     // Before the first step: what is written beside it may be reason enough to look again.
     const moment = this.#momentOf(reduction);
+    if (!(await this.#othersHaveRead())) return;
     let isEmpty = true;
     let isBusy = false;
     const isDone = await this.#everyRegion(lower, reduction, 1, async ([region]) => {
@@ -179,6 +181,25 @@ export class Janitor {
     if (!isDone) return;
     if (isEmpty) await this.#inTurn(reduction, () => this.#dropEmpty(pair));
     else if (!isBusy) this.#residue.set(lower, moment);
+  }
+
+  /**
+   * Who read through the layer beside its head until a moment ago, a clone that was flattened say, may still be reading there: the head writes
+   * in place to what it has taken over.
+   *
+   * @returns false when told to stop first
+   */
+  async #othersHaveRead(): Promise<boolean> {
+    const { stopping } = this.#chore;
+    if (stopping.aborted) return false;
+    const end = new AbortController();
+    try {
+      const stopped = once(stopping, 'abort', { signal: end.signal });
+      await Promise.race([this.#parts.pool.requestsEnded(), stopped]);
+    } finally {
+      end.abort();
+    }
+    return !stopping.aborted;
   }
 
   /**

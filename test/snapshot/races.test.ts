@@ -156,6 +156,34 @@ test('copy on write waits for whoever still reads the old place for a snapshot',
   await close();
 });
 
+test('a read of a clone that is slow does not see what is written in place once the clone is flattened', async () => {
+  await createPool(16 * MiB);
+  await fixture.volumes.create({ name: 'v', sizeBytes: 4 * clusterBytes });
+  const { plane, close } = await fixture.volumes.open('v');
+  const old = Buffer.alloc(clusterBytes, 1);
+  await plane.write(0, old);
+  await snapshot('v', 's');
+  await fixture.snapshots.clone({ volume: 'v', snapshot: 's' }, 'c');
+  await fixture.snapshots.delete([{ volume: 'v', snapshot: 's' }], { keepClones: true });
+  const clone = await fixture.volumes.open('c');
+  await clone.plane.read(0, KiB);
+  const disk = fixture.path('disk');
+  faulty.setFaults(disk, [{ op: 'read', kind: 'hang', times: 1 }]);
+  const slow = clone.plane.read(0, clusterBytes);
+  await fixture.snapshots.flatten('c', () => {}, new AbortController().signal);
+  const settled = fixture.snapshots.settled(pool);
+  // It is not to end, so there is nothing else to wait for.
+  await Promise.race([settled, new Promise((resolve) => setTimeout(resolve, 500))]);
+  await plane.write(0, Buffer.alloc(clusterBytes, 2));
+  faulty.setFaults(disk, []);
+  expect(await slow).toEqual(old);
+  await settled;
+  expect(pool.records('layer/')).toHaveLength(2);
+  expect(await clone.plane.read(0, clusterBytes)).toEqual(old);
+  await clone.close();
+  await close();
+});
+
 test('a layer that writers kept from going is looked at again, though nothing else has happened', async () => {
   await createPool(16 * MiB);
   await fixture.volumes.create({ name: 'v', sizeBytes: 4 * clusterBytes });
