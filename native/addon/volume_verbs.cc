@@ -109,6 +109,7 @@ void ResizeVolume(const Napi::CallbackInfo& info) { VolumeAt(info, 0).Resize(U64
 void VolumeProvision(const Napi::CallbackInfo& info) {
   auto request = RequestOf(info, BlockOp::kWriteZeroes);
   request->request.no_hole = true;
+  request->request.keeps_data = true;
   request->request.offset = U64At(info, 2);
   request->request.length = U64At(info, 3);
   Submit(info, std::move(request));

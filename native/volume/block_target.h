@@ -56,6 +56,7 @@ struct BlockRequest {
   BlockOp op = BlockOp::kRead;
   bool fua = false;      // kWrite, kTrim, kWriteZeroes: durable before done
   bool no_hole = false;  // kWriteZeroes: stays provisioned
+  bool keeps_data = false;  // with no_hole: what holds data keeps it, so that only places are given
   bool internal = false;  // part of another request: not counted
   bool guest_waits = false;  // its time is told of (latencies.h)
   Holder* holder = nullptr;  // none: it is never held for want of space

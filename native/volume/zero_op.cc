@@ -17,6 +17,7 @@ constexpr unsigned kSlotsPerStep = 1024;
 // Owned zeroes of a slot of which `bits` are cleared: only where something would show from below.
 SlotMask ZeroesAfter(const SlotView& view, SlotMask bits) { return (view.zero | bits) & view.below.mask(); }
 
+uint64_t RoundDown(uint64_t value, uint64_t unit) { return value / unit * unit; }
 uint64_t RoundUp(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
 
 }  // namespace
@@ -29,6 +30,11 @@ void ZeroOp::Begin() {
   const uint64_t end = start + request().length;
   // Nothing lies behind the volume's end: the last sub-block, the last cluster count as whole.
   const bool at_end = end == volume().size_bytes();
+  if (request().keeps_data) {
+    cursor_ = RoundDown(start, volume().cluster_bytes());
+    end_ = RoundUp(end, volume().cluster_bytes());
+    return;
+  }
   const uint64_t whole_start = RoundUp(start, sub);
   const uint64_t whole_end = at_end ? RoundUp(end, volume().cluster_bytes()) : end / sub * sub;
   cursor_ = whole_start;
@@ -130,7 +136,7 @@ ZeroOp::Outcome ZeroOp::ClearMasks() {
 ZeroOp::Outcome ZeroOp::ClearSlot(Region* region, SlotIndex slot, SlotMask bits) {
   if (ParkedBehindOthers(slot)) return Outcome::kParked;
   const SlotView view = PageTable::View(*region, slot);
-  if (request().no_hole) return Provision(region, slot, view, bits);
+  if (request().no_hole) return Provision(region, slot, view, request().keeps_data ? SlotMask{0} : bits);
   if (view.empty()) return Outcome::kDone;
   const SlotMask left = view.own.mask() & static_cast<SlotMask>(~bits);
   const SlotMask zero = ZeroesAfter(view, bits);

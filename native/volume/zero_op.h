@@ -1,4 +1,4 @@
-// ZeroOp: TRIM, WRITE_ZEROES, and WRITE_ZEROES that stays provisioned (NO_HOLE).
+// ZeroOp: TRIM, WRITE_ZEROES, WRITE_ZEROES that stays provisioned (NO_HOLE), and the giving of places alone (keeps_data).
 //
 //   offset      |first whole sub-block ........ last|      end
 //   [head edge) [        masks are cleared          ) [tail edge)

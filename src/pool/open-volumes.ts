@@ -2,6 +2,7 @@
  * The volumes of a pool that are open in the data plane, each once, however many use it.
  */
 
+import { StorageError } from '../base/errors.ts';
 import { Mutex } from '../base/mutex.ts';
 import { leavesPerRegion, slotsPerLeaf } from '../base/units.ts';
 import type { Handle } from '../dataplane/binding.ts';
@@ -143,12 +144,13 @@ export class OpenVolumes {
     const { index, plane: pool, clusterBytes, moves, damage, onDamage } = this.#parts;
     const { key, chain, writable: ownsHead, copyOnWrite, sizeBytes } = volume;
     const empty = (await index.nextLeaf(chain(), 0)) === Number.POSITIVE_INFINITY;
-    const layer = ownsHead ? (chain()[0] as number) : 0;
+    const [first] = chain();
+    if (ownsHead && first === undefined) {
+      throw new StorageError('volume/not-found', 'the volume was deleted meanwhile');
+    }
+    const layer = ownsHead ? (first as number) : 0;
     const grantGroup = this.#parts.groupOf(volume.target);
     const plane = await pool.openVolume({ layer, sizeBytes, empty, copyOnWrite, grantGroup });
-    // Its head may have been frozen while it was being opened: nobody has written yet.
-    const head = chain()[0] ?? layer;
-    if (ownsHead && head !== layer) plane.swapHead(head, { inherit: false });
     const regionBytes = clusterBytes * slotsPerLeaf * leavesPerRegion;
     const regionCount = () => Math.ceil(entry.sizeBytes / regionBytes);
     const loader = new RegionLoader({

@@ -54,16 +54,30 @@ export class Generation {
     if (this.#seals.size > 0) this.#unseal(layer, leaf, (sealed) => sealed === within);
   }
 
-  /** The whole new content of every slot that appears. */
+  /** The whole new content of every slot that appears; entries as a batch has them, those of one slot together. */
   patch(layer: number, leaf: number, entries: readonly LeafEntry[]): void {
     const index = this.#leafIndex(layer, leaf);
-    const states = new SlotStates(slotsPerLeaf);
-    const slots = bySlot(entries);
-    for (const [slot, content] of slots) {
-      states.set(slot, content);
-      this.slab.copySlot(index, slot, states, slot);
+    for (let at = 0, end = 0; at < entries.length; at = end) {
+      const { slot } = entries[at] as LeafEntry;
+      for (end = at + 1; entries[end]?.slot === slot; ) end += 1;
+      if (end - at === 1) this.#setOnly(index, entries[at] as LeafEntry);
+      else this.#setAll(index, slot, entries.slice(at, end));
     }
+    if (this.#seals.size === 0) return;
+    const slots = new Set(entries.map(({ slot }) => slot));
     this.#unseal(layer, leaf, (sealed) => slots.has(sealed));
+  }
+
+  /** Most slots have one entry. */
+  #setOnly(index: number, { slot, hi, lo }: LeafEntry): void {
+    if (slotHasAddress(hi, lo)) this.slab.set(index, slot, lo, hi, 0);
+    else this.slab.set(index, slot, 0, 0, slotMask(lo));
+  }
+
+  #setAll(index: number, slot: number, entries: readonly SlotEntry[]): void {
+    const states = new SlotStates(1);
+    states.set(0, entries);
+    this.slab.copySlot(index, slot, states, 0);
   }
 
   /** Of entries that are there like that: those of this generation, or what it is laid over. */
@@ -82,9 +96,7 @@ export class Generation {
     }
     const seals = this.#seals.get(layer);
     for (const leaf of seals?.keys() ?? []) if (contains(range, leaf)) seals?.delete(leaf);
-    const ranges = this.#cleared.get(layer);
-    if (ranges === undefined) this.#cleared.set(layer, [range]);
-    else ranges.push(range);
+    this.#addCleared(layer, range);
   }
 
   /** A value of null deletes the key. */
@@ -154,6 +166,18 @@ export class Generation {
 
   keyChanges(): IndexChange[] {
     return [...this.#keys.values()];
+  }
+
+  /** Whoever goes through a layer clears one leaf behind the other: that is one range. */
+  #addCleared(layer: number, { firstLeaf, count }: LeafRange): void {
+    const ranges = this.#cleared.get(layer) ?? [];
+    const last = ranges.at(-1);
+    if (last !== undefined && last.firstLeaf + last.count === firstLeaf) {
+      ranges[ranges.length - 1] = { firstLeaf: last.firstLeaf, count: last.count + count };
+    } else {
+      ranges.push({ firstLeaf, count });
+    }
+    this.#cleared.set(layer, ranges);
   }
 
   /** What is changed from here on is sealed no more. */

@@ -10,12 +10,13 @@
  * in the background. Metadata changes are batches: `commit` resolves when one is durable and applied.
  * Elsewhere: opening (recovery.ts), names and lists of pools (pools.ts), what records mean (src/volume, src/export).
  */
+import { AttentiveClock } from '../base/attentive-clock.ts';
 import type { Clock } from '../base/clock.ts';
 import { invariant, StorageError } from '../base/errors.ts';
 import { newUuid } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
 import { clustersFor, subBlocksPerCluster } from '../base/units.ts';
-import type { Handle } from '../dataplane/binding.ts';
+import type { Handle, LaggingReplica } from '../dataplane/binding.ts';
 import type {
   ClusterHash,
   CowWanted,
@@ -138,6 +139,8 @@ export type CowListener = (
 export class Pool {
   readonly isReadOnly: boolean;
   readonly #services: PoolServices;
+  /** For what looks after the pool: records and the conditions of its disks are changes. */
+  readonly #attentiveClock: AttentiveClock;
   readonly #folder: PoolFolder;
   readonly #disks: DiskSet;
   readonly #lease: PoolLease;
@@ -171,6 +174,7 @@ export class Pool {
   private constructor(recovered: RecoveredPool, services: PoolServices) {
     this.isReadOnly = recovered.readOnly;
     this.#services = services;
+    this.#attentiveClock = new AttentiveClock(services.clock);
     this.#folder = recovered.folder;
     this.#disks = recovered.disks;
     this.#lease = recovered.lease;
@@ -914,7 +918,8 @@ export class Pool {
   }
 
   #startWorkers(): void {
-    const { clock, log } = this.#services;
+    const { log } = this.#services;
+    const clock = this.#attentiveClock;
     const parts = { plane: this.#plane, index: this.#index, clusterBytes: this.clusterBytes };
     const onDamage = (error: unknown) => this.#health.indexDamaged(error);
     const groupOf = (target: Target) => this.#grants.groupOf(target);
@@ -981,7 +986,10 @@ export class Pool {
         if (this.#planeOpen) this.#health.fail(error);
       },
     });
-    this.#checkpointer.onReplicaFailure((disk, error) => this.#lostReplicas.failed(disk, error));
+    this.#checkpointer.onReplicaFailure((disk, error) => {
+      this.#attentiveClock.changed();
+      return this.#lostReplicas.failed(disk, error);
+    });
   }
 
   #listener(): PoolListener {
@@ -993,7 +1001,7 @@ export class Pool {
       grantLow: (group, clusters) => this.#grants.replenish(group, clusters),
       writerHeld: () => this.#writerHeld(),
       journalFull: () => this.#maintenance.checkpoint(),
-      replicasLag: (replicas) => this.#lostReplicas.lag(replicas),
+      replicasLag: (replicas) => this.#replicasLag(replicas),
       diskError: (disk, _errno, message) => this.#diskError(disk, message),
       failed: (_errno, message) => this.#health.fail(message),
     };
@@ -1018,9 +1026,15 @@ export class Pool {
     try {
       this.#feed.apply(event);
       this.#maintenance.recordApplied();
+      this.#attentiveClock.changed();
     } catch (error) {
       this.#health.fail(error, `record ${event.sequence} cannot be applied: ${messageOf(error)}`);
     }
+  }
+
+  #replicasLag(replicas: readonly LaggingReplica[]): void {
+    this.#attentiveClock.changed();
+    this.#lostReplicas.lag(replicas);
   }
 
   #tailMoved(position: number): void {
@@ -1044,6 +1058,7 @@ export class Pool {
 
   #disksChanged(): void {
     if (!this.#planeOpen) return;
+    this.#attentiveClock.changed();
     if (!this.isReadOnly) this.#lostReplicas.conditionChanged();
     this.#grants.avoid(this.#silentDisks.map(({ label }) => label.diskNumber));
   }

@@ -12,6 +12,7 @@ import type { Dependents } from '../volume/volume-service.ts';
 import type { SnapshotGuard } from './delete.ts';
 import { expectFitsBatch } from './limits.ts';
 import { expectNoClones, linkedClones } from './linked-clones.ts';
+import { expectNotRead } from './open.ts';
 import {
   bookmarkRecords,
   deleteScheduleOp,
@@ -44,7 +45,12 @@ export async function dependentsOf(
   ];
   const itself = [deleteVolumeOp(record.id), ...deleteFillingOps(pool, record.id)];
   expectFitsBatch(pool, [...itself, ...ops], 'delete some of its snapshots and bookmarks first');
-  return { ops, freedBytes: freed - own };
+  const expectUnused = () => {
+    for (const each of snapshots)
+      expectNotRead(pool, each, `volume ${record.name} cannot be deleted`);
+  };
+  expectUnused();
+  return { ops, freedBytes: freed - own, expectUnused };
 }
 
 function expectDeletable(

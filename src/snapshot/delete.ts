@@ -13,6 +13,7 @@ import type { SnapshotContext } from './context.ts';
 import { expectFitsBatch } from './limits.ts';
 import { expectNoClones, linkedClones } from './linked-clones.ts';
 import { formatSnapshotName } from './names.ts';
+import { expectNotRead } from './open.ts';
 import { snapshotUuid } from './passport.ts';
 import { bookmarkOp, deleteSnapshotOp } from './records.ts';
 import { freedByDeleting } from './space.ts';
@@ -24,7 +25,7 @@ export type SnapshotGuard = (pool: string, snapshotId: number) => string | null;
 /**
  * Deletes names; space comes back in the background. To be run between other changes of structure.
  *
- * @throws StorageError volume/not-found, snapshot/not-found, snapshot/busy it is exported, volume/has-clones, request/invalid too many at once;
+ * @throws StorageError volume/not-found, snapshot/not-found, snapshot/busy it is exported or read, volume/has-clones, request/invalid too many at once;
  *   none is deleted then
  */
 export async function deleteSnapshots(
@@ -51,7 +52,12 @@ export async function deleteSnapshots(
     const snapshots = new Set(here.filter(isSnapshot).map(({ record }) => record.id));
     freedBytes += await freedByDeleting(pool, { volumes: new Set(), snapshots });
     if (options.dryRun) continue;
-    await pool.commit(ops);
+    await pool.holdOpenings(async () => {
+      for (const { volume, record } of here.filter(isSnapshot)) {
+        expectNotRead(pool, record, `snapshot ${volume.name}@${record.name} cannot be deleted`);
+      }
+      await pool.commit(ops);
+    });
     tellDeleted(context, pool, here);
   }
   return { freedBytes };
@@ -70,6 +76,7 @@ function expectDeletable(
     if (reason !== null) {
       throw new StorageError('snapshot/busy', `snapshot ${name} cannot be deleted: ${reason}`);
     }
+    expectNotRead(pool, record, `snapshot ${name} cannot be deleted`);
     if (keepClones) continue;
     const count = clones.get(record.id)?.length ?? 0;
     expectNoClones(count, `snapshot ${name}`, `varve snapshot delete ${name}`);

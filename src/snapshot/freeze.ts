@@ -1,11 +1,12 @@
 /**
  * A moment in which no write of some volumes is on its way: their heads may be frozen, or exchanged, in one batch.
  *
- *   everything so far durable → writes held → those under way have ended → one batch → heads exchanged → writes go on
+ *   everything so far durable → openings held → writes held → those under way have ended → one batch → heads exchanged → writes go on
  *
  * What must hold at that moment can be looked at once more in it, before the batch.
  *
- * The batch closes the round that makes the last writes durable, so that what is frozen is. Whatever fails, writes go on.
+ * The batch closes the round that makes the last writes durable, so that what is frozen is. Whatever fails, writes go on. Nothing is opened meanwhile: whoever
+ * opened a volume between the look at what is open and the batch would write into what is frozen.
  */
 import { StorageError } from '../base/errors.ts';
 import type { VolumePlane } from '../dataplane/data-plane.ts';
@@ -25,11 +26,23 @@ export interface HeadExchange {
 }
 
 /**
- * @param whileHeld looks whether the exchange may be made still
+ * @param whileHeld looks whether the exchange may be made still; opens and closes nothing
  * @returns how long writes were held, in seconds
  * @throws StorageError volume/busy writes under way do not end; pool/failed; what `whileHeld` throws
  */
 export async function exchangeHeads(
+  pool: Pool,
+  exchanges: readonly HeadExchange[],
+  ops: readonly BatchOp[],
+  whileHeld?: () => Promise<void>,
+): Promise<number> {
+  // So that writes are not held for the sync of everything.
+  if (exchanges.some(({ volume }) => pool.isVolumeOpen(volumeKey(volume.id)))) await pool.flush();
+  return pool.holdOpenings(() => exchangeHeldHeads(pool, exchanges, ops, whileHeld));
+}
+
+/** The same by whoever holds the pool's openings already. */
+export async function exchangeHeldHeads(
   pool: Pool,
   exchanges: readonly HeadExchange[],
   ops: readonly BatchOp[],
@@ -39,7 +52,6 @@ export async function exchangeHeads(
     const plane = pool.planeOf(volumeKey(exchange.volume.id));
     return plane === undefined ? [] : [{ ...exchange, plane }];
   });
-  if (open.length > 0) await pool.flush();
   const began = performance.now();
   try {
     await withDeadline(open.map(({ plane }) => plane));

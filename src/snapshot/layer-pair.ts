@@ -21,7 +21,7 @@ import {
   prune,
   type SlotRange,
 } from './merge.ts';
-import { changeOps, releaseOps, sealOps } from './plan-ops.ts';
+import { type ChangedLayer, changeOps, emptyingOps, releaseOps, sealOps } from './plan-ops.ts';
 
 const EBUSY = 16;
 const noPatches = new Uint32Array(0);
@@ -62,10 +62,13 @@ function planRegion(
   const ofLower = { layer: pair.lower, firstSlot };
   const sealed = [upper, lower];
   return Array.from({ length: leavesPerRegion }, (_, leaf) => {
-    const change = plan(upper, lower, { first: leaf * slotsPerLeaf, count: slotsPerLeaf });
+    const range = { first: leaf * slotsPerLeaf, count: slotsPerLeaf };
+    const change = plan(upper, lower, range);
+    const opsOf = (of: ChangedLayer, states: SlotStates, changed: LayerChange) =>
+      (leavesNothing(states, range, changed) ? emptyingOps : changeOps)(of, changed);
     const ops = [
-      ...changeOps(ofUpper, change.upper),
-      ...changeOps(ofLower, change.lower),
+      ...opsOf(ofUpper, upper, change.upper),
+      ...opsOf(ofLower, lower, change.lower),
       ...(isUpperFrozen ? sealOps(ofUpper, change.upper, sealed) : []),
       ...sealOps(ofLower, change.lower, sealed),
       ...releaseOps(change),
@@ -74,6 +77,16 @@ function planRegion(
     const patches = isUpperFrozen ? noPatches : headPatches(change.upper);
     return { ops, patches, isLowerEmptied };
   });
+}
+
+/** Whether a layer has nothing in those slots any more, once it is changed like that. */
+function leavesNothing(states: SlotStates, range: SlotRange, { slots }: LayerChange): boolean {
+  if (slots.some(({ entries }) => entries.length > 0)) return false;
+  let left = 0;
+  for (let slot = range.first; slot < range.first + range.count; slot++) {
+    if (!states.isEmpty(slot)) left += 1;
+  }
+  return left === slots.filter(({ slot }) => !states.isEmpty(slot)).length;
 }
 
 /** Some regions of two frozen layers become one, as few batches as it takes. `into`: which of the layers holds them afterwards. */
@@ -150,8 +163,11 @@ export async function absorbRegion(
   region: number,
 ): Promise<boolean | undefined> {
   const { isBase } = pair;
-  const isDamaged = (cluster: SlotEntry) => pool.damage.maskOf(cluster) !== 0;
-  const plan: Planner = (head, layer, range) => absorb(head, layer, range, { isBase, isDamaged });
+  const plan: Planner = (head, layer, range) => {
+    const { damage } = pool;
+    const isDamaged = (cluster: SlotEntry) => damage.maskOf(cluster) !== 0;
+    return absorb(head, layer, range, { isBase, isDamaged });
+  };
   const steps = await changeUnder(pool, plane, pair, region, plan, { forgetBelow: isBase });
   return steps?.every(({ isLowerEmptied }) => isLowerEmptied);
 }
@@ -209,10 +225,18 @@ export async function lock(plane: VolumePlane, range: SlotRange): Promise<SlotSt
 /** Four words per slot, as the data plane takes them. A head's slot has one cluster at most. */
 export function headPatches({ slots }: LayerChange): Uint32Array {
   const words = new Uint32Array(4 * slots.length);
-  for (const [at, { slot, entries }] of slots.entries()) {
-    const zero = entries.find(({ hi, lo }) => !slotHasAddress(hi, lo));
-    const cluster = entries.find(({ hi, lo }) => slotHasAddress(hi, lo));
-    words.set([slot, cluster?.lo ?? 0, cluster?.hi ?? 0, zero?.lo ?? 0], 4 * at);
+  let at = 0;
+  for (const { slot, entries } of slots) {
+    words[at] = slot;
+    for (const { hi, lo } of entries) {
+      if (slotHasAddress(hi, lo)) {
+        words[at + 1] = lo;
+        words[at + 2] = hi;
+      } else {
+        words[at + 3] = lo;
+      }
+    }
+    at += 4;
   }
   return words;
 }

@@ -1,6 +1,7 @@
 /**
  * Opening snapshots in the data plane, for exports: to be read, or with a head of their own that nobody keeps (scratch).
  */
+import { StorageError } from '../base/errors.ts';
 import type { Pool } from '../pool/pool.ts';
 import { chainOf } from '../volume/chain.ts';
 import { deleteVolumeOp, volumeRecords } from '../volume/records.ts';
@@ -10,6 +11,7 @@ import { addHead } from './clone.ts';
 import type { SnapshotContext } from './context.ts';
 import { expectLayersLeft } from './limits.ts';
 import { snapshotById } from './records.ts';
+import type { SnapshotRecord } from './types.ts';
 
 export type OpenSnapshot = Pick<OpenVolume, 'plane' | 'close'>;
 
@@ -18,7 +20,24 @@ export function snapshotKey(id: number): string {
   return `s${id}`;
 }
 
-/** Opens a snapshot to be read. */
+/**
+ * A page table outlives the name of what it shows: its layer would become one with others, and whoever reads see what is written to these.
+ *
+ * To be asked while the pool's openings are held, and no earlier than the batch that takes the name away.
+ *
+ * @param refused what cannot be done because of it
+ * @throws StorageError snapshot/busy somebody has it open
+ */
+export function expectNotRead(pool: Pool, { id, name }: SnapshotRecord, refused: string): void {
+  if (pool.usersOf(snapshotKey(id)) === 0) return;
+  throw new StorageError('snapshot/busy', `${refused}: ${name} is being read`, {
+    actions: [
+      'varve op list   (a backup or an image that reads it can be waited for, or cancelled)',
+    ],
+  });
+}
+
+/** Opens a snapshot to be read. @throws StorageError snapshot/not-found it was deleted meanwhile */
 export async function openSnapshot({ pool, record }: FoundSnapshot): Promise<OpenSnapshot> {
   const key = snapshotKey(record.id);
   const plane = await pool.openVolume({
@@ -29,6 +48,10 @@ export async function openSnapshot({ pool, record }: FoundSnapshot): Promise<Ope
     sizeBytes: record.sizeBytes,
     target: {},
   });
+  if (snapshotById(pool, record.id) === undefined) {
+    await pool.closeVolume(key);
+    throw new StorageError('snapshot/not-found', `snapshot ${record.name} was deleted meanwhile`);
+  }
   let closed: Promise<void> | undefined;
   return {
     plane,

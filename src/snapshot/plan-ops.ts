@@ -25,6 +25,16 @@ export function changeOps({ layer, firstSlot }: ChangedLayer, change: LayerChang
   return ops;
 }
 
+/** The same where nothing is left of the layer in that leaf. */
+export function emptyingOps({ layer, firstSlot }: ChangedLayer, change: LayerChange): BatchOp[] {
+  const [first] = change.slots;
+  if (first === undefined) return [];
+  const firstLeaf = Math.floor((firstSlot + first.slot) / slotsPerLeaf);
+  const ops: BatchOp[] = [{ op: 'delete-leaves', layer, firstLeaf, count: 1 }];
+  if (change.clusters !== 0) ops.push({ op: 'count', layer, change: change.clusters });
+  return ops;
+}
+
 /**
  * What a plan leaves as it was stays sealed: a patch takes seals away.
  *

@@ -60,7 +60,11 @@ export interface Dependents {
   readonly ops: readonly BatchOp[];
   /** What comes back besides the clusters of its head. */
   readonly freedBytes: number;
+  /** Asked last of all, while nothing is opened or closed. @throws StorageError somebody has one of them open */
+  readonly expectUnused: () => void;
 }
+
+const noDependents: Dependents = { ops: [], freedBytes: 0, expectUnused: () => {} };
 
 /** @throws StorageError why it may not be deleted like that */
 export type DependentsOf = (
@@ -95,7 +99,7 @@ export class VolumeService {
   readonly #guards: VolumeGuard[] = [];
   readonly #background = new Map<Pool, Background>();
   readonly #structureListeners: ((pool: Pool) => void)[] = [];
-  #dependentsOf: DependentsOf = async () => ({ ops: [], freedBytes: 0 });
+  #dependentsOf: DependentsOf = async () => noDependents;
 
   /** Deletions, creations and growths that were cut off go on at once. */
   constructor({ pools, clock, emit }: VolumeDependencies) {
@@ -182,13 +186,11 @@ export class VolumeService {
       pool.expectNotReadOnly();
       this.#expectUnguarded(name, 'deleted');
       if (!options.dryRun) await this.#background.get(pool)?.stopFinishing(record);
-      if (pool.isVolumeOpen(volumeKey(record.id))) {
-        throw new StorageError('volume/busy', `volume ${name} is in use`);
-      }
-      const { ops, freedBytes } = await this.#dependentsOf(found, options);
+      expectClosed(found);
+      const dependents = await this.#dependentsOf(found, options);
       const own = pool.clustersOf(record.headLayer) * pool.clusterBytes;
-      if (!options.dryRun) await this.#delete(found, ops);
-      return { freedBytes: own + freedBytes };
+      if (!options.dryRun) await this.#delete(found, dependents);
+      return { freedBytes: own + dependents.freedBytes };
     });
   }
 
@@ -328,19 +330,36 @@ export class VolumeService {
     await this.#background.get(pool)?.fill(record, watch);
   }
 
-  /** What the pool could not do for good is taken back; the rest is finished when the pool is opened next. */
+  /**
+   * What the pool could not do for good is taken back; the rest is finished when the pool is opened next. A volume that somebody has opened meanwhile
+   * stays, without a part of its space.
+   */
   async #doneOrUndone(found: FoundVolume, filled: Promise<void>): Promise<void> {
     try {
       await filled;
     } catch (error) {
-      if (!isPoolGone(error)) await this.#changing.run(() => this.#delete(found, []));
+      if (!isPoolGone(error)) await this.#undo(found);
       throw error;
     }
   }
 
-  async #delete({ pool, record }: FoundVolume, dependents: readonly BatchOp[]): Promise<void> {
+  async #undo(found: FoundVolume): Promise<void> {
+    try {
+      await this.#changing.run(() => this.#delete(found, noDependents));
+    } catch (error) {
+      if (!(error instanceof StorageError && error.code === 'volume/busy')) throw error;
+    }
+  }
+
+  /** Whoever opens the volume at this moment would go on writing where others write soon. @throws StorageError volume/busy; what a dependent says */
+  async #delete(found: FoundVolume, { ops, expectUnused }: Dependents): Promise<void> {
+    const { pool, record } = found;
     const filling = deleteFillingOps(pool, record.id);
-    await pool.commit([deleteVolumeOp(record.id), ...filling, ...dependents]);
+    await pool.holdOpenings(async () => {
+      expectClosed(found);
+      expectUnused();
+      await pool.commit([deleteVolumeOp(record.id), ...filling, ...ops]);
+    });
     this.structureChanged(pool);
     this.#tell('volume/deleted', record.name, `volume ${record.name} was deleted`);
   }
@@ -382,10 +401,20 @@ function newVolume(
   return { record, ops };
 }
 
-/** Opens a volume in the data plane, or joins others who have it open. */
+/** @throws StorageError volume/busy somebody has it open */
+function expectClosed({ pool, record: { id, name } }: FoundVolume): void {
+  if (!pool.isVolumeOpen(volumeKey(id))) return;
+  throw new StorageError('volume/busy', `volume ${name} is in use`);
+}
+
+/** Opens a volume in the data plane, or joins others who have it open. @throws StorageError volume/not-found it was deleted meanwhile */
 export async function openVolume({ pool, record }: FoundVolume): Promise<OpenVolume> {
   const { id } = record;
   const plane = await pool.openVolume(volumeToOpen(pool, record));
+  if (volumeById(pool, id) === undefined) {
+    await pool.closeVolume(volumeKey(id));
+    throw new StorageError('volume/not-found', `volume ${record.name} was deleted meanwhile`);
+  }
   let closed: Promise<void> | undefined;
   return {
     plane,

@@ -82,9 +82,29 @@ describe('a live head', () => {
       [
         { op: 'patch', layer: 2, leaf, entries: [{ slot: 6, hi: 0, lo }] },
         { op: 'count', layer: 2, change: 1 },
-        { op: 'patch', layer: 1, leaf, entries: [{ slot: 6, hi: 0, lo: 0 }] },
+        { op: 'delete-leaves', layer: 1, firstLeaf: leaf, count: 1 },
         { op: 'count', layer: 1, change: -1 },
       ],
+    ]);
+  });
+
+  test('takes a cluster of a leaf that keeps others: that slot alone is emptied', async () => {
+    upper().set(0, [cluster(8, 0x00ff)]);
+    lower().set(0, [cluster(9, 0xff00)]);
+    lower().set(1, [cluster(10)]);
+    expect(await absorb()).toBe(false);
+    const ofLower = batches.flat().filter((op) => 'layer' in op && op.layer === 1);
+    expect(ofLower).toEqual([
+      {
+        op: 'patch',
+        layer: 1,
+        leaf: region * 64,
+        entries: [
+          { slot: 0, ...cluster(9, 0xff00) },
+          { slot: 1, hi: 0, lo: 0 },
+        ],
+      },
+      { op: 'count', layer: 1, change: -1 },
     ]);
   });
 
@@ -145,6 +165,12 @@ describe('a live head', () => {
   });
 });
 
+/** Whose content the operation sets. */
+function leafOf(op: BatchOp): number | undefined {
+  if (op.op === 'patch') return op.leaf;
+  return op.op === 'delete-leaves' ? op.firstLeaf : undefined;
+}
+
 describe('two frozen layers', () => {
   test.each([
     ['child', 2, 1],
@@ -153,9 +179,10 @@ describe('two frozen layers', () => {
     upper().set(0, [cluster(8, 0x00ff)]);
     lower().set(0, [cluster(9, 0xfff0)]);
     await mergeRegions(pool, pair, [region], into);
-    const patched = batches.flat().filter(({ op }) => op === 'patch');
-    expect(patched).toContainEqual(
+    const ops = batches.flat();
+    expect(ops).toContainEqual(
       expect.objectContaining({
+        op: 'patch',
         layer: stays,
         entries: [
           { slot: 0, ...cluster(8, 0x00ff) },
@@ -163,9 +190,12 @@ describe('two frozen layers', () => {
         ],
       }),
     );
-    expect(patched).toContainEqual(
-      expect.objectContaining({ layer: goes, entries: [{ slot: 0, hi: 0, lo: 0 }] }),
-    );
+    expect(ops).toContainEqual({
+      op: 'delete-leaves',
+      layer: goes,
+      firstLeaf: region * 64,
+      count: 1,
+    });
   });
 
   test('pruned: only the lower one changes', async () => {
@@ -178,13 +208,14 @@ describe('two frozen layers', () => {
 
   test('that are large are changed in several batches, a leaf never in two', async () => {
     for (let slot = 0; slot < slotsPerRegion; slot++) lower().set(slot, [cluster(slot + 1)]);
-    Object.assign(pool, { batchBytesMax: 5000 });
+    Object.assign(pool, { batchBytesMax: 4000 });
     await mergeRegions(pool, pair, [region], 'child');
     expect(batches.length).toBeGreaterThan(10);
     const homes = new Map<number, Set<number>>();
     for (const [at, ops] of batches.entries()) {
       for (const op of ops) {
-        if (op.op === 'patch') homes.set(op.leaf, new Set([...(homes.get(op.leaf) ?? []), at]));
+        const leaf = leafOf(op);
+        if (leaf !== undefined) homes.set(leaf, new Set([...(homes.get(leaf) ?? []), at]));
       }
     }
     expect(homes.size).toBe(64);
@@ -197,7 +228,7 @@ describe('two frozen layers', () => {
     expect(batches).toHaveLength(1);
     const patched = batches
       .flat()
-      .flatMap((op) => (op.op === 'patch' ? [[op.layer, op.leaf]] : []));
+      .flatMap((op) => ('layer' in op && leafOf(op) !== undefined ? [[op.layer, leafOf(op)]] : []));
     const leaves = [3, 5, 8].map((each) => 64 * each);
     expect(patched).toEqual(
       leaves.flatMap((leaf) => [

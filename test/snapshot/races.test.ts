@@ -184,6 +184,71 @@ test('a read of a clone that is slow does not see what is written in place once 
   await close();
 });
 
+test('a volume that is opened while it is frozen writes to its new head', async () => {
+  await createPool(16 * MiB);
+  const sizeBytes = 4 * clusterBytes;
+  await fixture.volumes.create({ name: 'v', sizeBytes });
+  const before = await fixture.volumes.open('v');
+  await before.plane.write(0, Buffer.alloc(sizeBytes, 1));
+  await before.close();
+  const commit = pool.commit.bind(pool);
+  let opening: Promise<OpenVolume> | undefined;
+  pool.commit = async (ops) => {
+    if (opening !== undefined) return commit(ops);
+    opening = fixture.volumes.open('v');
+    await Promise.race([opening, new Promise((resolve) => setTimeout(resolve, 200))]);
+    return commit(ops);
+  };
+  await snapshot('v', 's');
+  const opened = (await opening) as OpenVolume;
+  await opened.plane.write(0, Buffer.alloc(KiB, 2));
+  await opened.plane.flush();
+  const expected = Buffer.alloc(sizeBytes, 1).fill(2, 0, KiB);
+  expect(await opened.plane.read(0, sizeBytes)).toEqual(expected);
+  await opened.close();
+  await fixture.restart();
+  const again = await fixture.volumes.open('v');
+  expect(await again.plane.read(0, sizeBytes)).toEqual(expected);
+  await again.close();
+  const { id } = fixture.snapshots.get('v', 's');
+  const frozen = await fixture.snapshots.open('p', id);
+  expect(await frozen.plane.read(0, sizeBytes)).toEqual(Buffer.alloc(sizeBytes, 1));
+  await frozen.close();
+  expect((await fixture.pools.check('p')).findings).toEqual([]);
+});
+
+test('a snapshot that somebody reads is deleted neither by itself nor with its volume', async () => {
+  await createPool(16 * MiB);
+  await fixture.volumes.create({ name: 'v', sizeBytes: 4 * clusterBytes });
+  await snapshot('v', 's');
+  const opened = await fixture.snapshots.open('p', fixture.snapshots.get('v', 's').id);
+  const busy = { code: 'snapshot/busy', message: expect.stringContaining('is being read') };
+  const alone = [{ volume: 'v', snapshot: 's' }];
+  await expect(fixture.snapshots.delete(alone)).rejects.toMatchObject(busy);
+  await expect(fixture.snapshots.delete(alone, { dryRun: true })).rejects.toMatchObject(busy);
+  const withSnapshots = { withSnapshots: true };
+  await expect(fixture.volumes.delete('v', withSnapshots)).rejects.toMatchObject(busy);
+  await opened.close();
+  await fixture.volumes.delete('v', withSnapshots);
+});
+
+test('a snapshot that is opened while it is deleted is not, or stays', async () => {
+  await createPool(16 * MiB);
+  await fixture.volumes.create({ name: 'v', sizeBytes: 4 * clusterBytes });
+  await snapshot('v', 's');
+  const { id } = fixture.snapshots.get('v', 's');
+  const commit = pool.commit.bind(pool);
+  let opening: Promise<unknown> | undefined;
+  pool.commit = async (ops) => {
+    opening ??= fixture.snapshots.open('p', id).catch((error: unknown) => error);
+    await Promise.race([opening, new Promise((resolve) => setTimeout(resolve, 200))]);
+    return commit(ops);
+  };
+  await fixture.snapshots.delete([{ volume: 'v', snapshot: 's' }]);
+  expect(await opening).toMatchObject({ code: 'snapshot/not-found' });
+  expect(pool.usersOf(`s${id}`)).toBe(0);
+});
+
 test('a layer that writers kept from going is looked at again, though nothing else has happened', async () => {
   await createPool(16 * MiB);
   await fixture.volumes.create({ name: 'v', sizeBytes: 4 * clusterBytes });

@@ -3,9 +3,13 @@
  * Method: the real data plane on a sparse file; the pool's own check after what changes space.
  */
 import { stat } from 'node:fs/promises';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { DataPlaneError, VolumePlane } from '../../src/dataplane/data-plane.ts';
+import { fillingOf, fillingOp } from '../../src/volume/records.ts';
+import type { OpenVolume } from '../../src/volume/volume-service.ts';
 import { Fixture, until } from '../pool/fixture.ts';
 
+const ENOSPC = 28;
 const KiB = 1024;
 const MiB = 1024 * KiB;
 const GiB = 1024 * MiB;
@@ -207,6 +211,63 @@ describe('volumes', () => {
     expect(fixture.volumes.list()).toEqual([]);
     await until(isGone);
     await expectSound();
+  });
+
+  test('thick, cut off and in use: what was written stays when it gets the rest of its space', async () => {
+    const options = { name: 'v', sizeBytes: 80 * MiB, thick: true };
+    await fixture.volumes.create(options);
+    const { pool, record, plane, close } = await fixture.volumes.open('v');
+    const data = Buffer.alloc(MiB, 7);
+    await plane.write(64 * MiB - 512, data);
+    // As it is when a growth was cut off: unaligned, too.
+    await pool.commit([fillingOp(record.id, { fromBytes: 64 * MiB - 512 })]);
+    await fixture.volumes.create(options);
+    expect(fillingOf(pool, record.id)).toBeUndefined();
+    expect(await plane.read(64 * MiB - 512, MiB)).toEqual(data);
+    await close();
+    await expectSound();
+  });
+
+  test('thick, of which the creation fails when somebody has opened it: it stays', async () => {
+    let opened: OpenVolume | undefined;
+    const provision = vi.spyOn(VolumePlane.prototype, 'provision');
+    provision.mockImplementationOnce(async () => {
+      opened = await fixture.volumes.open('v');
+      throw new DataPlaneError(ENOSPC, 'no space');
+    });
+    const attempt = fixture.volumes.create({ name: 'v', sizeBytes: MiB, thick: true });
+    await expect(attempt).rejects.toMatchObject({ code: 'pool/full' });
+    provision.mockRestore();
+    await opened?.plane.write(0, Buffer.alloc(MiB, 1));
+    await opened?.close();
+    expect(fixture.volumes.list()).toHaveLength(1);
+    await expectSound();
+  });
+
+  test('a volume that is opened while it is looked at for its deletion stays', async () => {
+    await fixture.volumes.create({ name: 'v', sizeBytes: MiB });
+    let opened: OpenVolume | undefined;
+    fixture.volumes.setDependents(async () => {
+      opened = await fixture.volumes.open('v');
+      return { ops: [], freedBytes: 0, expectUnused: () => {} };
+    });
+    await expect(fixture.volumes.delete('v')).rejects.toMatchObject({ code: 'volume/busy' });
+    await opened?.close();
+    expect(fixture.volumes.list()).toHaveLength(1);
+  });
+
+  test('a volume that is deleted while it is opened is not there', async () => {
+    await fixture.volumes.create({ name: 'v', sizeBytes: MiB });
+    const pool = fixture.pools.get('gold');
+    const commit = pool.commit.bind(pool);
+    let opening: Promise<unknown> | undefined;
+    pool.commit = async (ops) => {
+      opening ??= fixture.volumes.open('v').catch((error: unknown) => error);
+      await Promise.race([opening, new Promise((resolve) => setTimeout(resolve, 200))]);
+      return commit(ops);
+    };
+    await fixture.volumes.delete('v');
+    expect(await opening).toMatchObject({ code: 'volume/not-found' });
   });
 
   test('the map tells data from holes', async () => {

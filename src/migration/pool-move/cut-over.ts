@@ -15,6 +15,7 @@ import type { HandOver } from '../../export/hand-over.ts';
 import type { VolumeExportRecord } from '../../export/types.ts';
 import { batchBytes } from '../../pool/format/batch.ts';
 import type { Pool } from '../../pool/pool.ts';
+import { exchangeHeldHeads } from '../../snapshot/freeze.ts';
 import { snapshotKey } from '../../snapshot/open.ts';
 import { volumeKey } from '../../volume/chain.ts';
 import type { Family } from '../../volume/family.ts';
@@ -102,7 +103,7 @@ async function pause(hand: HandOver, source: Pool, { volumes }: Family) {
 /** Requests wait: what they have written since the last walk is all that is left. */
 async function copyRest(underWay: MoveUnderWay, family: Family): Promise<void> {
   const { source, target } = underWay;
-  await freezeHeads(source, family);
+  await freezeHeads(source, family, exchangeHeldHeads);
   const tree = LayerTree.of(source);
   const missing = new LayerMap(underWay).missing(tree, family);
   const clusters = missing.reduce((sum, layer) => sum + source.clustersOf(layer), 0);

@@ -2,7 +2,7 @@
  * Freezing what a family has written: its heads become layers that nobody names, which the move copies; guests write to empty heads above.
  */
 import type { Pool } from '../../pool/pool.ts';
-import { exchangeHeads } from '../../snapshot/freeze.ts';
+import type { exchangeHeads } from '../../snapshot/freeze.ts';
 import { expectLayersLeft } from '../../snapshot/limits.ts';
 import type { Family } from '../../volume/family.ts';
 import { layerOp, NewIds, volumeOp, volumeRecords } from '../../volume/records.ts';
@@ -17,9 +17,14 @@ export function headBytes(pool: Pool, family: Family): number {
 /**
  * Every head that has something in it is frozen at one point in time. To be run between other changes of structure.
  *
+ * @param exchange by whether the pool's openings are held already
  * @throws StorageError volume/busy writes under way do not end; snapshot/limit, pool/failed
  */
-export async function freezeHeads(pool: Pool, family: Family): Promise<void> {
+export async function freezeHeads(
+  pool: Pool,
+  family: Family,
+  exchange: typeof exchangeHeads,
+): Promise<void> {
   // What guests wrote is in the map only when it is durable.
   await pool.flush();
   const written: VolumeRecord[] = [];
@@ -37,7 +42,7 @@ export async function freezeHeads(pool: Pool, family: Family): Promise<void> {
       volumeOp({ ...volume, headLayer: head }),
     ]),
   ];
-  await exchangeHeads(pool, heads, ops);
+  await exchange(pool, heads, ops);
 }
 
 function volumesOf(pool: Pool, { volumes }: Family): VolumeRecord[] {

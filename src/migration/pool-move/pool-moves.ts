@@ -14,6 +14,7 @@ import { StorageError } from '../../base/errors.ts';
 import { newUuid } from '../../base/ids.ts';
 import { Pace } from '../../pool/pace.ts';
 import type { Pool } from '../../pool/pool.ts';
+import { exchangeHeads } from '../../snapshot/freeze.ts';
 import type { FoundVolume } from '../../volume/catalog.ts';
 import { LayerTree } from '../../volume/layer-tree.ts';
 import {
@@ -257,7 +258,7 @@ export class PoolMoves {
     const { volumes } = this.#to;
     const { source } = underWay;
     const exclusively = <T>(work: () => Promise<T>) => volumes.exclusively(work);
-    await exclusively(() => freezeHeads(source, familyNow(underWay)));
+    await exclusively(() => freezeHeads(source, familyNow(underWay), exchangeHeads));
     await copyMissing(underWay, familyNow(underWay), { exclusively, watch });
     await source.flush();
   }
