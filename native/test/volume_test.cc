@@ -237,6 +237,27 @@ TEST_P(VolumeTest, StatusTellsDataProvisionedAndHoleApart) {
   }
 }
 
+TEST_P(VolumeTest, GivingPlacesLeavesDataAlone) {
+  ControlPlaneForTest plane(Options());
+  Volume& volume = plane.OpenVolume(kMiB, true);
+  const uint64_t start = 2 * kTestClusterBytes + 512;
+  TestRequest write(BlockOp::kWrite, start, 2 * kTestClusterBytes, 5);
+  ASSERT_TRUE(write.Run(volume, plane.loop(0)).ok());
+  const std::vector<std::byte> before = ReadAll(volume, plane.loop(0));
+  TestRequest provision(BlockOp::kWriteZeroes, kTestClusterBytes + 512, 8 * kTestClusterBytes);
+  provision.request.no_hole = provision.request.keeps_data = true;
+  ASSERT_TRUE(provision.Run(volume, plane.loop(0)).ok());
+  EXPECT_TRUE(ReadAll(volume, plane.loop(0)) == before);
+  TestRequest status(BlockOp::kBlockStatus, 0, kMiB);
+  ASSERT_TRUE(status.Run(volume, plane.loop(0)).ok());
+  const std::vector<Extent>& extents = status.request.extents;
+  ASSERT_GE(extents.size(), 2u);
+  EXPECT_EQ(extents.front().length, kTestClusterBytes);
+  EXPECT_EQ(extents.front().flags, kExtentHole | kExtentZero);
+  EXPECT_EQ(extents.back().length, kMiB - 10 * kTestClusterBytes);
+  for (size_t i = 1; i + 1 < extents.size(); i++) EXPECT_EQ(extents[i].flags & kExtentHole, 0u) << i;
+}
+
 TEST_P(VolumeTest, FlushWithOnlyOverwritesNeedsNoJournalRecord) {
   ControlPlaneForTest plane(Options());
   Volume& volume = plane.OpenVolume(kMiB, true);

@@ -411,10 +411,6 @@ function expectClosed({ pool, record: { id, name } }: FoundVolume): void {
 export async function openVolume({ pool, record }: FoundVolume): Promise<OpenVolume> {
   const { id } = record;
   const plane = await pool.openVolume(volumeToOpen(pool, record));
-  if (volumeById(pool, id) === undefined) {
-    await pool.closeVolume(volumeKey(id));
-    throw new StorageError('volume/not-found', `volume ${record.name} was deleted meanwhile`);
-  }
   let closed: Promise<void> | undefined;
   return {
     plane,

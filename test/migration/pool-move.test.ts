@@ -218,6 +218,39 @@ test('a move that is cancelled leaves the volume where it was, and nothing in th
   await expectFamily(both, expected);
 });
 
+test('requests go on while another change of structure takes long, and the volume is moved behind it', async () => {
+  const expected = await writeFamily(both, 'row');
+  await both.exports.add({ name: 'v', volume: 'v' });
+  const { dataPlane, volumes } = both.fixture;
+  const pauseExport = dataPlane.pauseExport.bind(dataPlane);
+  const resumeExport = vi.spyOn(dataPlane, 'resumeExport');
+  let endOther = () => {};
+  let other: Promise<void> | undefined;
+  vi.spyOn(dataPlane, 'pauseExport').mockImplementation((name) => {
+    other ??= volumes.exclusively(
+      () =>
+        new Promise((resolve) => {
+          endOther = resolve;
+        }),
+    );
+    return pauseExport(name);
+  });
+  const phases: string[] = [];
+  await both.move('v', 'b', {
+    setPhase: (phase) => {
+      if (!phase.startsWith('waiting')) return;
+      phases.push(phase);
+      expect(resumeExport).toHaveBeenCalledTimes(1);
+      endOther();
+    },
+  });
+  vi.restoreAllMocks();
+  await other;
+  expect(phases).toEqual(['waiting for the moment to switch: another change takes its time']);
+  expect(names('b')).toEqual(['clone', 'v']);
+  await expectFamily(both, expected);
+});
+
 test('a volume that others than exports use is moved when they have let go', async () => {
   const expected = await writeFamily(both, 'row');
   const reader = await both.fixture.snapshots.open('a', both.fixture.snapshots.get('v', 's1').id);

@@ -8,6 +8,7 @@
  * if it has the arrival (settle.ts). So a crash leaves them in one pool, never in both and never in none.
  * Lock order: exports' turn, then changes of structure, then openings of the source.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf, StorageError } from '../../base/errors.ts';
 import { formatSize } from '../../base/size.ts';
 import { MiB } from '../../base/units.ts';
@@ -37,6 +38,8 @@ import type { MoveUnderWay, PoolMoveDependencies } from './types.ts';
 
 /** More is copied while requests go on: half a second at 100 MiB/s. */
 export const heldBytesMax = 64 * MiB;
+/** Requests are held for no longer than that before it is this move's turn. */
+const turnMsMax = 2_000;
 
 export interface CutOver {
   /** How long requests waited. */
@@ -66,14 +69,12 @@ export async function cutOver(
     const began = performance.now();
     const served = await pause(hand, source, paused);
     try {
-      await volumes.exclusively(() =>
-        source.holdOpenings(async () => {
-          expectSame(paused, familyNow(underWay));
-          expectUnused(source, paused, served);
-          await copyRest(underWay, paused);
-          await switchPools(dependencies, underWay, hand, until);
-        }),
-      );
+      await soonInTurn(volumes, source, async () => {
+        expectSame(paused, familyNow(underWay));
+        expectUnused(source, paused, served);
+        await copyRest(underWay, paused);
+        await switchPools(dependencies, underWay, hand, until);
+      });
     } catch (error) {
       // Only now: to close a volume is to wait for the openings that were held.
       if (error instanceof InDoubt) await hand.giveUp();
@@ -98,6 +99,34 @@ async function pause(hand: HandOver, source: Pool, { volumes }: Family) {
       throw new NotNow(error.message);
     throw error;
   }
+}
+
+/**
+ * `work` between other changes of structure and while nothing is opened. Requests wait already: a change that has its turn for long, because it waits for a disk
+ * perhaps, does not hold up guests whose disks are well.
+ *
+ * @throws NotNow
+ */
+async function soonInTurn(
+  volumes: PoolMoveDependencies['volumes'],
+  source: Pool,
+  work: () => Promise<void>,
+): Promise<void> {
+  const begun = new AbortController();
+  let isLate = false;
+  const done = volumes.exclusively(() =>
+    source.holdOpenings(async () => {
+      if (isLate) return;
+      begun.abort();
+      await work();
+    }),
+  );
+  const give = () => {
+    isLate = true;
+    throw new NotNow('another change takes its time');
+  };
+  const late = delay(turnMsMax, undefined, { signal: begun.signal }).then(give, () => done);
+  await Promise.race([done, late]);
 }
 
 /** Requests wait: what they have written since the last walk is all that is left. */
