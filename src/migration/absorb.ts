@@ -106,7 +106,7 @@ function aliveOf(pool: Pool, disk: number): number[] {
 
 /** The layer may become one with others, and nothing keeps the disk. */
 async function detach({ pool, volumes }: AbsorbContext, disk: number): Promise<void> {
-  await volumes.exclusively(async () => {
+  await volumes.exclusively(pool, async () => {
     if (pool.foreignUsedCount(disk) > 0) return;
     const layers = layersOfAdopted(pool, disk);
     if (layers.length === 0) return;

@@ -93,7 +93,7 @@ async function relocateFrozen(
     await copyAll(pool, moves);
     // Outside of the others' way: the batch's own round has nothing left to sync then.
     await pool.flush();
-    return await volumes.exclusively(async () => {
+    return await volumes.exclusively(pool, async () => {
       // What nobody names any more is the reaper's, who waits for nobody.
       if (!LayerTree.of(pool).isAlive(unit.layer)) return [];
       // Others may have taken a cluster away and brought it back, and what was copied is not what it holds now.
@@ -138,7 +138,7 @@ async function relocateClosed(
   unit: Unit,
   moves: readonly Move[],
 ): Promise<readonly Move[]> {
-  return volumes.exclusively(() =>
+  return volumes.exclusively(pool, () =>
     pool.holdOpenings(async () => {
       const isStillHead = LayerTree.of(pool).headOf(unit.layer)?.id === volume.id;
       const isClosed = !pool.isVolumeOpen(volumeKey(volume.id));

@@ -59,7 +59,7 @@ export async function placeVolume(
 ): Promise<void> {
   const { pool, volumes } = context;
   const { copiedBytes } = await planPlacement(pool, volume, placement);
-  await volumes.exclusively(async () => {
+  await volumes.exclusively(pool, async () => {
     const record = volumeById(pool, volume);
     if (record === undefined) return;
     await pool.commit([volumeOp({ ...record, placement })]);

@@ -29,7 +29,7 @@ export function condemn(
   { pool, volumes, now }: CondemnContext,
   damaged: readonly VerifiedCluster[],
 ): Promise<readonly DamageRecord[]> {
-  return volumes.exclusively(async () => {
+  return volumes.exclusively(pool, async () => {
     const foundAt = now().toISOString();
     const still: VerifiedCluster[] = [];
     for (const cluster of damaged) {

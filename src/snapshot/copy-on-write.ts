@@ -73,7 +73,7 @@ export class CopyOnWrite {
     if (this.#running) return;
     this.#running = true;
     while (this.#waiting.length > 0) {
-      await this.#volumes.exclusively(async () => {
+      await this.#volumes.exclusively(this.#pool, async () => {
         const turn = this.#waiting.splice(0, slotsPerTurn);
         // The map was forgotten since: their writers look again.
         const valid = turn.filter(({ plane, wanted }) => plane.era === wanted.era);

@@ -58,8 +58,10 @@ export async function createSnapshots(
   options: CreateSnapshotOptions,
 ): Promise<CreatedSnapshots> {
   const { quiesceSocket: socket, dryRun = false } = options;
+  const { volumes } = context;
+  const scope = volumes.poolsOf(options.names.map(({ volume }) => volume));
   const take = (isDry: boolean) =>
-    context.volumes.exclusively(() => takeAll(context, { ...options, dryRun: isDry }));
+    volumes.exclusively(scope, () => takeAll(context, { ...options, dryRun: isDry }));
   // A guest is not frozen for nothing; and since its agent may take its time, all is looked at once more then.
   let taken = await take(dryRun || socket !== undefined);
   if (taken.changed && !dryRun && socket !== undefined) {

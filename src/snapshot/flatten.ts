@@ -74,7 +74,7 @@ async function flattenOnce(
     for (let leaf = 0; leaf < leavesPerRegion; leaf++) {
       if (watch.signal.aborted) throw abortReason(watch.signal);
       const copy = () =>
-        volumes.exclusively(async () =>
+        volumes.exclusively(pool, async () =>
           headNow() === head
             ? flattenLeaf(pool, plane, head, { region, leaf }, targets)
             : undefined,
@@ -82,7 +82,7 @@ async function flattenOnce(
       watch.onCopied(await pool.governor.run(async () => (await copy()) ?? 0));
     }
   }
-  return volumes.exclusively(async () => {
+  return volumes.exclusively(pool, async () => {
     await pool.flush();
     if (headNow() !== head || (await inheritedBytes(pool, head)) > 0) return false;
     await pool.commit([layerOp({ id: head, parent: null })]);

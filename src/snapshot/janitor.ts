@@ -291,7 +291,7 @@ export class Janitor {
   async #inTurn(reduction: Shrinking, work: () => Promise<void>): Promise<boolean> {
     const { pool, volumes } = this.#parts;
     await pool.journalRoom(this.#chore.stopping);
-    return volumes.exclusively(async () => {
+    return volumes.exclusively(pool, async () => {
       if (this.#chore.isStopped) return false;
       const now = LayerTree.of(pool).reductionOf(reduction.layer);
       const isSame = now !== undefined && now.kind !== 'reap' && stepOf(now) === stepOf(reduction);

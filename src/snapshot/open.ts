@@ -72,7 +72,7 @@ export async function openScratch(
   { pool, record }: FoundSnapshot,
 ): Promise<OpenSnapshot> {
   const { volumes } = context;
-  const scratch = await volumes.exclusively(async () => {
+  const scratch = await volumes.exclusively(pool, async () => {
     expectLayersLeft(pool, 1);
     return addHead(context, pool, record, { name: '', snapshotMode: 'row', scratch: true });
   });

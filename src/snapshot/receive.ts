@@ -88,7 +88,8 @@ export class Receiver {
     const { name, base, stream } = incoming;
     const receiving: Receiving = { stream, toBytes: 0 };
     if (base !== null) {
-      return volumes.exclusively(() => this.#beginOnTop({ ...incoming, base }, receiving));
+      const scope = () => ({ pools: [volumes.find(name).pool], names: [unfinished(name)] });
+      return volumes.exclusively(scope, () => this.#beginOnTop({ ...incoming, base }, receiving));
     }
     await volumes.create({ ...creation(incoming), receiving });
     return volumes.find(unfinished(name));
@@ -96,7 +97,7 @@ export class Receiver {
 
   /** To be told when what lies before `toBytes` is durable. */
   note(part: FoundVolume, receiving: Receiving): Promise<void> {
-    return this.#context.volumes.exclusively(async () => {
+    return this.#context.volumes.exclusively(part.pool, async () => {
       const record = stillThere(part);
       await part.pool.commit([volumeOp({ ...record, receiving })]);
     });
@@ -109,8 +110,9 @@ export class Receiver {
    */
   finish(part: FoundVolume, incoming: Incoming): Promise<void> {
     const { volumes, tell } = this.#context;
-    return volumes.exclusively(async () => {
-      const { name, snapshot, base } = incoming;
+    const { name, snapshot, base } = incoming;
+    const scope = () => ({ pools: [part.pool], names: [name, unfinished(name)] });
+    return volumes.exclusively(scope, async () => {
       const whole = { ...part, record: stillThere(part) };
       if (base === null) await this.#becomeVolume(whole, incoming);
       else await this.#joinVolume(whole, { ...incoming, base });

@@ -40,7 +40,9 @@ export async function revertVolume(
   context.catalog.findSnapshot(volume, snapshot).pool.expectWritable();
   if (!options.force) expectNoClients(connections, volume, 'reverted');
   else if (!options.dryRun) await connections.disconnect(volume);
-  return context.volumes.exclusively(() => revert(context, to, options));
+  return context.volumes.exclusively(context.volumes.poolsOf([volume]), () =>
+    revert(context, to, options),
+  );
 }
 
 /** @throws StorageError export/busy */

@@ -152,7 +152,7 @@ export class SnapshotService implements Snapshots {
   }
 
   rename(volume: string, name: string, to: string, options: DryRun = {}): Promise<SnapshotInfo> {
-    return this.#volumes.exclusively(() =>
+    return this.#volumes.exclusively(this.#volumes.poolsOf([volume]), () =>
       renameSnapshot(this.#context, { volume, snapshot: name }, to, options),
     );
   }
@@ -161,7 +161,8 @@ export class SnapshotService implements Snapshots {
     names: readonly SnapshotName[],
     options: DeleteSnapshotOptions = {},
   ): Promise<{ freedBytes: number }> {
-    return this.#volumes.exclusively(() =>
+    const volumes = names.map(({ volume }) => volume);
+    return this.#volumes.exclusively(this.#volumes.poolsOf(volumes), () =>
       deleteSnapshots(this.#context, this.#guard, names, options),
     );
   }
@@ -186,7 +187,10 @@ export class SnapshotService implements Snapshots {
   }
 
   clone(source: SnapshotName, name: string, options: DryRun = {}): Promise<{ changed: boolean }> {
-    return this.#volumes.exclusively(() => cloneSnapshot(this.#context, source, name, options));
+    const scope = () => ({ pools: [this.#volumes.find(source.volume).pool], names: [name] });
+    return this.#volumes.exclusively(scope, () =>
+      cloneSnapshot(this.#context, source, name, options),
+    );
   }
 
   async inheritedBytes(volume: string): Promise<number> {
@@ -207,7 +211,7 @@ export class SnapshotService implements Snapshots {
     snapshotMode: 'row' | 'cow',
     options: DryRun = {},
   ): Promise<{ changed: boolean }> {
-    return this.#volumes.exclusively(() =>
+    return this.#volumes.exclusively(this.#volumes.poolsOf([volume]), () =>
       setSnapshotMode(this.#context, volume, snapshotMode, options),
     );
   }

@@ -117,7 +117,7 @@ export class Adoption {
 
   #begin(pool: Pool, disk: AdoptionPlan['disk'], plane: PatientDiskPlane): Promise<AdoptedDisk> {
     const { clusterBytes } = pool;
-    return this.#to.volumes.exclusively(async () => {
+    return this.#to.volumes.exclusively(pool, async () => {
       const ids = new NewIds(pool);
       const layer = ids.layer();
       const record = await pool.addForeignDisk({ location: disk.location, plane }, (foreign) => [
@@ -132,7 +132,8 @@ export class Adoption {
   #finish(adopted: AdoptedDisk, { name, pool, disk, ...plan }: AdoptionPlan): Promise<void> {
     const { volumes, clock, emit } = this.#to;
     const { uri } = disk.location;
-    return volumes.exclusively(async () => {
+    const scope = () => ({ pools: [pool], names: [name] });
+    return volumes.exclusively(scope, async () => {
       volumes.expectFree(name);
       const ids = new NewIds(pool);
       const volume: VolumeRecord = {

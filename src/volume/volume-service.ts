@@ -8,7 +8,6 @@
  */
 import { type Clock, isoTime } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
-import { Mutex } from '../base/mutex.ts';
 import { expectName } from '../base/names.ts';
 import { formatSize } from '../base/size.ts';
 import type { VolumePlane } from '../dataplane/data-plane.ts';
@@ -19,6 +18,7 @@ import type { EmitEvent, ReportProgress } from '../pool/types.ts';
 import { Background } from './background.ts';
 import { describeVolume, type FoundVolume, VolumeCatalog } from './catalog.ts';
 import { volumeKey, volumeToOpen } from './chain.ts';
+import { Changes, type ScopeNow } from './changes.ts';
 import type { FillWatch } from './filler.ts';
 import { expectInside, readMap } from './map.ts';
 import { expectClass } from './placement.ts';
@@ -95,7 +95,7 @@ export class VolumeService {
   readonly #catalog: VolumeCatalog;
   readonly #clock: Clock;
   readonly #emit: EmitEvent;
-  readonly #changing = new Mutex();
+  readonly #changes = new Changes();
   readonly #guards: VolumeGuard[] = [];
   readonly #background = new Map<Pool, Background>();
   readonly #structureListeners: ((pool: Pool) => void)[] = [];
@@ -138,7 +138,10 @@ export class VolumeService {
     signal?: AbortSignal,
   ): Promise<{ volume: VolumeInfo; changed: boolean }> {
     const watch = { report, signal };
-    const made = await this.#changing.run(() => this.#create(options, watch));
+    const { name } = options;
+    expectName('volume', name);
+    const scope = () => ({ pools: this.#poolsFor(options), names: [name] });
+    const made = await this.#changes.run(scope, () => this.#create(options, watch));
     const { found, isNew, changed, filled } = made;
     if (isNew) await this.#doneOrUndone(found, filled);
     else await filled;
@@ -146,9 +149,9 @@ export class VolumeService {
   }
 
   /** @throws StorageError volume/not-found, volume/exists, volume/busy, request/invalid */
-  rename(name: string, to: string, options: DryRun = {}): Promise<VolumeInfo> {
-    return this.#changing.run(async () => {
-      expectName('volume', to);
+  async rename(name: string, to: string, options: DryRun = {}): Promise<VolumeInfo> {
+    expectName('volume', to);
+    return this.#changes.run(this.#named(name, [to]), async () => {
       const { pool, record } = this.#catalog.find(name);
       pool.expectWritable();
       const renamed = { pool, record: { ...record, name: to } };
@@ -169,7 +172,9 @@ export class VolumeService {
    *   volume/busy it is being filled
    */
   async resize(name: string, sizeBytes: number, options: DryRun = {}): Promise<VolumeInfo> {
-    const made = await this.#changing.run(() => this.#resize(name, sizeBytes, options));
+    expectVolumeSize(sizeBytes);
+    const scope = this.#named(name);
+    const made = await this.#changes.run(scope, () => this.#resize(name, sizeBytes, options));
     await made.filled;
     return describeVolume(made.found);
   }
@@ -180,7 +185,7 @@ export class VolumeService {
    * @throws StorageError volume/not-found, volume/busy it is exported or in use; volume/has-snapshots, volume/has-clones
    */
   delete(name: string, options: DeleteVolumeOptions = {}): Promise<{ freedBytes: number }> {
-    return this.#changing.run(async () => {
+    return this.#changes.run(this.#named(name), async () => {
       const found = this.#catalog.find(name);
       const { pool, record } = found;
       pool.expectNotReadOnly();
@@ -194,9 +199,15 @@ export class VolumeService {
     });
   }
 
-  /** One change at a time: `work` sees no half of another, and none begins before it has ended. */
-  exclusively<T>(work: () => Promise<T>): Promise<T> {
-    return this.#changing.run(work);
+  /** One change at a time in a pool: `work` sees no half of another, and none begins there before it has ended. */
+  exclusively<T>(where: Pool | ScopeNow, work: () => Promise<T>): Promise<T> {
+    const scope = typeof where === 'function' ? where : () => ({ pools: [where] });
+    return this.#changes.run(scope, work);
+  }
+
+  /** The pools of volumes, for `exclusively`. @throws StorageError volume/not-found, request/invalid, when it is asked */
+  poolsOf(volumes: readonly string[]): ScopeNow {
+    return () => ({ pools: volumes.map((name) => this.#catalog.find(name).pool) });
   }
 
   /** Layers may have lost a name or a reader: what nobody needs any more is given back, and listeners are told. */
@@ -280,8 +291,23 @@ export class VolumeService {
     this.#catalog.explainMissing(explain);
   }
 
+  /** Of a volume that is there, and of the names that it has and gets. */
+  #named(name: string, others: readonly string[] = []): ScopeNow {
+    return () => ({ pools: [this.#catalog.find(name).pool], names: [name, ...others] });
+  }
+
+  /** Where the volume is, or would be created; none when the creation is going to be refused. */
+  #poolsFor({ name, pool }: CreateVolumeOptions): readonly Pool[] {
+    const existing = this.#catalog.lookUp(name);
+    if (existing !== undefined) return [existing.pool];
+    try {
+      return [this.#catalog.poolFor(pool)];
+    } catch {
+      return [];
+    }
+  }
+
   async #create(options: CreateVolumeOptions, watch: FillWatch): Promise<Creation> {
-    expectName('volume', options.name);
     expectVolumeSize(options.sizeBytes);
     const existing = this.#catalog.lookUp(options.name);
     if (existing !== undefined) {
@@ -307,7 +333,6 @@ export class VolumeService {
     sizeBytes: number,
     { dryRun }: DryRun,
   ): Promise<Pick<Creation, 'found' | 'filled'>> {
-    expectVolumeSize(sizeBytes);
     const { pool, record } = this.#catalog.find(name);
     pool.expectWritable();
     expectGrowth(record, sizeBytes);
@@ -345,7 +370,7 @@ export class VolumeService {
 
   async #undo(found: FoundVolume): Promise<void> {
     try {
-      await this.#changing.run(() => this.#delete(found, noDependents));
+      await this.exclusively(found.pool, () => this.#delete(found, noDependents));
     } catch (error) {
       if (!(error instanceof StorageError && error.code === 'volume/busy')) throw error;
     }

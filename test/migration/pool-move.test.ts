@@ -168,6 +168,7 @@ test('a start does not wait for other changes where no move has left anything', 
   await writeFamily(both, 'row');
   let end = () => {};
   const other = both.fixture.volumes.exclusively(
+    both.a,
     () =>
       new Promise<void>((resolve) => {
         end = resolve;
@@ -228,8 +229,9 @@ test('requests go on while another change of structure takes long, and the volum
   let other: Promise<void> | undefined;
   vi.spyOn(dataPlane, 'pauseExport').mockImplementation((name) => {
     other ??= volumes.exclusively(
+      both.a,
       () =>
-        new Promise((resolve) => {
+        new Promise<void>((resolve) => {
           endOther = resolve;
         }),
     );

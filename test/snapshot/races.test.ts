@@ -184,6 +184,40 @@ test('a read of a clone that is slow does not see what is written in place once 
   await close();
 });
 
+test('a pool whose disk hangs holds up neither guests nor changes of another', async () => {
+  await createPool(16 * MiB);
+  await fixture.volumes.create({ name: 'v', sizeBytes: 4 * clusterBytes, snapshotMode: 'cow' });
+  const { plane, close } = await fixture.volumes.open('v');
+  await plane.write(0, Buffer.alloc(clusterBytes, 1));
+  await snapshot('v', 's');
+  await fixture.pools.create('q', [`file:${fixture.path('other')}?size=${16 * MiB}`], {
+    clusterBytes,
+  });
+  await fixture.volumes.create({ name: 'w', sizeBytes: 4 * clusterBytes, pool: 'q' });
+  const other = await fixture.volumes.open('w');
+  await other.plane.write(0, Buffer.alloc(clusterBytes, 1));
+  faulty.setFaults(fixture.path('other'), [{ op: 'sync', kind: 'hang' }]);
+  const held = [
+    snapshot('w', 's'),
+    fixture.volumes.create({ name: 'x', sizeBytes: MiB, pool: 'q' }),
+  ];
+  // By copy on write, which is a change of structure.
+  await plane.write(0, Buffer.alloc(KiB, 2));
+  await snapshot('v', 't');
+  await fixture.volumes.create({ name: 'y', sizeBytes: MiB, pool: 'p' });
+  await fixture.snapshots.delete([{ volume: 'v', snapshot: 't' }]);
+  faulty.setFaults(fixture.path('other'), []);
+  await Promise.all(held);
+  expect(fixture.volumes.list().map(({ name, pool: where }) => `${name} in ${where}`)).toEqual([
+    'v in p',
+    'w in q',
+    'x in q',
+    'y in p',
+  ]);
+  await other.close();
+  await close();
+});
+
 test('a volume that is opened while it is frozen writes to its new head', async () => {
   await createPool(16 * MiB);
   const sizeBytes = 4 * clusterBytes;
@@ -315,7 +349,7 @@ async function twoClones(): Promise<[OpenVolume, OpenVolume]> {
 async function writeTogether([c, d]: [OpenVolume, OpenVolume]): Promise<string[]> {
   const part = new Uint8Array(KiB).fill(3);
   let answers: Promise<PromiseSettledResult<void>[]> | undefined;
-  await fixture.volumes.exclusively(async () => {
+  await fixture.volumes.exclusively(pool, async () => {
     const writes = [c.plane.write(0, part), d.plane.write(0, part)];
     writes.push(c.plane.write(clusterBytes, part), d.plane.write(clusterBytes, part));
     answers = Promise.allSettled(writes);
@@ -337,7 +371,7 @@ test('clones that copy the same cluster on write, and find no room at first, eac
   for (let at = 0; at < 5; at++) hold.mockImplementationOnce(full);
   expect(await writeTogether(clones)).toEqual(Array(4).fill('fulfilled'));
   // Another turn would have come by now.
-  await fixture.volumes.exclusively(async () => {});
+  await fixture.volumes.exclusively(pool, async () => {});
   expect(unlocked).toHaveBeenCalledTimes(8);
   hold.mockRestore();
   unlocked.mockRestore();

@@ -110,7 +110,7 @@ describe('the tree of a pool', () => {
 
   /** Nothing else happens meanwhile. */
   function changed(ops: readonly BatchOp[], look: (tree: LayerTree) => unknown): Promise<unknown> {
-    return fixture.volumes.exclusively(async () => {
+    return fixture.volumes.exclusively(pool, async () => {
       const before = LayerTree.of(pool);
       await pool.commit(ops);
       expect(LayerTree.of(pool)).not.toBe(before);

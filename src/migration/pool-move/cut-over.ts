@@ -19,6 +19,7 @@ import type { Pool } from '../../pool/pool.ts';
 import { exchangeHeldHeads } from '../../snapshot/freeze.ts';
 import { snapshotKey } from '../../snapshot/open.ts';
 import { volumeKey } from '../../volume/chain.ts';
+import type { ScopeNow } from '../../volume/changes.ts';
 import type { Family } from '../../volume/family.ts';
 import { LayerTree } from '../../volume/layer-tree.ts';
 import {
@@ -69,7 +70,7 @@ export async function cutOver(
     const began = performance.now();
     const served = await pause(hand, source, paused);
     try {
-      await soonInTurn(volumes, source, async () => {
+      await soonInTurn(volumes, underWay, async () => {
         expectSame(paused, familyNow(underWay));
         expectUnused(source, paused, served);
         await copyRest(underWay, paused);
@@ -109,13 +110,13 @@ async function pause(hand: HandOver, source: Pool, { volumes }: Family) {
  */
 async function soonInTurn(
   volumes: PoolMoveDependencies['volumes'],
-  source: Pool,
+  underWay: MoveUnderWay,
   work: () => Promise<void>,
 ): Promise<void> {
   const begun = new AbortController();
   let isLate = false;
-  const done = volumes.exclusively(() =>
-    source.holdOpenings(async () => {
+  const done = volumes.exclusively(inBoth(underWay), () =>
+    underWay.source.holdOpenings(async () => {
       if (isLate) return;
       begun.abort();
       await work();
@@ -203,7 +204,7 @@ async function clearUp(
   { source, target, move }: MoveUnderWay,
 ): Promise<void> {
   try {
-    const ends = await volumes.exclusively(() => leave(source, move.id));
+    const ends = await volumes.exclusively(source, () => leave(source, move.id));
     if (ends) await target.commit([deleteArrivalOp(move.id)]);
     volumes.structureChanged(source);
     volumes.structureChanged(target);
@@ -212,6 +213,11 @@ async function clearUp(
     const message = `pool ${source.name} does not know yet that volumes have moved to pool ${target.name}: ${error.message}`;
     emit({ kind: 'volume/move-unsettled', level: 'warning', subject: source.name, message });
   }
+}
+
+/** Where a move changes something. */
+export function inBoth({ source, target }: MoveUnderWay): ScopeNow {
+  return () => ({ pools: [source, target] });
 }
 
 export function familyNow({ source, move }: MoveUnderWay): Family {

@@ -31,7 +31,7 @@ import {
 import { layerOp, volumeById } from '../../volume/records.ts';
 import { incomingLayers } from './arriving.ts';
 import { copyMissing } from './copy-missing.ts';
-import { cutOver, familyNow, heldBytesMax, NotNow } from './cut-over.ts';
+import { cutOver, familyNow, heldBytesMax, inBoth, NotNow } from './cut-over.ts';
 import { freezeHeads, headBytes } from './freeze-heads.ts';
 import { planMove } from './plan.ts';
 import { hasTraces, settlePool } from './settle.ts';
@@ -158,7 +158,7 @@ export class PoolMoves {
     // Elsewhere a start would wait for whoever changes something in any pool: a merge, and the checkpoint that it waits for.
     for (const pool of this.#writable.filter(hasTraces)) {
       try {
-        const isChanged = await volumes.exclusively(() =>
+        const isChanged = await volumes.exclusively(pool, () =>
           settlePool(pool, open, (id) => this.#underWay.has(id)),
         );
         if (!isChanged) continue;
@@ -211,7 +211,7 @@ export class PoolMoves {
     const plan = await planMove(this.#to, underWay);
     await source.noteMoves();
     await target.noteMoves();
-    await volumes.exclusively(() => source.commit([moveOp(move)]));
+    await volumes.exclusively(source, () => source.commit([moveOp(move)]));
     const pace = new Pace(context);
     let copied = 0;
     const watch = {
@@ -257,17 +257,20 @@ export class PoolMoves {
   ): Promise<void> {
     const { volumes } = this.#to;
     const { source } = underWay;
-    const exclusively = <T>(work: () => Promise<T>) => volumes.exclusively(work);
-    await exclusively(() => freezeHeads(source, familyNow(underWay), exchangeHeads));
+    const exclusively = <T>(work: () => Promise<T>) => volumes.exclusively(inBoth(underWay), work);
+    await volumes.exclusively(source, () =>
+      freezeHeads(source, familyNow(underWay), exchangeHeads),
+    );
     await copyMissing(underWay, familyNow(underWay), { exclusively, watch });
     await source.flush();
   }
 
   /** The volumes stay where they are, and the copies go. Where that fails it is made up for when both pools are opened again. */
-  async #abandon({ source, target, move }: MoveUnderWay): Promise<void> {
+  async #abandon(underWay: MoveUnderWay): Promise<void> {
     const { volumes } = this.#to;
+    const { source, target, move } = underWay;
     try {
-      await volumes.exclusively(async () => {
+      await volumes.exclusively(inBoth(underWay), async () => {
         const isThere = moveRecords(source).some(({ id }) => id === move.id);
         if (isThere) await source.commit([deleteMoveOp(move.id)]);
         const copies = incomingLayers(target, move.id).map(layerOp);
@@ -292,7 +295,7 @@ export class PoolMoves {
 
   async #drop(source: Pool, id: string): Promise<void> {
     try {
-      await this.#to.volumes.exclusively(() => source.commit([deleteMoveOp(id)]));
+      await this.#to.volumes.exclusively(source, () => source.commit([deleteMoveOp(id)]));
       this.#to.volumes.structureChanged(source);
     } catch (error) {
       this.#unsettled(source, error);
@@ -348,7 +351,7 @@ export class PoolMoves {
         ...arrivalRecords(pool).flatMap((each) => (each.id === id ? [deleteArrivalOp(id)] : [])),
       ];
       if (ops.length === 0) continue;
-      await volumes.exclusively(() => pool.commit(ops));
+      await volumes.exclusively(pool, () => pool.commit(ops));
       volumes.structureChanged(pool);
     }
   }
