@@ -153,8 +153,13 @@ export class Service {
       opened.close({ soon: this.#heir !== undefined }),
     );
     const volumes = new VolumeService({ pools, clock, emit });
-    const snapshots = this.#opened(new SnapshotService({ pools, volumes, clock, emit }), (opened) =>
-      opened.close(),
+    const snapshots = this.#opened(
+      new SnapshotService({ pools, volumes, clock, emit }),
+      (opened) => {
+        // Clients are gone, or left to the next: nobody's request fails by it.
+        pools.hurry();
+        return opened.close();
+      },
     );
     const exports = this.#opened(
       new ExportService({

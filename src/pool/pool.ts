@@ -169,6 +169,7 @@ export class Pool {
   #cowListener: CowListener = () => {};
   #onFenced: () => void = () => {};
   #closing: Promise<void> | undefined;
+  #stopHurrying: (() => void) | undefined;
   #giveUpCheckpoints = false;
 
   private constructor(recovered: RecoveredPool, services: PoolServices) {
@@ -720,6 +721,12 @@ export class Pool {
     return this.#closing;
   }
 
+  /** The pool is going to be closed: what waits for one of its disks waits a few seconds more, then fails. */
+  hurry(): void {
+    this.#stopHurrying ??= hurry([...this.#disks.all, ...this.#foreign.all]);
+    this.#lease.hurry();
+  }
+
   #diskOf(number: number): PoolDisk {
     const disk = this.#disks.byNumber(number);
     invariant(disk !== undefined, `disk ${number} belongs to the pool`);
@@ -824,12 +831,11 @@ export class Pool {
   }
 
   async #close(options: ClosingOptions): Promise<void> {
-    const stopHurrying = hurry([...this.#disks.all, ...this.#foreign.all]);
-    this.#lease.hurry();
+    this.hurry();
     try {
       await this.#closeParts(options);
     } finally {
-      stopHurrying();
+      this.#stopHurrying?.();
     }
   }
 

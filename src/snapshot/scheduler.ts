@@ -7,7 +7,7 @@
  */
 import { type Clock, isoTime } from '../base/clock.ts';
 import { messageOf, StorageError } from '../base/errors.ts';
-import { Mutex } from '../base/mutex.ts';
+import { KeyedMutex } from '../base/keyed-mutex.ts';
 import { compareText } from '../base/names.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Pools } from '../pool/pools.ts';
@@ -51,7 +51,8 @@ export interface SchedulerParts {
 
 export class Scheduler {
   readonly #parts: SchedulerParts;
-  readonly #turns = new Mutex();
+  /** By pool: one whose disks do not answer holds up the schedules of no other. */
+  readonly #turns = new KeyedMutex();
   readonly #stopLooking: () => void;
   /** What did not succeed when it was last tried, and was said. */
   readonly #failing = new Set<string>();
@@ -65,7 +66,9 @@ export class Scheduler {
   async close(): Promise<void> {
     this.#closed = true;
     this.#stopLooking();
-    await this.#turns.run(async () => {});
+    await Promise.all(
+      this.#parts.pools.all().map((pool) => this.#turns.run([pool.uuid], async () => {})),
+    );
   }
 
   list(): ScheduleInfo[] {
@@ -80,7 +83,7 @@ export class Scheduler {
 
   /** Sets or confirms the schedule of a volume; a dry run says what would expire. @throws StorageError request/invalid */
   set({ pool, record: volume }: FoundVolume, options: ScheduleOptions): Promise<SchedulePlan> {
-    return this.#turns.run(async () => {
+    return this.#turns.run([pool.uuid], async () => {
       const keep = completeRetention(options.keep);
       const everyMs = everyMsOf(options, keep);
       const known = scheduleOf(pool, volume.id);
@@ -100,7 +103,7 @@ export class Scheduler {
 
   /** @throws StorageError schedule/not-found */
   remove({ pool, record }: FoundVolume, options: { readonly dryRun?: boolean }): Promise<void> {
-    return this.#turns.run(async () => {
+    return this.#turns.run([pool.uuid], async () => {
       if (scheduleOf(pool, record.id) === undefined) {
         throw new StorageError('schedule/not-found', `volume ${record.name} has no schedule`);
       }
@@ -109,16 +112,18 @@ export class Scheduler {
   }
 
   /** Runs whatever is due. */
-  runDue(): Promise<void> {
-    return this.#turns.run(async () => {
-      for (const pool of this.#parts.pools.all()) {
-        if (pool.isReadOnly) continue;
-        for (const schedule of scheduleRecords(pool)) {
-          if (this.#closed) return;
-          if (nextRunMs(schedule) <= this.#parts.clock.nowMs()) await this.#run(pool, schedule);
-        }
-      }
-    });
+  async runDue(): Promise<void> {
+    const pools = this.#parts.pools.all().filter((pool) => !pool.isReadOnly);
+    await Promise.all(
+      pools.map((pool) => this.#turns.run([pool.uuid], () => this.#runDueIn(pool))),
+    );
+  }
+
+  async #runDueIn(pool: Pool): Promise<void> {
+    for (const schedule of scheduleRecords(pool)) {
+      if (this.#closed) return;
+      if (nextRunMs(schedule) <= this.#parts.clock.nowMs()) await this.#run(pool, schedule);
+    }
   }
 
   async #run(pool: Pool, schedule: ScheduleRecord): Promise<void> {

@@ -7,6 +7,7 @@ import { KiB, MiB } from '../../src/base/units.ts';
 import { DataPlaneError, VolumePlane } from '../../src/dataplane/data-plane.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { snapshotRecords } from '../../src/snapshot/records.ts';
+import { Scheduler } from '../../src/snapshot/scheduler.ts';
 import type { SnapshotRecord } from '../../src/snapshot/types.ts';
 import type { OpenVolume } from '../../src/volume/volume-service.ts';
 import { FaultyPlane } from '../pool/faulty-plane.ts';
@@ -14,6 +15,7 @@ import { Fixture } from '../pool/fixture.ts';
 
 const clusterBytes = 16 * KiB;
 const EBUSY = 16;
+const ENODEV = 19;
 const regionBytes = 4096 * clusterBytes;
 
 let faulty: FaultyPlane;
@@ -21,7 +23,7 @@ let fixture: Fixture;
 let pool: Pool;
 beforeEach(async () => {
   faulty = new FaultyPlane({ loops: 2 });
-  fixture = await Fixture.open({ flushWindowMs: 50, dataPlane: faulty });
+  fixture = await Fixture.open({ flushWindowMs: 50, dataPlane: faulty, patienceSeconds: 3600 });
 });
 afterEach(async () => {
   await fixture.close();
@@ -216,6 +218,30 @@ test('a pool whose disk hangs holds up neither guests nor changes of another', a
   ]);
   await other.close();
   await close();
+});
+
+test('a change that waits for a disk that is away does not keep the pools from being closed', async () => {
+  faulty.waitsAtOpenings = true;
+  await createPool(16 * MiB);
+  await fixture.volumes.create({ name: 'v', sizeBytes: 4 * clusterBytes });
+  await fixture.snapshots.schedule({ volume: 'v', keep: { hourly: 1 } });
+  const away = (['read', 'write', 'zero'] as const).map(
+    (op) => ({ op, kind: 'error', error: ENODEV }) as const,
+  );
+  faulty.setFaults(fixture.path('disk'), away);
+  const clock = { nowMs: () => Date.now() + 2 * 3600_000, every: () => () => {} };
+  const { pools, snapshots } = fixture;
+  const scheduler = new Scheduler({ pools, clock, emit() {}, snapshots });
+  const scheduled = scheduler.runDue();
+  const asked = snapshot('v', 's').catch((error: unknown) => error);
+  // As a service does when its clients are gone.
+  pools.hurry();
+  await scheduler.close();
+  await fixture.stop();
+  expect(await asked).toMatchObject({ code: 'pool/failed' });
+  await scheduled;
+  faulty.healAll();
+  await fixture.start();
 });
 
 test('a volume that is opened while it is frozen writes to its new head', async () => {
