@@ -153,13 +153,8 @@ export class Service {
       opened.close({ soon: this.#heir !== undefined }),
     );
     const volumes = new VolumeService({ pools, clock, emit });
-    const snapshots = this.#opened(
-      new SnapshotService({ pools, volumes, clock, emit }),
-      (opened) => {
-        // Clients are gone, or left to the next: nobody's request fails by it.
-        pools.hurry();
-        return opened.close();
-      },
+    const snapshots = this.#opened(new SnapshotService({ pools, volumes, clock, emit }), (opened) =>
+      opened.close(),
     );
     const exports = this.#opened(
       new ExportService({
@@ -175,6 +170,8 @@ export class Service {
         }),
         now: () => new Date(clock.nowMs()),
         defaultAddress: { kind: 'unix', path: state.file('nbd.sock') },
+        // What is closed from then on may wait for a disk that does not answer; no guest's request fails by it.
+        onClientsGone: () => pools.hurry(),
       }),
       (opened) => (this.#heir === undefined ? opened.close() : opened.leaveTo(this.#heir)),
     );

@@ -74,6 +74,8 @@ export interface ExportServiceDependencies {
   readonly now: () => Date;
   /** Serves every export. */
   readonly defaultAddress: Address;
+  /** The service stops, and no client waits for an answer any more; volumes are still to be closed. */
+  readonly onClientsGone: () => void;
 }
 
 /** A remembered export with what it serves open, not yet served. */
@@ -281,6 +283,7 @@ export class ExportService {
     return this.#turns.run(async () => {
       await this.#listeners.leave((listener) => heir.parkListener(listener));
       await heir.takeClients();
+      this.#to.onClientsGone();
       await this.#dropAll(() => true, { abort: true });
       this.#default = null;
     });
@@ -289,7 +292,13 @@ export class ExportService {
   /** Answers what is in flight, closes clients, volumes and sockets. May be called twice. */
   close(): Promise<void> {
     return this.#turns.run(async () => {
-      await this.#dropAll(() => true);
+      const all = [...this.#entries.values()];
+      this.#entries.clear();
+      for (const entry of all) await this.#withServed(entry, () => this.#removeExport(entry));
+      this.#to.onClientsGone();
+      for (const entry of all) {
+        await this.#withServed(entry, (served) => this.#serving.end(served));
+      }
       if (this.#default !== null) await this.#listeners.release(this.#default);
       this.#default = null;
     });
@@ -471,14 +480,23 @@ export class ExportService {
 
   async #drop(entry: Entry, { abort = false } = {}): Promise<void> {
     this.#entries.delete(entry.record.name);
-    const { served, record } = entry;
+    await this.#withServed(entry, async (served) => {
+      await this.#removeExport(entry, { abort });
+      await this.#serving.end(served);
+    });
+  }
+
+  async #removeExport({ record }: Entry, { abort = false } = {}): Promise<void> {
+    await this.#to.dataPlane.removeExport(record.name, { abort });
+  }
+
+  /** What its disk does not do must not keep the clients' requests, and with them `work`, for as long as the disk's patience. */
+  async #withServed({ served }: Entry, work: (served: Served) => Promise<void>): Promise<void> {
     if (served === null) return;
     const disk = diskOf(served);
-    // What the disk does not do must not keep its clients' requests, and with them this, for as long as its patience.
     const stopHurrying = hurry(disk === undefined ? [] : [disk]);
     try {
-      await this.#to.dataPlane.removeExport(record.name, { abort });
-      await this.#serving.end(served);
+      await work(served);
     } finally {
       stopHurrying();
     }

@@ -14,12 +14,8 @@ import type { LeafSeal } from './format/seal.ts';
 import { slotHasAddress, slotMask } from './format/slot.ts';
 import { type SlotEntry, SlotStates } from './format/slot-states.ts';
 import type { IndexChange } from './index-store.ts';
+import { deleteIn, type LeafRange, LeafRanges } from './leaf-ranges.ts';
 import { LeafSlab } from './leaf-slab.ts';
-
-export interface LeafRange {
-  readonly firstLeaf: number;
-  readonly count: number;
-}
 
 /** A changed leaf: its place in the slab tells which slots. */
 export interface PendingLeaf {
@@ -32,7 +28,7 @@ export interface PendingLeaf {
 export class Generation {
   readonly slab = new LeafSlab();
   readonly #leaves = new Map<number, Map<number, number>>();
-  readonly #cleared = new Map<number, LeafRange[]>();
+  readonly #cleared = new Map<number, LeafRanges>();
   /** By layer and leaf, in the order in which they came. */
   readonly #seals = new Map<number, Map<number, readonly LeafSeal[]>>();
   readonly #keys = new Map<string, IndexChange>();
@@ -90,13 +86,11 @@ export class Generation {
 
   /** Whatever those leaves held, here and below, is gone. */
   clearLeaves(layer: number, range: LeafRange): void {
-    const leaves = this.#leaves.get(layer);
-    for (const leaf of leaves?.keys() ?? []) {
-      if (contains(range, leaf)) leaves?.delete(leaf);
-    }
-    const seals = this.#seals.get(layer);
-    for (const leaf of seals?.keys() ?? []) if (contains(range, leaf)) seals?.delete(leaf);
-    this.#addCleared(layer, range);
+    deleteIn(this.#leaves.get(layer), range);
+    deleteIn(this.#seals.get(layer), range);
+    const cleared = this.#cleared.get(layer) ?? new LeafRanges();
+    cleared.add(range);
+    this.#cleared.set(layer, cleared);
   }
 
   /** A value of null deletes the key. */
@@ -105,7 +99,7 @@ export class Generation {
   }
 
   isCleared(layer: number, leaf: number): boolean {
-    return this.#cleared.get(layer)?.some((range) => contains(range, leaf)) ?? false;
+    return this.#cleared.get(layer)?.has(leaf) ?? false;
   }
 
   /** Lays this generation's knowledge of one leaf over the slots [first, first + 64) of `into`. */
@@ -125,10 +119,7 @@ export class Generation {
 
   /** Whether it says anything of leaves [from, end) of the layer, be it that they are gone. */
   touches(layer: number, from: number, end: number): boolean {
-    const cleared = this.#cleared.get(layer) ?? [];
-    if (cleared.some(({ firstLeaf, count }) => firstLeaf < end && from < firstLeaf + count)) {
-      return true;
-    }
+    if (this.#cleared.get(layer)?.meets(from, end)) return true;
     const leaves = this.#leaves.get(layer);
     if (leaves === undefined) return false;
     for (let leaf = from; leaf < end; leaf++) if (leaves.has(leaf)) return true;
@@ -160,24 +151,12 @@ export class Generation {
 
   clearedRanges(): { readonly layer: number; readonly range: LeafRange }[] {
     return [...this.#cleared].flatMap(([layer, ranges]) =>
-      ranges.map((range) => ({ layer, range })),
+      ranges.list().map((range) => ({ layer, range })),
     );
   }
 
   keyChanges(): IndexChange[] {
     return [...this.#keys.values()];
-  }
-
-  /** Whoever goes through a layer clears one leaf behind the other: that is one range. */
-  #addCleared(layer: number, { firstLeaf, count }: LeafRange): void {
-    const ranges = this.#cleared.get(layer) ?? [];
-    const last = ranges.at(-1);
-    if (last !== undefined && last.firstLeaf + last.count === firstLeaf) {
-      ranges[ranges.length - 1] = { firstLeaf: last.firstLeaf, count: last.count + count };
-    } else {
-      ranges.push({ firstLeaf, count });
-    }
-    this.#cleared.set(layer, ranges);
   }
 
   /** What is changed from here on is sealed no more. */
@@ -258,8 +237,4 @@ export function bySlot(entries: readonly LeafEntry[]): Map<number, SlotEntry[]> 
     slots.set(slot, content);
   }
   return slots;
-}
-
-function contains(range: LeafRange, leaf: number): boolean {
-  return leaf >= range.firstLeaf && leaf < range.firstLeaf + range.count;
 }

@@ -24,6 +24,7 @@ import {
   expectLayersLeft,
   expectSnapshotsLeft,
 } from './limits.ts';
+import { snapshotKey } from './open.ts';
 import { deleteSnapshotOp, snapshotOp } from './records.ts';
 import { findRepeated } from './repetition.ts';
 import type {
@@ -82,7 +83,7 @@ function tellTaken(context: SnapshotContext, pool: Pool, snapshots: readonly Sna
 
 /** What was taken of a guest that was not frozen all the time is not what was asked for: it goes again. */
 async function quiesced(
-  { volumes }: SnapshotContext,
+  context: SnapshotContext,
   options: CreateSnapshotOptions & { readonly quiesceSocket: string },
   take: () => Promise<Taken>,
 ): Promise<Taken> {
@@ -94,12 +95,20 @@ async function quiesced(
       return taken;
     });
   } catch (error) {
-    if (taken?.changed) {
-      await taken.pool.commit(taken.records.map(({ id }) => deleteSnapshotOp(id)));
-      volumes.structureChanged(taken.pool);
-    }
+    if (taken?.changed) await takeBack(context, taken);
     throw error;
   }
+}
+
+/** One that somebody reads already stays. */
+async function takeBack({ volumes }: SnapshotContext, { pool, records }: Taken): Promise<void> {
+  await volumes.exclusively(pool, () =>
+    pool.holdOpenings(async () => {
+      const unread = records.filter(({ id }) => pool.usersOf(snapshotKey(id)) === 0);
+      if (unread.length > 0) await pool.commit(unread.map(({ id }) => deleteSnapshotOp(id)));
+    }),
+  );
+  volumes.structureChanged(pool);
 }
 
 /** Within one turn. */

@@ -99,7 +99,12 @@ export async function readingMoment(
     if (!isStopping(error)) await dropOwnIfPossible(services, moment);
     throw error;
   }
-  await dropOwn(services, moment);
+  try {
+    await dropOwn(services, moment);
+  } catch (error) {
+    // Somebody else reads it too; the work is done, and the next start drops it.
+    if (!(error instanceof StorageError && error.code === 'snapshot/busy')) throw error;
+  }
 }
 
 /** Deletes what was made for works that have ended, where that can be done. */

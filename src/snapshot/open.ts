@@ -4,6 +4,7 @@
 import { StorageError } from '../base/errors.ts';
 import type { Pool } from '../pool/pool.ts';
 import { chainOf } from '../volume/chain.ts';
+import { isLeaving } from '../volume/moves.ts';
 import { deleteVolumeOp, volumeRecords } from '../volume/records.ts';
 import { type OpenVolume, openVolume } from '../volume/volume-service.ts';
 import type { FoundSnapshot } from './catalog.ts';
@@ -48,9 +49,11 @@ export async function openSnapshot({ pool, record }: FoundSnapshot): Promise<Ope
     sizeBytes: record.sizeBytes,
     target: {},
   });
-  if (snapshotById(pool, record.id) === undefined) {
+  const isGone = snapshotById(pool, record.id) === undefined;
+  if (isGone || isLeaving(pool, record.volume)) {
     await pool.closeVolume(key);
-    throw new StorageError('snapshot/not-found', `snapshot ${record.name} was deleted meanwhile`);
+    const where = isGone ? 'was deleted' : 'went to another pool';
+    throw new StorageError('snapshot/not-found', `snapshot ${record.name} ${where} meanwhile`);
   }
   let closed: Promise<void> | undefined;
   return {

@@ -149,37 +149,47 @@ export class Scheduler {
 
   /** One by one: one that is exported keeps no other. */
   async #expire(pool: Pool, volume: VolumeRecord, keep: Retention): Promise<void> {
-    const kept: string[] = [];
+    const kept: unknown[] = [];
     for (const { name } of expiring(scheduled(pool, volume.id), keep)) {
       const names = [{ volume: volume.name, snapshot: name }];
       try {
         await this.#parts.snapshots.delete(names, { keepClones: true });
       } catch (error) {
-        kept.push(messageOf(error));
+        kept.push(error);
       }
     }
-    const [reason] = kept;
-    if (reason === undefined) this.#failing.delete(`expire ${volume.name}`);
-    else
-      this.#failed(
-        `expire ${volume.name}`,
-        volume,
-        `${kept.length} scheduled snapshots of volume ${volume.name} should have expired: ${reason}`,
-      );
+    if (kept.length === 0) {
+      this.#failing.delete(`expire ${volume.name}`);
+      return;
+    }
+    const which = `${kept.length} scheduled snapshots of volume ${volume.name}`;
+    const message = `${which} should have expired: ${messageOf(kept[0])}`;
+    // Of what is exported, or read by a backup, nothing is wrong.
+    const level = kept.every(isInUse) ? 'warning' : 'error';
+    this.#failed(`expire ${volume.name}`, volume, message, level);
   }
 
   /** Said once, until it succeeds. */
-  #failed(what: string, volume: VolumeRecord, message: string): void {
+  #failed(
+    what: string,
+    volume: VolumeRecord,
+    message: string,
+    level: 'warning' | 'error' = 'error',
+  ): void {
     if (this.#failing.has(what)) return;
     this.#failing.add(what);
     const { emit } = this.#parts;
-    emit({ kind: 'snapshot/schedule-failed', level: 'error', subject: volume.name, message });
+    emit({ kind: 'snapshot/schedule-failed', level, subject: volume.name, message });
   }
 }
 
 /** Somebody has the volume for now. */
 function isBusy(error: unknown): boolean {
   return error instanceof StorageError && error.code === 'volume/busy';
+}
+
+function isInUse(error: unknown): boolean {
+  return error instanceof StorageError && error.code === 'snapshot/busy';
 }
 
 function everyMsOf({ everySeconds }: ScheduleOptions, keep: Retention): number {

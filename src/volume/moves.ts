@@ -68,6 +68,11 @@ export function arrivalRecords(pool: Pool): readonly ArrivalRecord[] {
   return pool.records<ArrivalRecord>('arrival/');
 }
 
+/** The other pool's, perhaps: what opens it here would read, or write, what is given up. */
+export function isLeaving(pool: Pool, volume: number): boolean {
+  return moveRecords(pool).some(({ switching }) => switching?.volumes.includes(volume));
+}
+
 export function moveById(pool: Pool, id: string): MoveRecord | undefined {
   return pool.record<MoveRecord>(`move/${id}`);
 }

@@ -21,6 +21,7 @@ import { volumeKey, volumeToOpen } from './chain.ts';
 import { Changes, type ScopeNow } from './changes.ts';
 import type { FillWatch } from './filler.ts';
 import { expectInside, readMap } from './map.ts';
+import { isLeaving } from './moves.ts';
 import { expectClass } from './placement.ts';
 import {
   deleteFillingOps,
@@ -436,6 +437,11 @@ function expectClosed({ pool, record: { id, name } }: FoundVolume): void {
 export async function openVolume({ pool, record }: FoundVolume): Promise<OpenVolume> {
   const { id } = record;
   const plane = await pool.openVolume(volumeToOpen(pool, record));
+  if (isLeaving(pool, id)) {
+    await pool.closeVolume(volumeKey(id));
+    const message = `volume ${record.name} went to another pool meanwhile`;
+    throw new StorageError('volume/busy', message, { actions: ['repeat'] });
+  }
   let closed: Promise<void> | undefined;
   return {
     plane,

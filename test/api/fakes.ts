@@ -280,6 +280,7 @@ export async function openApi(): Promise<TestApi> {
     host: new FakeHostStore(),
     now: () => new Date(0),
     defaultAddress: { kind: 'unix', path: join(folder, 'nbd.sock') },
+    onClientsGone() {},
   });
   const operations = new Operations(systemClock, log, emit, join(folder, 'operations.jsonl'));
   const service = {

@@ -40,7 +40,7 @@ beforeEach(() => {
 
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-function openService(): ExportService {
+function openService(onClientsGone = () => {}): ExportService {
   return new ExportService({
     dataPlane,
     volumes,
@@ -51,6 +51,7 @@ function openService(): ExportService {
     emit: (event) => events.push(event),
     now: () => new Date(0),
     defaultAddress: { kind: 'tcp', host: 'localhost', port: 10_809 },
+    onClientsGone,
   });
 }
 
@@ -199,6 +200,18 @@ test('closing twice closes everything once', async () => {
   await service.close();
   expect(dataPlane.exports.size).toBe(0);
   expect(dataPlane.listening.size).toBe(0);
+  expect(volumes.opened.get('gold')).toBe(0);
+});
+
+test('a service that closes tells when its clients are gone, before it closes what they used', async () => {
+  const told: unknown[] = [];
+  const service = openService(() =>
+    told.push({ exports: dataPlane.exports.size, opened: volumes.opened.get('gold') }),
+  );
+  await service.start();
+  await service.add({ volume: 'gold', name: 'gold' });
+  await service.close();
+  expect(told).toEqual([{ exports: 0, opened: 1 }]);
   expect(volumes.opened.get('gold')).toBe(0);
 });
 

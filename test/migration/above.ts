@@ -30,6 +30,7 @@ export async function startAbove(fixture: Fixture): Promise<Above> {
     }),
     now: () => new Date(clock.nowMs()),
     defaultAddress: { kind: 'unix', path: fixture.path('nbd.sock') },
+    onClientsGone() {},
   });
   const moves = new PoolMoves({ pools, volumes, exports, clock, emit });
   await moves.settle();

@@ -1,17 +1,20 @@
 // Goal: what is done while layers change answers as if it had been done before or behind the change, or is refused.
 // Method: the change is made to happen in the middle: between two regions of a diff, in one turn of copy on write, or
 //   while a read hangs.
+import type { Socket } from 'node:net';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { StorageError } from '../../src/base/errors.ts';
 import { KiB, MiB } from '../../src/base/units.ts';
 import { DataPlaneError, VolumePlane } from '../../src/dataplane/data-plane.ts';
 import { Pool } from '../../src/pool/pool.ts';
+import type { OpenSnapshot } from '../../src/snapshot/open.ts';
 import { snapshotRecords } from '../../src/snapshot/records.ts';
 import { Scheduler } from '../../src/snapshot/scheduler.ts';
 import type { SnapshotRecord } from '../../src/snapshot/types.ts';
 import type { OpenVolume } from '../../src/volume/volume-service.ts';
 import { FaultyPlane } from '../pool/faulty-plane.ts';
 import { Fixture } from '../pool/fixture.ts';
+import { FakeAgent } from './fake-agent.ts';
 
 const clusterBytes = 16 * KiB;
 const EBUSY = 16;
@@ -290,6 +293,32 @@ test('a snapshot that somebody reads is deleted neither by itself nor with its v
   await expect(fixture.volumes.delete('v', withSnapshots)).rejects.toMatchObject(busy);
   await opened.close();
   await fixture.volumes.delete('v', withSnapshots);
+});
+
+test('a snapshot of a guest that did not stay frozen is taken back, but for one that is read already', async () => {
+  await createPool(16 * MiB);
+  await fixture.volumes.create({ name: 'v', sizeBytes: 4 * clusterBytes });
+  let opened: OpenSnapshot | undefined;
+  let isReadEarly = false;
+  const thawedBefore = async (agent: FakeAgent, socket: Socket) => {
+    const { id } = fixture.snapshots.get('v', 's');
+    if (isReadEarly) opened = await fixture.snapshots.open('p', id);
+    agent.setFrozen(0);
+    agent.answer(socket, { return: 0 });
+  };
+  const agent = await new FakeAgent({
+    'guest-fsfreeze-thaw': (...asked) => void thawedBefore(...asked),
+  }).listen();
+  const names = [{ volume: 'v', snapshot: 's' }];
+  const take = () => fixture.snapshots.create({ names, quiesceSocket: agent.path });
+  await expect(take()).rejects.toMatchObject({ code: 'snapshot/quiesce' });
+  expect(fixture.snapshots.list('v')).toEqual([]);
+  isReadEarly = true;
+  await expect(take()).rejects.toMatchObject({ code: 'snapshot/quiesce' });
+  expect(opened).toBeDefined();
+  expect(fixture.snapshots.list('v')).toHaveLength(1);
+  await opened?.close();
+  agent.close();
 });
 
 test('a snapshot that is opened while it is deleted is not, or stays', async () => {

@@ -5,8 +5,9 @@
 import { stat } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { DataPlaneError, VolumePlane } from '../../src/dataplane/data-plane.ts';
+import { deleteMoveOp, moveOp } from '../../src/volume/moves.ts';
 import { fillingOf, fillingOp } from '../../src/volume/records.ts';
-import type { OpenVolume } from '../../src/volume/volume-service.ts';
+import { type OpenVolume, openVolume } from '../../src/volume/volume-service.ts';
 import { Fixture, until } from '../pool/fixture.ts';
 
 const ENOSPC = 28;
@@ -254,6 +255,18 @@ describe('volumes', () => {
     await expect(fixture.volumes.delete('v')).rejects.toMatchObject({ code: 'volume/busy' });
     await opened?.close();
     expect(fixture.volumes.list()).toHaveLength(1);
+  });
+
+  test('a volume that has left for another pool meanwhile is not opened', async () => {
+    await fixture.volumes.create({ name: 'v', sizeBytes: MiB });
+    const found = fixture.volumes.find('v');
+    const { pool, record } = found;
+    const switching = { volumes: [record.id], names: ['v'], pairs: [], layers: [], until: null };
+    const target = { uuid: 'another', name: 'silver' };
+    await pool.commit([moveOp({ id: 'm', volume: record.id, target, switching })]);
+    await expect(openVolume(found)).rejects.toMatchObject({ code: 'volume/busy' });
+    expect(pool.isVolumeOpen(`v${record.id}`)).toBe(false);
+    await pool.commit([deleteMoveOp('m')]);
   });
 
   test('a volume that is deleted while it is opened is not there', async () => {

@@ -28,5 +28,6 @@ export function nothingExported(dataPlane: DataPlane, services: ServicesBelow): 
     host: { pool: null, all: () => [], put: async () => {}, remove: async () => {} },
     now: () => new Date(),
     defaultAddress: { kind: 'unix', path: '' },
+    onClientsGone() {},
   });
 }

@@ -115,13 +115,14 @@ async function soonInTurn(
 ): Promise<void> {
   const begun = new AbortController();
   let isLate = false;
-  const done = volumes.exclusively(inBoth(underWay), () =>
-    underWay.source.holdOpenings(async () => {
+  const done = volumes.exclusively(inBoth(underWay), async () => {
+    if (isLate) return;
+    await underWay.source.holdOpenings(async () => {
       if (isLate) return;
       begun.abort();
       await work();
-    }),
-  );
+    });
+  });
   const give = () => {
     isLate = true;
     throw new NotNow('another change takes its time');
@@ -215,8 +216,16 @@ async function clearUp(
   }
 }
 
-/** Where a move changes something. */
-export function inBoth({ source, target }: MoveUnderWay): ScopeNow {
+/** To be waited for before requests are held: a change that takes long now would be in the way. */
+export function turnsFree(
+  volumes: PoolMoveDependencies['volumes'],
+  underWay: MoveUnderWay,
+): Promise<void> {
+  return volumes.exclusively(inBoth(underWay), () => underWay.source.holdOpenings(async () => {}));
+}
+
+/** Where a switch changes something. */
+function inBoth({ source, target }: MoveUnderWay): ScopeNow {
   return () => ({ pools: [source, target] });
 }
 

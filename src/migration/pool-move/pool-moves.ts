@@ -31,7 +31,7 @@ import {
 import { layerOp, volumeById } from '../../volume/records.ts';
 import { incomingLayers } from './arriving.ts';
 import { copyMissing } from './copy-missing.ts';
-import { cutOver, familyNow, heldBytesMax, inBoth, NotNow } from './cut-over.ts';
+import { cutOver, familyNow, heldBytesMax, NotNow, turnsFree } from './cut-over.ts';
 import { freezeHeads, headBytes } from './freeze-heads.ts';
 import { planMove } from './plan.ts';
 import { hasTraces, settlePool } from './settle.ts';
@@ -234,6 +234,7 @@ export class PoolMoves {
       const until =
         keepSeconds === 0 ? null : new Date(clock.nowMs() + 1000 * keepSeconds).toISOString();
       try {
+        await turnsFree(volumes, underWay);
         const { heldSeconds, exports } = await cutOver(this.#to, underWay, until);
         const held =
           exports === 0 ? '' : `; requests waited for ${Math.ceil(1000 * heldSeconds)} ms`;
@@ -256,8 +257,9 @@ export class PoolMoves {
     watch: Parameters<typeof copyMissing>[2]['watch'],
   ): Promise<void> {
     const { volumes } = this.#to;
-    const { source } = underWay;
-    const exclusively = <T>(work: () => Promise<T>) => volumes.exclusively(inBoth(underWay), work);
+    const { source, target } = underWay;
+    // The source is only read, and what it did meanwhile is looked at: who waits for the target's disks holds up nobody there.
+    const exclusively = <T>(work: () => Promise<T>) => volumes.exclusively(target, work);
     await volumes.exclusively(source, () =>
       freezeHeads(source, familyNow(underWay), exchangeHeads),
     );
@@ -266,13 +268,14 @@ export class PoolMoves {
   }
 
   /** The volumes stay where they are, and the copies go. Where that fails it is made up for when both pools are opened again. */
-  async #abandon(underWay: MoveUnderWay): Promise<void> {
+  async #abandon({ source, target, move }: MoveUnderWay): Promise<void> {
     const { volumes } = this.#to;
-    const { source, target, move } = underWay;
     try {
-      await volumes.exclusively(inBoth(underWay), async () => {
+      await volumes.exclusively(source, async () => {
         const isThere = moveRecords(source).some(({ id }) => id === move.id);
         if (isThere) await source.commit([deleteMoveOp(move.id)]);
+      });
+      await volumes.exclusively(target, async () => {
         const copies = incomingLayers(target, move.id).map(layerOp);
         if (copies.length > 0) await target.commit(copies);
       });

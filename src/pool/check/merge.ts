@@ -61,7 +61,7 @@ function patchedLeaf(
 }
 
 function isCleared(layer: LayerPatch | undefined, leaf: number): boolean {
-  return layer?.cleared.some(({ first, end }) => leaf >= first && leaf < end) ?? false;
+  return layer?.cleared.has(leaf) ?? false;
 }
 
 function leafPatches(layer: number, patch: LayerPatch): PatchedKey[] {

@@ -17,6 +17,7 @@ import { decodeDeltasPayload, type JournalRecord, recordKind } from '../format/j
 import type { LeafSeal } from '../format/seal.ts';
 import { slotCluster, slotDisk, slotHasAddress } from '../format/slot.ts';
 import type { SlotEntry } from '../format/slot-states.ts';
+import { deleteIn, type LeafRange, LeafRanges } from '../leaf-ranges.ts';
 import { bySlot } from '../overlay.ts';
 import { diskRecordName } from '../pool-records.ts';
 import { foreignSpace } from '../pool-state.ts';
@@ -29,7 +30,7 @@ export interface UsedPatch {
 
 export interface LayerPatch {
   /** Leaves of the index in these ranges are gone. */
-  readonly cleared: { readonly first: number; readonly end: number }[];
+  readonly cleared: LeafRanges;
   /** The new content of changed slots, by leaf. */
   readonly leaves: Map<number, Map<number, readonly SlotEntry[]>>;
   /** Of entries that are there like that in the end, by leaf; each of these leaves is among `leaves`. */
@@ -106,7 +107,7 @@ export class Tail {
         this.#markRun(op, op.op === 'acquire');
         return;
       case 'delete-leaves':
-        this.#clear(this.#layer(op.layer), op.firstLeaf, op.firstLeaf + op.count);
+        this.#clear(this.#layer(op.layer), op);
         return;
       case 'patch':
         for (const [slot, content] of bySlot(op.entries)) {
@@ -157,19 +158,16 @@ export class Tail {
     patch.seals.set(leaf, [...(patch.seals.get(leaf) ?? []), ...seals]);
   }
 
-  #clear(layer: LayerPatch, first: number, end: number): void {
-    layer.cleared.push({ first, end });
-    for (const leaf of layer.leaves.keys()) {
-      if (leaf < first || leaf >= end) continue;
-      layer.leaves.delete(leaf);
-      layer.seals.delete(leaf);
-    }
+  #clear(layer: LayerPatch, range: LeafRange): void {
+    layer.cleared.add(range);
+    deleteIn(layer.leaves, range);
+    deleteIn(layer.seals, range);
   }
 
   #layer(layer: number): LayerPatch {
     const known = this.layers.get(layer);
     if (known !== undefined) return known;
-    const patch: LayerPatch = { cleared: [], leaves: new Map(), seals: new Map() };
+    const patch: LayerPatch = { cleared: new LeafRanges(), leaves: new Map(), seals: new Map() };
     this.layers.set(layer, patch);
     return patch;
   }
