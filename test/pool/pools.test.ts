@@ -6,8 +6,10 @@ import { createHash } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { Level } from 'level';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { checkOffline } from '../../src/pool/check/check-offline.ts';
 import { encodeLabel, type Label, labelOffset, newestLabel } from '../../src/pool/format/label.ts';
 import { deleteRecord, putRecord } from '../../src/pool/pool-records.ts';
+import { Salvage } from '../../src/pool/salvage/salvage.ts';
 import { Fixture, ManualClock } from './fixture.ts';
 
 const MiB = 1024 * 1024;
@@ -204,6 +206,19 @@ describe('pools', () => {
     await other.close();
     await fixture.pools.import([fixture.path('a'), fixture.path('b')]);
     await expectPattern(4);
+  });
+
+  test('a label that is of no member of its pool is told by check, salvage and import', async () => {
+    await create('a');
+    await fixture.pools.export('gold');
+    const path = fixture.path('a');
+    await editLabels(path, () => ({ diskNumber: 31 }));
+    const { findings } = await checkOffline([path]);
+    expect(findings).toContainEqual(
+      expect.objectContaining({ severity: 'damage', code: 'label/none' }),
+    );
+    await expect(Salvage.open([path])).rejects.toMatchObject({ code: 'pool/damaged' });
+    await expect(fixture.pools.import([path])).rejects.toMatchObject({ code: 'pool/disk-missing' });
   });
 
   test('import names what is missing, foreign or no disk at all', async () => {

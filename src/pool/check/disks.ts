@@ -184,7 +184,7 @@ export function checkLease(truth: Label, nowMs: number, log: FindingLog): void {
 /**
  * Reads and compares the labels on disks.
  *
- * @returns null when no disk carries a readable label
+ * @returns null when no disk carries a readable label, or none is a member of the pool that they name
  * @throws StorageError pool/disk-missing, disk/io
  */
 export async function checkDisks(
@@ -200,6 +200,10 @@ export async function checkDisks(
   if (found.length === 0) return null;
   const named = newestBy(membersOrder, labelsOf(found));
   const theirs = found.filter((disk) => isMember(disk, named, log));
+  if (theirs.length === 0) {
+    log.damage('label/none', 'pool', `none of the disks is a member of pool ${named.poolName}`);
+    return null;
+  }
   const truth = truthOf(theirs);
   const members = theirs.map((disk) => seen(disk, truth, log));
   expectAllGiven(given.length - (found.length - members.length), members, truth);

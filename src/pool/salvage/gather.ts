@@ -61,6 +61,12 @@ export async function gatherDisks(
     found.labelled.map(({ label }) => label),
   );
   const members = found.labelled.filter((disk) => isMember(disk, named, log));
+  if (members.length === 0) {
+    const message = `none of these disks is a member of pool ${named.poolName}, which their labels name`;
+    throw new StorageError('pool/damaged', message, {
+      actions: ['give more disks of the pool'],
+    });
+  }
   const truth = truthOf(members);
   checkLease(truth, Date.now(), log);
   const absent = new Map<number, Absence>();
