@@ -45,7 +45,7 @@ export async function idleService(seconds: number): Promise<IdleFigures> {
 }
 
 /** Behind it the first fold, the first look of everybody, and what V8 does after a start. */
-const settleMs = 15_000;
+const settleMs = 25_000;
 
 /** Times that threads gave up their processor to wait; threads of one name together. */
 function wakeUpsOf(pid: number): Map<string, number> {
