@@ -1,7 +1,7 @@
 /**
  * qemu-img, which knows the image formats: one child process per call, arguments in a list, no shell.
  *
- * Guarantees: what it says goes into the error; a call that is cancelled is killed before it rejects; one that is to pause is stopped at the next
+ * Guarantees: what it says goes into the error; a call that is cancelled is killed before it rejects, and with the service; one that is to pause is stopped at the next
  * hundredth of its work.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -27,11 +27,14 @@ export interface QemuImgEnd {
 const progressPattern = /\((\d+\.\d+)\/100%\)/g;
 /** Of what it complains of, one line for each fault of an image: the beginning tells enough. */
 const complaintCharsMax = 2000;
+/** Of setpriv: what it was to run is not there. */
+const notFound = 127;
 
 /** @throws StorageError image/tool it is not there; why the signal was given */
 export async function qemuImg(args: readonly string[], watch?: QemuImgWatch): Promise<QemuImgEnd> {
   watch?.signal.throwIfAborted();
-  const child = spawn('qemu-img', args, {
+  // It must not outlive a service that is killed: stopped in the middle, it would never end.
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'qemu-img', ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, LC_ALL: 'C' },
   });
@@ -44,7 +47,11 @@ export async function qemuImg(args: readonly string[], watch?: QemuImgWatch): Pr
       textOf(child.stderr),
     ]);
     watch?.signal.throwIfAborted();
-    return { status, output, complaint: withoutName(complaint) };
+    const said = withoutName(complaint);
+    if (status === notFound) {
+      throw new StorageError('image/tool', `qemu-img cannot be run: ${said}`);
+    }
+    return { status, output, complaint: said };
   } finally {
     kill();
     watch?.signal.removeEventListener('abort', kill);
@@ -81,7 +88,9 @@ async function followed(child: ChildProcess, { report, whileRunning }: QemuImgWa
 }
 
 function withoutName(complaint: string): string {
-  const lines = complaint.split('\n').map((line) => line.replace(/^qemu-img: /, '').trim());
+  const lines = complaint
+    .split('\n')
+    .map((line) => line.replace(/^(qemu-img|setpriv): /, '').trim());
   return lines
     .filter((line) => line !== '')
     .join('; ')
