@@ -16,22 +16,34 @@ export interface ChangedLayer {
 }
 
 /** What a plan for the slots of one leaf says of one layer. */
-export function changeOps({ layer, firstSlot }: ChangedLayer, change: LayerChange): BatchOp[] {
-  const [first] = change.slots;
-  if (first === undefined) return [];
-  const leaf = Math.floor((firstSlot + first.slot) / slotsPerLeaf);
-  const ops: BatchOp[] = [{ op: 'patch', layer, leaf, entries: patchEntries(firstSlot, change) }];
-  if (change.clusters !== 0) ops.push({ op: 'count', layer, change: change.clusters });
-  return ops;
+export function changeOps(of: ChangedLayer, change: LayerChange): BatchOp[] {
+  return leafOps(of, change, (layer, leaf) => ({
+    op: 'patch',
+    layer,
+    leaf,
+    entries: patchEntries(of.firstSlot, change),
+  }));
 }
 
 /** The same where nothing is left of the layer in that leaf. */
-export function emptyingOps({ layer, firstSlot }: ChangedLayer, change: LayerChange): BatchOp[] {
-  const [first] = change.slots;
+export function emptyingOps(of: ChangedLayer, change: LayerChange): BatchOp[] {
+  return leafOps(of, change, (layer, firstLeaf) => ({
+    op: 'delete-leaves',
+    layer,
+    firstLeaf,
+    count: 1,
+  }));
+}
+
+function leafOps(
+  { layer, firstSlot }: ChangedLayer,
+  { slots, clusters }: LayerChange,
+  opOf: (layer: number, leaf: number) => BatchOp,
+): BatchOp[] {
+  const [first] = slots;
   if (first === undefined) return [];
-  const firstLeaf = Math.floor((firstSlot + first.slot) / slotsPerLeaf);
-  const ops: BatchOp[] = [{ op: 'delete-leaves', layer, firstLeaf, count: 1 }];
-  if (change.clusters !== 0) ops.push({ op: 'count', layer, change: change.clusters });
+  const ops = [opOf(layer, Math.floor((firstSlot + first.slot) / slotsPerLeaf))];
+  if (clusters !== 0) ops.push({ op: 'count', layer, change: clusters });
   return ops;
 }
 

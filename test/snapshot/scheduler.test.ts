@@ -273,7 +273,11 @@ describe('expiry', () => {
     for (let run = 0; run < 2; run++) await pass(hourMs);
     expect(there()).toEqual(['auto-20260101-010000', 'auto-20260101-050000']);
     expect(failures()).toMatchObject([
-      { subject: 'v', message: expect.stringMatching(/should have expired: .* is exported/) },
+      {
+        level: 'warning',
+        subject: 'v',
+        message: expect.stringMatching(/should have expired: .* is exported/),
+      },
     ]);
     broken.clear();
     await pass(hourMs);
