@@ -206,6 +206,18 @@ describe('two frozen layers', () => {
     expect(batches.flat()).toContainEqual({ op: 'release', disk: 0, firstCluster: 9, count: 1 });
   });
 
+  test('pruned: what the change does not name stays in its leaf', async () => {
+    upper().set(0, [cluster(8)]);
+    // Space that was promised and is not needed any more, beside data that shows.
+    lower().set(0, [cluster(9, 0)]);
+    lower().set(1, [cluster(10)]);
+    await pruneRegion(pool, pair, region, { head: undefined, between: new Cover(slotsPerRegion) });
+    expect(batches.flat().filter((op) => 'layer' in op && op.layer === 1)).toEqual([
+      { op: 'patch', layer: 1, leaf: region * 64, entries: [{ slot: 0, hi: 0, lo: 0 }] },
+      { op: 'count', layer: 1, change: -1 },
+    ]);
+  });
+
   test('that are large are changed in several batches, a leaf never in two', async () => {
     for (let slot = 0; slot < slotsPerRegion; slot++) lower().set(slot, [cluster(slot + 1)]);
     Object.assign(pool, { batchBytesMax: 4000 });
