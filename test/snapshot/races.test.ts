@@ -11,6 +11,7 @@ import type { OpenSnapshot } from '../../src/snapshot/open.ts';
 import { snapshotRecords } from '../../src/snapshot/records.ts';
 import { Scheduler } from '../../src/snapshot/scheduler.ts';
 import type { SnapshotRecord } from '../../src/snapshot/types.ts';
+import { moveOp } from '../../src/volume/moves.ts';
 import type { OpenVolume } from '../../src/volume/volume-service.ts';
 import { FaultyPlane } from '../pool/faulty-plane.ts';
 import { Fixture } from '../pool/fixture.ts';
@@ -319,6 +320,27 @@ test('a snapshot of a guest that did not stay frozen is taken back, but for one 
   expect(fixture.snapshots.list('v')).toHaveLength(1);
   await opened?.close();
   agent.close();
+});
+
+test('a snapshot of a volume that has left for another pool meanwhile is not opened', async () => {
+  await createPool(16 * MiB);
+  await fixture.volumes.create({ name: 'v', sizeBytes: 4 * clusterBytes });
+  await snapshot('v', 's');
+  const { id } = fixture.snapshots.get('v', 's');
+  const volume = fixture.volumes.find('v').record.id;
+  const openVolume = pool.openVolume.bind(pool);
+  // As it is when the opening waited for the switch.
+  pool.openVolume = async (asked) => {
+    const switching = { volumes: [volume], names: ['v'], pairs: [], layers: [], until: null };
+    const target = { uuid: 'another', name: 'q' };
+    await pool.commit([moveOp({ id: 'm', volume, target, switching })]);
+    return openVolume(asked);
+  };
+  await expect(fixture.snapshots.open('p', id)).rejects.toMatchObject({
+    code: 'snapshot/not-found',
+    message: expect.stringContaining('went to another pool'),
+  });
+  expect(pool.usersOf(`s${id}`)).toBe(0);
 });
 
 test('a snapshot that is opened while it is deleted is not, or stays', async () => {
